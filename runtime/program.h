@@ -1,0 +1,66 @@
+// A compiled graph, ready to run. Backends make Programs; the runtime and the
+// driver only see this interface.
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ir/tensor.h"
+
+namespace treadle {
+
+class Team;
+
+// One input or output of a program, in the graph's order.
+struct Slot {
+  std::string name;
+  Type type;
+  // Outputs only: the input whose memory this output overwrites (its update in
+  // place), or -1.
+  int updates_input = -1;
+};
+
+// Which outputs overwrite inputs.
+struct InPlaceUpdate {
+  std::string output;
+  std::string input;
+};
+
+class Program {
+ public:
+  virtual ~Program() = default;
+  const std::vector<Slot>& inputs() const { return inputs_; }
+  const std::vector<Slot>& outputs() const { return outputs_; }
+
+  // Runs once. `inputs[i]` and `outputs[i]` point to dense row-major elements
+  // of the slots' types under `env`; an output that updates an input is given
+  // that input's pointer. Any number of `env` values may be used with one
+  // program; nothing is compiled again.
+  virtual void run(const DimEnv& env, std::span<const std::byte* const> inputs,
+                   std::span<std::byte* const> outputs, Team& team) = 0;
+
+  // Bytes of working memory that `run` needs under `env`, besides inputs and
+  // outputs.
+  virtual std::size_t workspace_bytes(const DimEnv& env) const = 0;
+
+ protected:
+  std::vector<Slot> inputs_;
+  std::vector<Slot> outputs_;
+};
+
+// The graph's inputs and outputs as slots.
+std::vector<Slot> input_slots(const Graph& graph);
+std::vector<Slot> output_slots(const Graph& graph, std::span<const InPlaceUpdate> updates);
+
+// Binds the symbols of the inputs' types from the shapes of tensors; throws
+// UserError T0950 naming the input whose shape does not fit.
+DimEnv bind_dims(std::span<const Slot> inputs, std::span<const Tensor* const> tensors);
+
+// Convenience: allocates the outputs, copies inputs that are updated in place.
+std::vector<Tensor> run(Program& program, std::span<const Tensor* const> inputs, Team& team);
+
+}  // namespace treadle
