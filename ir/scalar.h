@@ -10,6 +10,7 @@
 
 namespace treadle {
 
+// clang-format off
 enum class ScalarOp : std::uint8_t {
   argument,  // `immediate` is the operand's number
   constant,  // `real` (floats) or `immediate` (integers, bool)
@@ -23,6 +24,7 @@ enum class ScalarOp : std::uint8_t {
   select,                                // (bool, x, x)
   cast,  // to `dtype`; float to integer truncates, saturating; bool is 0 or 1
 };
+// clang-format on
 
 // minimum and maximum return NaN when either side is NaN.
 struct ScalarInstruction {
