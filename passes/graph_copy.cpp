@@ -1,0 +1,64 @@
+#include "passes/graph_copy.h"
+
+#include "ir/diagnostic.h"
+
+namespace treadle {
+
+ValueMap::ValueMap(const Graph& from) {
+  map_.reserve(from.size());
+  for (const Node& node : from.nodes()) map_.emplace_back(node.types.size());
+}
+
+Value ValueMap::operator[](Value v) const {
+  const Value to = map_.at(v.node).at(v.index);
+  ensure(to.valid(), "graph-copy", "a value is used before it is mapped");
+  return to;
+}
+
+std::vector<Value> ValueMap::all(const std::vector<Value>& values) const {
+  std::vector<Value> out;
+  out.reserve(values.size());
+  for (const Value v : values) out.push_back((*this)[v]);
+  return out;
+}
+
+Value copy_node(Builder& to, const Graph& from, NodeId id, ValueMap& map) {
+  const Node& node = from.node(id);
+  const Value first = to.clone(node, map.all(node.operands));
+  for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
+  return first;
+}
+
+std::vector<bool> live_nodes(const Graph& graph) {
+  std::vector<bool> live(graph.size(), false);
+  for (const Output& output : graph.outputs()) live[output.value.node] = true;
+  for (const NodeId id : graph.inputs()) live[id] = true;
+  for (NodeId id = static_cast<NodeId>(graph.size()); id-- > 0;)
+    if (live[id])
+      for (const Value v : graph.node(id).operands) live[v.node] = true;
+  return live;
+}
+
+std::vector<bool> reached_from(const Graph& graph, const std::vector<Value>& sources) {
+  std::vector<bool> reached(graph.size(), false);
+  for (const Value v : sources) reached[v.node] = true;
+  for (NodeId id = 0; id < graph.size(); ++id)
+    for (const Value v : graph.node(id).operands)
+      if (reached[v.node]) reached[id] = true;
+  return reached;
+}
+
+Graph without_dead_nodes(const Graph& graph) {
+  const std::vector<bool> live = live_nodes(graph);
+  Graph out;
+  out.name = graph.name;
+  out.stage = graph.stage;
+  Builder b(out);
+  ValueMap map(graph);
+  for (NodeId id = 0; id < graph.size(); ++id)
+    if (live[id]) copy_node(b, graph, id, map);
+  for (const Output& output : graph.outputs()) out.add_output(output.name, map[output.value]);
+  return out;
+}
+
+}  // namespace treadle
