@@ -31,8 +31,8 @@ struct Descriptor {
   std::string hint;
   if (error == ENOENT) hint = "check the path; relative paths start at the current folder";
   if (error == EACCES) hint = "check the permissions of the file and its folders";
-  throw_user_error("T0910",
-                   fmt::format("cannot read {}: {}", path.string(), std::strerror(error)), hint);
+  throw_user_error("T0910", fmt::format("cannot read {}: {}", path.string(), std::strerror(error)),
+                   hint);
 }
 
 [[noreturn]] void too_large(const std::filesystem::path& path, std::uint64_t limit) {
@@ -119,14 +119,13 @@ std::string unpack(const std::string& packed, const std::filesystem::path& path,
       if (inflater.at_end()) return out;
       inflater.next_member();
     } else if (status == Z_BUF_ERROR || (status == Z_OK && written == 0 && inflater.at_end())) {
-      throw_user_error("T0911", fmt::format("{} is truncated: its gzip stream ends early",
-                                            path.string()),
+      throw_user_error("T0911",
+                       fmt::format("{} is truncated: its gzip stream ends early", path.string()),
                        "the file is incomplete or damaged: fetch or write it again");
     } else if (status != Z_OK) {
-      throw_user_error("T0913",
-                       fmt::format("{} is damaged: its gzip stream cannot be unpacked",
-                                   path.string()),
-                       "the file is damaged: fetch or write it again");
+      throw_user_error(
+          "T0913", fmt::format("{} is damaged: its gzip stream cannot be unpacked", path.string()),
+          "the file is damaged: fetch or write it again");
     }
   }
 }

@@ -29,10 +29,10 @@ struct Entry {
 
 std::optional<StoredType> stored_type(const std::string& text) {
   static const std::map<std::string, StoredType> types = {
-      {"F64", StoredType::f64}, {"F32", StoredType::f32}, {"F16", StoredType::f16},
+      {"F64", StoredType::f64},   {"F32", StoredType::f32}, {"F16", StoredType::f16},
       {"BF16", StoredType::bf16}, {"I64", StoredType::i64}, {"I32", StoredType::i32},
-      {"I16", StoredType::i16}, {"I8", StoredType::i8}, {"U32", StoredType::u32},
-      {"U16", StoredType::u16}, {"U8", StoredType::u8}, {"BOOL", StoredType::b1}};
+      {"I16", StoredType::i16},   {"I8", StoredType::i8},   {"U32", StoredType::u32},
+      {"U16", StoredType::u16},   {"U8", StoredType::u8},   {"BOOL", StoredType::b1}};
   const auto found = types.find(text);
   if (found == types.end()) return std::nullopt;
   return found->second;
@@ -90,20 +90,23 @@ class HeaderReader {
       malformed(fmt::format("'{}' lacks dtype, shape or data_offsets", name));
     Entry out;
     out.name = name;
-    if (!value["dtype"].is_string()) malformed(fmt::format("the dtype of '{}' is not a string", name));
+    if (!value["dtype"].is_string())
+      malformed(fmt::format("the dtype of '{}' is not a string", name));
     const auto dtype = value["dtype"].get<std::string>();
     const std::optional<StoredType> type = stored_type(dtype);
     if (!type)
-      throw_user_error("T0952", fmt::format("{}: '{}' has the unsupported element type '{}'", file_,
-                                            name, dtype),
-                       "save it as F32, F64, BF16, F16, I32 or I64");
+      throw_user_error(
+          "T0952",
+          fmt::format("{}: '{}' has the unsupported element type '{}'", file_, name, dtype),
+          "save it as F32, F64, BF16, F16, I32 or I64");
     out.type = *type;
     for (const std::uint64_t extent : naturals(value["shape"], name, "shape")) {
       if (extent > static_cast<std::uint64_t>(INT64_MAX))
         malformed(fmt::format("an extent of '{}' is too large", name));
       out.shape.push_back(static_cast<std::int64_t>(extent));
     }
-    const std::vector<std::uint64_t> offsets = naturals(value["data_offsets"], name, "data_offsets");
+    const std::vector<std::uint64_t> offsets =
+        naturals(value["data_offsets"], name, "data_offsets");
     if (offsets.size() != 2) malformed(fmt::format("'{}' has not two data_offsets", name));
     out.begin = offsets[0];
     out.end = offsets[1];
@@ -115,14 +118,15 @@ class HeaderReader {
     for (const std::int64_t extent : entry.shape)
       wanted = checked_multiply(wanted, static_cast<std::uint64_t>(extent), file_);
     if (entry.begin > entry.end || entry.end > data_size)
-      throw_user_error("T0953", fmt::format("{}: '{}' claims bytes {} to {} of {} bytes of data",
-                                            file_, entry.name, entry.begin, entry.end, data_size),
+      throw_user_error("T0953",
+                       fmt::format("{}: '{}' claims bytes {} to {} of {} bytes of data", file_,
+                                   entry.name, entry.begin, entry.end, data_size),
                        "the file is truncated or its header lies");
     if (entry.end - entry.begin != wanted)
       throw_user_error(
-          "T0953", fmt::format("{}: '{}' has {} bytes, but its type and shape [{}] take {}", file_,
-                               entry.name, entry.end - entry.begin, fmt::join(entry.shape, ", "),
-                               wanted));
+          "T0953",
+          fmt::format("{}: '{}' has {} bytes, but its type and shape [{}] take {}", file_,
+                      entry.name, entry.end - entry.begin, fmt::join(entry.shape, ", "), wanted));
   }
 
  private:
@@ -174,7 +178,7 @@ NamedTensors parse_safetensors(std::string_view bytes, const std::string& name) 
   ByteReader in(bytes, name);
   const std::uint64_t length = in.u64("the header length");
   if (length < 2 || length > header_limit)
-    throw_user_error("T0950", fmt::format("{} is not a safetensors file: it claims a header of {} "
+    throw_user_error("T0956", fmt::format("{} is not a safetensors file: it claims a header of {} "
                                           "bytes",
                                           name, length));
   const HeaderReader reader(name);

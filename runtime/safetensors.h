@@ -22,7 +22,7 @@ struct NamedTensors {
 // The tensors in the order of their data. Types that we lack are widened (F16
 // to f32, narrow integers to i32, U32 to i64). Before memory is allocated the
 // file's own size bounds every length, and every mistake is a UserError:
-// T0911 truncated; T0950 the header's length is not plausible; T0951 the
+// T0911 truncated; T0956 the header's length is not plausible; T0951 the
 // header is not the JSON it must be; T0952 unsupported element type; T0953 an
 // offset outside the data, or that its type and shape contradict; T0954
 // tensors overlap or leave a gap; T0955 a name twice.

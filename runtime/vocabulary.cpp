@@ -50,8 +50,9 @@ std::vector<std::string_view> split_characters(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t length = utf8_length(text.substr(at));
     if (length == 0)
-      throw_user_error("T0930", fmt::format("the text is not UTF-8: byte {} (0x{:02x})", at,
-                                            static_cast<unsigned char>(text[at])),
+      throw_user_error("T0930",
+                       fmt::format("the text is not UTF-8: byte {} (0x{:02x})", at,
+                                   static_cast<unsigned char>(text[at])),
                        "convert the file to UTF-8, or read it as bytes");
     out.push_back(text.substr(at, length));
     at += length;
@@ -106,8 +107,8 @@ Vocabulary::Vocabulary(TokenUnit unit, std::vector<std::string> tokens)
       throw_user_error("T0933", fmt::format("'{}' is not one {}", printable(token),
                                             unit_names[static_cast<int>(unit_)]));
     if (!index_.emplace(token, static_cast<std::int32_t>(index_.size())).second)
-      throw_user_error("T0933", fmt::format("the token '{}' is in the vocabulary twice",
-                                            printable(token)));
+      throw_user_error("T0933",
+                       fmt::format("the token '{}' is in the vocabulary twice", printable(token)));
   }
 }
 

@@ -109,8 +109,8 @@ void CsvParser::split_by_spaces() {
   std::size_t at = 0;
   while ((at = line_.find_first_not_of(" \t", at)) != std::string_view::npos) {
     const std::size_t end = std::min(line_.find_first_of(" \t", at), line_.size());
-    cells_.push_back({std::string(line_.substr(at, end - at)), line_begin_ + at,
-                      line_begin_ + end});
+    cells_.push_back(
+        {std::string(line_.substr(at, end - at)), line_begin_ + at, line_begin_ + end});
     at = end;
   }
 }
@@ -124,8 +124,8 @@ void CsvParser::split_by_separator() {
       end = quoted_cell(first);
     } else {
       end = std::min(line_.find(options_.separator, at), line_.size());
-      cells_.push_back({std::string(trim(line_.substr(at, end - at))), line_begin_ + at,
-                        line_begin_ + end});
+      cells_.push_back(
+          {std::string(trim(line_.substr(at, end - at))), line_begin_ + at, line_begin_ + end});
     }
     if (end >= line_.size()) return;
     at = end + 1;
@@ -224,10 +224,10 @@ Csv CsvParser::parse() {
     if (width_ == 0) width_ = cells_.size();
     if (chosen_.empty()) choose_columns();
     if (cells_.size() != width_)
-      fail("T0922",
-           fmt::format("this line has {} cells, the lines before it have {}", cells_.size(),
-                       width_),
-           line_begin_, line_begin_ + line_.size());
+      fail(
+          "T0922",
+          fmt::format("this line has {} cells, the lines before it have {}", cells_.size(), width_),
+          line_begin_, line_begin_ + line_.size());
     for (const std::size_t column : chosen_) numbers.push_back(number(column));
     ++rows;
   }

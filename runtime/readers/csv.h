@@ -10,12 +10,12 @@
 namespace treadle {
 
 struct CsvOptions {
-  bool header = false;    // the first line (after skip_lines) names the columns
-  int skip_lines = 0;     // lines to drop before anything else
-  char separator = ',';   // ' ' means any run of spaces and tabs
+  bool header = false;   // the first line (after skip_lines) names the columns
+  int skip_lines = 0;    // lines to drop before anything else
+  char separator = ',';  // ' ' means any run of spaces and tabs
   // Columns to keep, in this order: a name (needs a header), or a number from
   // 1, or from the end: -1 is the last. Empty keeps all.
-  std::vector<std::string> columns;
+  std::vector<std::string> columns = {};
   DType dtype = DType::f32;
 };
 

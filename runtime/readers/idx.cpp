@@ -30,11 +30,12 @@ Tensor parse_idx(std::string_view bytes, DType dtype, const std::string& name) {
   ByteReader in(bytes, name);
   const std::string_view zeros = in.take(2, "the idx header");
   if (zeros[0] != 0 || zeros[1] != 0)
-    throw_user_error("T0914", fmt::format("{} is not an idx file: it must begin with two zero bytes",
-                                          name));
+    throw_user_error("T0914",
+                     fmt::format("{} is not an idx file: it must begin with two zero bytes", name));
   const StoredType type = element_type(in.u8("the idx element type"), name);
   if (is_integer(dtype) && (type == StoredType::f32 || type == StoredType::f64))
-    throw_user_error("T0918", fmt::format("{} holds real numbers where integers are expected", name));
+    throw_user_error("T0918",
+                     fmt::format("{} holds real numbers where integers are expected", name));
   const std::uint8_t rank = in.u8("the idx rank");
   Shape shape;
   std::uint64_t total = size_of(type);
@@ -45,8 +46,8 @@ Tensor parse_idx(std::string_view bytes, DType dtype, const std::string& name) {
   }
   const std::string_view elements = in.take(total, "the elements");
   if (in.remaining() != 0)
-    throw_user_error("T0916", fmt::format("{} has {} bytes after its last element", name,
-                                          in.remaining()),
+    throw_user_error("T0916",
+                     fmt::format("{} has {} bytes after its last element", name, in.remaining()),
                      "the header and the content do not belong together");
   Tensor out(dtype, std::move(shape));
   decode_elements(elements, type, true, out);

@@ -207,8 +207,8 @@ Tensor read_npy(const std::filesystem::path& path) {
 
 std::string npy_bytes(const Tensor& tensor) {
   if (tensor.dtype() == DType::bf16) return npy_bytes(tensor.cast(DType::f32));
-  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': (",
-                                   descr_of(tensor.dtype()));
+  std::string header =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': (", descr_of(tensor.dtype()));
   for (const std::int64_t extent : tensor.shape()) header += fmt::format("{}, ", extent);
   header += "), }";
   const std::size_t unpadded = magic.size() + 4 + header.size() + 1;

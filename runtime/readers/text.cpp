@@ -82,8 +82,8 @@ EncodedLines read_line_sequences(const std::filesystem::path& path, TokenUnit un
   const std::vector<std::string> lines = read_lines(path);
   return naming_file(path, [&] {
     const char* separator = unit == TokenUnit::word ? "\n" : "";
-    return encode_lines(lines,
-                        Vocabulary::from_text(fmt::format("{}", fmt::join(lines, separator)), unit));
+    return encode_lines(
+        lines, Vocabulary::from_text(fmt::format("{}", fmt::join(lines, separator)), unit));
   });
 }
 
@@ -91,10 +91,10 @@ void require_class_indices(const Tensor& labels, std::int64_t classes, std::stri
   for (std::int64_t i = 0; i < labels.size(); ++i) {
     const std::int64_t label = labels.get_integer(i);
     if (label >= 0 && label < classes) continue;
-    throw_user_error("T0927",
-                     fmt::format("{}: label {} at index {} is not in 0 .. {}", name, label, i,
-                                 classes - 1),
-                     fmt::format("the model has {} classes, counted from 0", classes));
+    throw_user_error(
+        "T0927",
+        fmt::format("{}: label {} at index {} is not in 0 .. {}", name, label, i, classes - 1),
+        fmt::format("the model has {} classes, counted from 0", classes));
   }
 }
 

@@ -28,8 +28,8 @@ std::vector<std::string> read_lines(const std::filesystem::path& path);
 // Sequences of different lengths, one after another without padding.
 struct EncodedLines {
   Vocabulary vocabulary;
-  Tensor tokens;                       // i32[sum of the lengths]
-  std::vector<std::int64_t> offsets;   // sequence i is tokens[offsets[i] .. offsets[i + 1])
+  Tensor tokens;                      // i32[sum of the lengths]
+  std::vector<std::int64_t> offsets;  // sequence i is tokens[offsets[i] .. offsets[i + 1])
 };
 
 // Line by line, as names or sentences are kept.
