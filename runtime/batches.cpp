@@ -1,0 +1,149 @@
+#include "runtime/batches.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+#include "ir/diagnostic.h"
+#include "runtime/shuffle.h"
+
+namespace treadle {
+namespace {
+
+std::size_t row_bytes(const Tensor& tensor) {
+  return tensor.shape()[0] == 0 ? 0 : tensor.bytes() / static_cast<std::size_t>(tensor.shape()[0]);
+}
+
+Tensor pick_rows(const Tensor& from, const std::vector<std::int64_t>& indices) {
+  Shape shape = from.shape();
+  shape[0] = static_cast<std::int64_t>(indices.size());
+  Tensor out(from.dtype(), std::move(shape));
+  const std::size_t bytes = row_bytes(from);
+  for (std::size_t i = 0; i < indices.size(); ++i)
+    std::memcpy(out.data() + i * bytes, from.data() + static_cast<std::size_t>(indices[i]) * bytes,
+                bytes);
+  return out;
+}
+
+class ArrayBatches final : public BatchSource {
+ public:
+  ArrayBatches(NamedFields fields, const ArrayBatchesOptions& options)
+      : fields_(std::move(fields)), options_(options) {
+    for (const auto& [name, tensor] : fields_) {
+      const std::int64_t count = tensor.shape().empty() ? 0 : tensor.shape()[0];
+      if (count_ >= 0 && count != count_)
+        throw_user_error("T0962", fmt::format("field '{}' has {} examples, another has {}", name,
+                                              count, count_));
+      count_ = count;
+    }
+    if (count_ <= 0) throw_user_error("T0961", "the data set has no examples");
+    if (options_.batch <= 0) throw_user_error("T0964", "a batch has at least one example");
+  }
+
+  std::int64_t batches() const override { return (count_ + options_.batch - 1) / options_.batch; }
+  std::int64_t examples() const override { return count_; }
+
+  Batch batch(std::int64_t epoch, std::int64_t index) const override {
+    if (options_.shuffle && epoch != ordered_epoch_) {
+      order_ = permutation(count_, options_.seed, static_cast<std::uint64_t>(epoch));
+      ordered_epoch_ = epoch;
+    }
+    Batch out;
+    const std::int64_t begin = index * options_.batch;
+    const std::int64_t end = std::min(begin + options_.batch, count_);
+    for (std::int64_t i = begin; i < end; ++i)
+      out.indices.push_back(options_.shuffle ? order_[static_cast<std::size_t>(i)] : i);
+    out.examples = end - begin;
+    for (const auto& [name, tensor] : fields_) out.fields.emplace(name, pick_rows(tensor, out.indices));
+    return out;
+  }
+
+ private:
+  NamedFields fields_;
+  ArrayBatchesOptions options_;
+  std::int64_t count_ = -1;
+  // The order of the epoch last asked for; a cache, not state.
+  mutable std::int64_t ordered_epoch_ = -1;
+  mutable std::vector<std::int64_t> order_;
+};
+
+class TextLanes final : public BatchSource {
+ public:
+  TextLanes(Tensor tokens, std::int64_t window, std::int64_t lanes)
+      : tokens_(std::move(tokens)), window_(window), lanes_(lanes) {
+    if (window <= 0 || lanes <= 0)
+      throw_user_error("T0964", "window and lanes are at least one");
+    lane_length_ = (tokens_.size() - 1) / lanes;
+    if (lane_length_ < window)
+      throw_user_error("T0963",
+                       fmt::format("{} tokens are too few for {} lanes of a window of {}",
+                                   tokens_.size(), lanes, window),
+                       "use fewer lanes, a shorter window, or more text");
+  }
+
+  std::int64_t batches() const override { return lane_length_ / window_; }
+  std::int64_t examples() const override { return batches() * lanes_; }
+
+  Batch batch(std::int64_t, std::int64_t index) const override {
+    Tensor text(tokens_.dtype(), {lanes_, window_});
+    Tensor next(tokens_.dtype(), {lanes_, window_});
+    const std::size_t width = size_of(tokens_.dtype());
+    const std::size_t bytes = static_cast<std::size_t>(window_) * width;
+    Batch out;
+    for (std::int64_t lane = 0; lane < lanes_; ++lane) {
+      const auto begin = static_cast<std::size_t>(lane * lane_length_ + index * window_);
+      std::memcpy(text.data() + static_cast<std::size_t>(lane) * bytes, tokens_.data() + begin * width, bytes);
+      std::memcpy(next.data() + static_cast<std::size_t>(lane) * bytes,
+                  tokens_.data() + (begin + 1) * width, bytes);
+      out.indices.push_back(lane);
+    }
+    out.fields.emplace("text", std::move(text));
+    out.fields.emplace("next", std::move(next));
+    out.examples = lanes_;
+    out.starts_sequence = index == 0;
+    return out;
+  }
+
+ private:
+  Tensor tokens_;
+  std::int64_t window_, lanes_;
+  std::int64_t lane_length_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<BatchSource> array_batches(NamedFields fields, const ArrayBatchesOptions& options) {
+  return std::make_unique<ArrayBatches>(std::move(fields), options);
+}
+
+NamedFields rows(const NamedFields& fields, std::int64_t begin, std::int64_t end) {
+  std::vector<std::int64_t> indices(static_cast<std::size_t>(std::max<std::int64_t>(end - begin, 0)));
+  std::iota(indices.begin(), indices.end(), begin);
+  NamedFields out;
+  for (const auto& [name, tensor] : fields) out.emplace(name, pick_rows(tensor, indices));
+  return out;
+}
+
+std::unique_ptr<BatchSource> text_lanes(Tensor tokens, std::int64_t window, std::int64_t lanes) {
+  return std::make_unique<TextLanes>(std::move(tokens), window, lanes);
+}
+
+NamedFields text_windows(const Tensor& tokens, std::int64_t window) {
+  if (window <= 0 || tokens.size() <= window)
+    throw_user_error("T0963", fmt::format("{} tokens are too few for a window of {}",
+                                          tokens.size(), window));
+  const std::int64_t count = (tokens.size() - 1) / window;
+  Tensor text(tokens.dtype(), {count, window});
+  Tensor next(tokens.dtype(), {count, window});
+  std::memcpy(text.data(), tokens.data(), text.bytes());
+  std::memcpy(next.data(), tokens.data() + size_of(tokens.dtype()), next.bytes());
+  NamedFields out;
+  out.emplace("text", std::move(text));
+  out.emplace("next", std::move(next));
+  return out;
+}
+
+}  // namespace treadle
