@@ -72,6 +72,12 @@ Integers shifted(const Integers& axes) {
   return out;
 }
 
+Integers with_leading(const Integers& axes) {
+  Integers out{0};
+  for (const std::int64_t axis : axes) out.push_back(axis + 1);
+  return out;
+}
+
 bool contains(const Integers& axes, std::int64_t axis) {
   return std::find(axes.begin(), axes.end(), axis) != axes.end();
 }

@@ -33,6 +33,7 @@ void require_axes(const Integers& axes, const Type& type);
 // 0, 1, ..., count-1, from `first`.
 Integers ascending(std::size_t count, std::int64_t first = 0);
 Integers shifted(const Integers& axes);           // each plus one
+Integers with_leading(const Integers& axes);      // 0, then each plus one
 Integers complement(const Integers& axes, std::size_t rank);
 Dims without(const Dims& dims, const Integers& axes);
 bool contains(const Integers& axes, std::int64_t axis);
