@@ -21,14 +21,16 @@ bool is_symbol(const Dim& dim) {
 }
 
 [[noreturn]] void misfit(const Slot& slot, const std::string& what) {
-  throw_user_error("T0950", fmt::format("input '{}' is {}: {}", slot.name, to_string(slot.type), what));
+  throw_user_error("T0950",
+                   fmt::format("input '{}' is {}: {}", slot.name, to_string(slot.type), what));
 }
 
 }  // namespace
 
 std::vector<Slot> input_slots(const Graph& graph) {
   std::vector<Slot> out;
-  for (const NodeId id : graph.inputs()) out.push_back({name_of(graph, id), graph.node(id).types[0], -1});
+  for (const NodeId id : graph.inputs())
+    out.push_back({name_of(graph, id), graph.node(id).types[0], -1});
   return out;
 }
 
@@ -39,7 +41,8 @@ std::vector<Slot> output_slots(const Graph& graph, std::span<const InPlaceUpdate
     for (const InPlaceUpdate& update : updates) {
       if (update.output != output.name) continue;
       for (std::size_t i = 0; i < graph.inputs().size(); ++i)
-        if (name_of(graph, graph.inputs()[i]) == update.input) slot.updates_input = static_cast<int>(i);
+        if (name_of(graph, graph.inputs()[i]) == update.input)
+          slot.updates_input = static_cast<int>(i);
       ensure(slot.updates_input >= 0, "program", "no input '" + update.input + "' to update");
     }
     out.push_back(std::move(slot));
@@ -54,7 +57,8 @@ DimEnv bind_dims(std::span<const Slot> inputs, std::span<const Tensor* const> te
     const Type& type = inputs[i].type;
     const Shape& shape = tensors[i]->shape();
     if (type.dtype != tensors[i]->dtype())
-      misfit(inputs[i], fmt::format("the tensor's elements are {}", to_string(tensors[i]->dtype())));
+      misfit(inputs[i],
+             fmt::format("the tensor's elements are {}", to_string(tensors[i]->dtype())));
     if (type.rank() != shape.size())
       misfit(inputs[i], fmt::format("the tensor has {} dimensions", shape.size()));
     for (std::size_t d = 0; d < shape.size(); ++d)
@@ -63,8 +67,9 @@ DimEnv bind_dims(std::span<const Slot> inputs, std::span<const Tensor* const> te
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Shape expected = evaluate_shape(inputs[i].type, env);
     if (expected != tensors[i]->shape())
-      misfit(inputs[i], fmt::format("the tensor is [{}] where [{}] is expected",
-                                    fmt::join(tensors[i]->shape(), ", "), fmt::join(expected, ", ")));
+      misfit(inputs[i],
+             fmt::format("the tensor is [{}] where [{}] is expected",
+                         fmt::join(tensors[i]->shape(), ", "), fmt::join(expected, ", ")));
   }
   return env;
 }

@@ -7,6 +7,7 @@
 
 namespace treadle {
 
-std::unique_ptr<Program> make_reference_program(Graph graph, std::span<const InPlaceUpdate> updates);
+std::unique_ptr<Program> make_reference_program(Graph graph,
+                                                std::span<const InPlaceUpdate> updates);
 
 }  // namespace treadle

@@ -1,0 +1,111 @@
+#include "runtime/generators.h"
+
+#include <array>
+#include <cmath>
+#include <set>
+
+#include "tests/runtime/support.h"
+
+using namespace treadle;
+using namespace treadle::test;
+
+TEST_CASE("adding problem: one mark a half, the target is the sum of the marked") {
+  for (const std::int64_t length : {2, 5, 50}) {
+    const AddingProblem data = adding_problem(length, 200, 1);
+    double square = 0;
+    for (std::int64_t i = 0; i < 200; ++i) {
+      std::array<int, 2> marks{};
+      float sum = 0;
+      for (std::int64_t t = 0; t < length; ++t) {
+        const double value = data.sequences.get((i * length + t) * 2);
+        REQUIRE((value >= 0 && value < 1));
+        if (data.sequences.get((i * length + t) * 2 + 1) == 0) continue;
+        ++marks[t < length / 2 ? 0 : 1];
+        sum += static_cast<float>(value);
+      }
+      CHECK(marks == std::array<int, 2>{1, 1});
+      CHECK(data.targets.get(i) == sum);
+      square += (sum - 1) * (sum - 1);
+    }
+    CHECK(square / 200 == Approx(1.0 / 6).epsilon(0.35));
+  }
+}
+
+TEST_CASE("copy memory: ten symbols, asked for at the end") {
+  const CopyMemory data = copy_memory(5, 50, 3);
+  REQUIRE(data.sequences.shape() == Shape{50, 25});
+  for (std::int64_t i = 0; i < 50; ++i)
+    for (std::int64_t t = 0; t < 25; ++t) {
+      const std::int64_t x = data.sequences.get_integer(i * 25 + t);
+      const std::int64_t y = data.targets.get_integer(i * 25 + t);
+      if (t < 10) CHECK((x >= 1 && x <= 8));
+      if (t >= 10 && t < 14) CHECK(x == 0);
+      if (t >= 14) CHECK(x == 9);
+      CHECK(y == (t < 15 ? 0 : data.sequences.get_integer(i * 25 + t - 15)));
+    }
+}
+
+TEST_CASE("strokes: every class, in range, and told apart by their nearest mean") {
+  const StrokeImages train = stroke_images(3000, 1);
+  const StrokeImages test = stroke_images(500, 2);
+  std::vector<double> means(10 * 256, 0.0);
+  std::array<int, 10> counts{};
+  for (std::int64_t i = 0; i < 3000; ++i) {
+    const auto label = static_cast<std::size_t>(train.labels.get_integer(i));
+    REQUIRE(label < 10);
+    ++counts[label];
+    for (std::size_t p = 0; p < 256; ++p) {
+      const double v = train.images.get(i * 256 + static_cast<std::int64_t>(p));
+      REQUIRE((v >= 0 && v <= 1));
+      means[label * 256 + p] += v;
+    }
+  }
+  for (const int count : counts) CHECK(count > 200);
+  int right = 0;
+  for (std::int64_t i = 0; i < 500; ++i) {
+    std::size_t best = 0;
+    double least = 1e9;
+    for (std::size_t c = 0; c < 10; ++c) {
+      double d = 0;
+      for (std::size_t p = 0; p < 256; ++p)
+        d += std::pow(means[c * 256 + p] / counts[c] -
+                          test.images.get(i * 256 + static_cast<std::int64_t>(p)),
+                      2);
+      if (d < least) best = c;
+      least = std::min(least, d);
+    }
+    right += static_cast<std::int64_t>(best) == test.labels.get_integer(i) ? 1 : 0;
+  }
+  // Harder than a mean can do, easier than chance.
+  CHECK(right > 200);
+  CHECK(right < 475);
+}
+
+TEST_CASE("grammar text: sentences of few characters") {
+  const std::string text = grammar_text(20'000, 5);
+  CHECK(text.size() == 20'000);
+  const std::set<char> letters(text.begin(), text.end());
+  CHECK(letters.size() > 15);
+  CHECK(letters.size() < 31);
+  const std::string first = text.substr(0, text.find('\n'));
+  CHECK(first.ends_with("."));
+}
+
+TEST_CASE("generated data is a function of the seed, and a longer set begins with a shorter") {
+  CHECK(same_bits(stroke_images(20, 1).images, stroke_images(20, 1).images));
+  CHECK_FALSE(same_bits(stroke_images(20, 1).images, stroke_images(20, 2).images));
+  CHECK(grammar_text(100, 1) == grammar_text(200, 1).substr(0, 100));
+  CHECK(grammar_text(100, 1) != grammar_text(100, 2));
+  const Tensor few = adding_problem(10, 2, 1).targets;
+  const Tensor many = adding_problem(10, 4, 1).targets;
+  CHECK(few.get(1) == many.get(1));
+  CHECK_FALSE(same_bits(copy_memory(3, 4, 1).targets, copy_memory(3, 4, 2).targets));
+}
+
+TEST_CASE("generated data: sizes that make no sense") {
+  CHECK(error_code([] { adding_problem(1, 5, 1); }) == "T0985");
+  CHECK(error_code([] { adding_problem(10, 0, 1); }) == "T0985");
+  CHECK(error_code([] { copy_memory(0, 5, 1); }) == "T0985");
+  CHECK(error_code([] { stroke_images(0, 1); }) == "T0985");
+  CHECK(error_code([] { grammar_text(0, 1); }) == "T0985");
+}
