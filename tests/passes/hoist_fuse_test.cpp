@@ -1,0 +1,68 @@
+#include "ir/eval/evaluate.h"
+#include "passes/batch.h"
+#include "passes/differentiate.h"
+#include "passes/fuse_gates.h"
+#include "passes/hoist_scan.h"
+#include "tests/catch.h"
+#include "tests/support/graphs.h"
+
+using namespace treadle;
+using namespace treadle::test;
+
+namespace {
+
+Graph batched_gradient(const Graph& loss) {
+  Graph work = batch(loss);
+  Builder b(work);
+  const Value total = b.reduce_sum(work.output("loss"), {0});
+  work.set_outputs({{"loss", total}});
+  return differentiate(work);
+}
+
+void require_same_results(const Graph& before, const Graph& after) {
+  for (const DimEnv& env : {DimEnv{{"B", 2}, {"T", 5}}, DimEnv{{"B", 1}, {"T", 1}}, DimEnv{{"B", 3}, {"T", 0}}}) {
+    const std::vector<Tensor> inputs = inputs_for(before, env);
+    const std::vector<Tensor> x = evaluate(before, inputs);
+    const std::vector<Tensor> y = evaluate(after, inputs);
+    REQUIRE(x.size() == y.size());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      std::string why;
+      const bool same = close(y[i], x[i], 1e-12, &why);
+      INFO(before.outputs()[i].name << " at T = " << env.at("T") << ": " << why);
+      CHECK(same);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("hoist-scan and fuse-gates change no value and no gradient") {
+  for (const Graph& loss : {lstm_loss(), separate_gates_loss(), token_loss()}) {
+    const Graph before = batched_gradient(loss);
+    const Graph hoisted = hoist_scan(before);
+    require_same_results(before, hoisted);
+    require_same_results(before, fuse_gates(hoisted));
+    require_same_results(before, fuse_gates(before));
+  }
+}
+
+TEST_CASE("hoist-scan leaves one product a step, whichever way the loop runs") {
+  const Graph hoisted = hoist_scan(batched_gradient(lstm_loss()));
+  REQUIRE(count_ops(hoisted, Op::scan) == 2);
+  // forward: h @ U; backward: dz @ U^T. The input projection stands in front,
+  // dW and dU behind.
+  CHECK(count_ops(scan_body(hoisted, 0), Op::matmul) == 1);
+  CHECK(count_ops(scan_body(hoisted, 1), Op::matmul) == 1);
+  CHECK(count_ops(hoisted, Op::matmul) == 3);
+}
+
+TEST_CASE("fuse-gates joins the gates of a cell that declares each weight on its own") {
+  const Graph hoisted = hoist_scan(batched_gradient(separate_gates_loss()));
+  CHECK(count_ops(scan_body(hoisted, 0), Op::matmul) == 3);
+  const Graph fused = fuse_gates(hoisted);
+  CHECK(count_ops(scan_body(fused, 0), Op::matmul) == 1);
+  CHECK(count_ops(scan_body(fused, 1), Op::matmul) == 1);
+  CHECK(count_ops(scan_body(fused, 0), Op::concat) == 0);  // the weights are joined in front
+  // One projection in front, one product each for all dW and all dU.
+  CHECK(count_ops(fused, Op::matmul) == 3);
+}

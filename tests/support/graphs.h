@@ -1,0 +1,32 @@
+// Small models and comparisons that several tests share.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "ir/builder.h"
+
+namespace treadle::test {
+
+// f64 graphs of one example with a scalar output "loss".
+
+// x[T, 3] -> LSTM with hidden 4 (one joint weight matrix W, U, b) -> sum of
+// cos-weighted last states and outputs.
+Graph lstm_loss();
+// The same size, but each of three gates has its own weights: not a cell of any
+// library.
+Graph separate_gates_loss();
+// An embedding with repeated tokens, a relu recurrence, softmax cross entropy.
+Graph token_loss();
+
+// |a - b| <= tolerance * max |b|, element by element; else says where.
+bool close(const Tensor& a, const Tensor& b, double tolerance, std::string* why = nullptr);
+
+// Inputs for a graph under `env`, from a fixed seed.
+std::vector<Tensor> inputs_for(const Graph& graph, const DimEnv& env);
+
+// How many nodes of that op the graph holds, regions not counted.
+int count_ops(const Graph& graph, Op op);
+// The body of the n-th scan of the graph.
+const Graph& scan_body(const Graph& graph, int n);
+
+}  // namespace treadle::test
