@@ -65,31 +65,42 @@ class SingleEmitter : public FloatEmitter {
   }
 
   Value* expm1(Value* x) {
-    const Reduced reduced = reduce(at_least(at_most(x, 90), -25));
+    const Reduced reduced = reduce(at_least(at_most(x, 89), -25));
     // With half of 2^n, which stays finite where the result is.
     Value* half = power_of_two(b.CreateSub(reduced.n, integer(reduced.n, 1)), x);
     Value* sum = fma(half, expm1_polynomial(reduced.r), sub(half, 0.5));
     return select(less(abs(x), 1e-8), x, add(sum, sum));
   }
 
-  // 1 / (1 + exp(-x)) = 2^-n / (2^-n + p) with exp(-x) = 2^n p: one division,
-  // and results below the smallest normal number come out right too.
+  // 1 / (1 + exp(-x)) = 2^-n / (2^-n + 1 + q) with exp(-x) = 2^n (1 + q): one
+  // division, and results below the smallest normal number come out right too.
+  // The three terms are added in the order that loses least.
   Value* sigmoid(Value* x) {
     const Reduced reduced = reduce(at_least(at_most(b.CreateFNeg(x), 105), -30));
     const Scales n = halves(b.CreateNeg(reduced.n));
     Value* low = power_of_two(n.low, x);
     Value* high = power_of_two(n.high, x);
-    Value* denominator = fma(low, high, exp_polynomial(reduced.r));
+    Value* q = expm1_polynomial(reduced.r);
+    Value* one = real(x, 1);
+    Value* below_one = b.CreateICmpSGT(reduced.n, integer(reduced.n, 0));
+    Value* inner = fma(low, high, select(below_one, q, one));
+    Value* denominator = add(inner, select(below_one, one, q));
     return mul(div(low, denominator), high);
   }
 
-  // With e = exp(2 |x|) - 1: tanh |x| = e / (e + 2).
+  // With e = exp(2 |x|) - 1: tanh |x| = e / (e + 2). Near 0, where these
+  // roundings weigh most, x + x^3 times the Taylor polynomial, whose last
+  // coefficient stands for the terms behind it too.
   Value* tanh(Value* x) {
     Value* magnitude = abs(x);
     const Reduced reduced = reduce(at_most(add(magnitude, magnitude), 20));
     Value* scale = power_of_two(reduced.n, x);
     Value* e = fma(scale, expm1_polynomial(reduced.r), sub(scale, 1));
-    return copysign(div(e, add(e, 2)), x);
+    Value* far = div(e, add(e, 2));
+    Value* s = mul(x, x);
+    Value* p = polynomial(s, {0.02143, -17.0 / 315, 2.0 / 15, -1.0 / 3});
+    Value* near = fma(mul(p, s), magnitude, magnitude);
+    return copysign(select(less(magnitude, 0.26), near, far), x);
   }
 
   // log(1 + f), plus n ln 2; |f| <= 1/3.
