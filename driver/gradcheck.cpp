@@ -55,7 +55,8 @@ GradcheckRow check_tensor(const Graph& value_graph, std::vector<Tensor>& inputs,
     if (each)
       direction[trial] = 1;
     else
-      for (double& d : direction) d = symmetric_uniform(engine) / std::sqrt(static_cast<double>(count));
+      for (double& d : direction)
+        d = symmetric_uniform(engine) / std::sqrt(static_cast<double>(count));
     double expected = 0;
     for (std::size_t i = 0; i < count; ++i)
       expected += analytic.get(static_cast<std::int64_t>(i)) * direction[i];
@@ -65,7 +66,8 @@ GradcheckRow check_tensor(const Graph& value_graph, std::vector<Tensor>& inputs,
     row.largest = std::max(row.largest, std::abs(numeric));
   }
   // Where the gradient itself is zero, what is left is the rounding of f.
-  const double floor = 1e-11 * std::max(1.0, std::abs(scalar_value(value_graph, inputs))) / step_size;
+  const double floor =
+      1e-11 * std::max(1.0, std::abs(scalar_value(value_graph, inputs))) / step_size;
   row.passed = row.error <= std::max(options.tolerance * row.largest, floor);
   return row;
 }
@@ -160,7 +162,8 @@ std::vector<Tensor> random_inputs(const Graph& graph, const DimEnv& env, std::ui
       if (is_float(tensor.dtype()))
         tensor.set(i, symmetric_uniform(engine));
       else
-        tensor.set_integer(i, static_cast<std::int64_t>(engine() % static_cast<std::uint64_t>(classes)));
+        tensor.set_integer(
+            i, static_cast<std::int64_t>(engine() % static_cast<std::uint64_t>(classes)));
     }
     out.push_back(std::move(tensor));
   }

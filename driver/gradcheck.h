@@ -9,10 +9,10 @@
 namespace treadle {
 
 struct GradcheckOptions {
-  int order = 1;                        // 2: the second derivatives too
-  std::int64_t coordinates = 2000;      // up to so many elements each is checked;
-  int directions = 32;                  // above, so many random directions
-  double tolerance = 1e-6;              // of the gradient's largest entry
+  int order = 1;                    // 2: the second derivatives too
+  std::int64_t coordinates = 2000;  // up to so many elements each is checked;
+  int directions = 32;              // above, so many random directions
+  double tolerance = 1e-6;          // of the gradient's largest entry
   std::uint64_t seed = 1;
 };
 

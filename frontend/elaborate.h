@@ -33,8 +33,8 @@ struct Setting {
 
 // data text("input.txt"), window 128, lanes 32, image: pixels
 struct DataSpec {
-  std::string kind;                        // "text", "idx", "csv", "npy", "adding", "digits"
-  std::vector<Setting> arguments;          // positional ones of the call
+  std::string kind;                         // "text", "idx", "csv", "npy", "adding", "digits"
+  std::vector<Setting> arguments;           // positional ones of the call
   std::map<std::string, Setting> settings;  // named ones, and the clause's words
   // Input of the graph -> field of the data set; same names are listed too.
   std::map<std::string, std::string> fields;
@@ -71,10 +71,11 @@ struct ScheduleSpec {
   double final = 0;   // the last learning rate, as a fraction of the peak
 };
 struct OptimizerSpec {
-  std::string name = "adamw";              // "adamw", "adam", "sgd"
+  std::string name = "adamw";  // "adamw", "adam", "sgd"
   ScheduleSpec learning_rate;
-  std::map<std::string, double> settings;  // "beta1", "beta2", "epsilon", "weight_decay", "momentum"
-  std::optional<double> clip_norm;         // of all gradients together
+  std::map<std::string, double>
+      settings;                     // "beta1", "beta2", "epsilon", "weight_decay", "momentum"
+  std::optional<double> clip_norm;  // of all gradients together
   double setting(std::string_view setting_name, double otherwise) const;
 };
 
@@ -96,7 +97,7 @@ struct TrainSpec {
   DataSpec data;
   std::optional<DataSpec> validation_data;  // validation text("valid.txt")
   double validation_split = 0;              // validation 0.1: this share of the data
-  bool per_token = false;    // the loss of a batch weights examples by `weight`
+  bool per_token = false;                   // the loss of a batch weights examples by `weight`
   TruncationSpec truncation;
   OptimizerSpec optimizer;
   std::int64_t epochs = 1, batch = 32, seed = 0;
@@ -186,8 +187,8 @@ class Experiment {
   std::vector<TrainSpec> evals;
   std::vector<GenerateSpec> generates;
   std::vector<TestSpec> tests;
-  std::map<std::string, Dim> dims;     // all `dim`s; those without value are symbols
-  std::vector<Diagnostic> warnings;    // T05xx
+  std::map<std::string, Dim> dims;   // all `dim`s; those without value are symbols
+  std::vector<Diagnostic> warnings;  // T05xx
 
  private:
   friend class Elaborator;

@@ -16,13 +16,10 @@ namespace treadle {
 namespace {
 
 constexpr std::array<std::string_view, 17> reserved_words = {
-    "dim",   "cell", "block", "model", "param", "let",
-                                       "return", "yield", "scan",  "stack", "if",    "else",
-                                       "and",   "or",   "not",   "true",  "false"};
+    "dim",   "cell", "block", "model", "param", "let", "return", "yield", "scan",
+    "stack", "if",   "else",  "and",   "or",    "not", "true",   "false"};
 
-bool is_letter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_word_byte(char c) { return is_letter(c) || is_digit(c); }
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
@@ -69,8 +66,9 @@ class Lexer {
 
   LexedFile run() {
     if (text_.size() > max_source_bytes) {
-      report("T0007", 0, 0, fmt::format("the file has {} bytes; a program may have at most {}",
-                                        text_.size(), max_source_bytes),
+      report("T0007", 0, 0,
+             fmt::format("the file has {} bytes; a program may have at most {}", text_.size(),
+                         max_source_bytes),
              "is this a data file? data is named in a 'data' clause");
       push(TokenKind::end, 0, 0);
       return std::move(out_);
@@ -158,7 +156,8 @@ class Lexer {
   bool ends_in_operator() const {
     if (out_.tokens.empty()) return false;
     const Token& last = out_.tokens.back();
-    if (last.kind == TokenKind::keyword) return contains({"and", "or", "not", "if", "else"}, last.text);
+    if (last.kind == TokenKind::keyword)
+      return contains({"and", "or", "not", "if", "else"}, last.text);
     if (last.kind != TokenKind::symbol) return false;
     return contains({",", "+", "-", "*", "/", "%", "@", "**", "==", "!=", "<", "<=", ">", ">="},
                     last.text);
@@ -442,8 +441,8 @@ class Lexer {
       return;
     }
     if (op.meant.empty()) return;
-    Token& token = push(
-        is_reserved_word(op.meant) ? TokenKind::keyword : TokenKind::symbol, begin, at_);
+    Token& token =
+        push(is_reserved_word(op.meant) ? TokenKind::keyword : TokenKind::symbol, begin, at_);
     token.text = op.meant;
   }
 

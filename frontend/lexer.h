@@ -14,11 +14,11 @@ enum class TokenKind : std::uint8_t { end, newline, identifier, keyword, number,
 struct Token {
   TokenKind kind = TokenKind::end;
   SourceRange range;
-  std::string_view text;    // the source bytes; for `^` and the like what was meant: "**"
-  std::uint32_t line = 1;   // 1-based, of its first byte
+  std::string_view text;   // the source bytes; for `^` and the like what was meant: "**"
+  std::uint32_t line = 1;  // 1-based, of its first byte
   bool first_on_line = false;
-  std::string value;        // a string's bytes, escapes resolved
-  syntax::Number number;    // a number's value
+  std::string value;      // a string's bytes, escapes resolved
+  syntax::Number number;  // a number's value
 
   bool is(std::string_view symbol_or_keyword) const {
     return (kind == TokenKind::symbol || kind == TokenKind::keyword) && text == symbol_or_keyword;

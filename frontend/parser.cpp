@@ -263,7 +263,8 @@ Definition Parser::definition() {
   expect(")", "after the arguments");
   if (accept_word("where")) out.where = expression();
   out.header = range_from(start);
-  const Token& open = expect("{", fmt::format("and the body of {} {}", keyword.text, out.name.text));
+  const Token& open =
+      expect("{", fmt::format("and the body of {} {}", keyword.text, out.name.text));
   out.body = statements();
   if (!accept("}")) {
     report("T0109", open.range, "this '{' is never closed");
@@ -321,8 +322,8 @@ ClauseItem Parser::clause_item() {
   const std::uint32_t start = begin();
   ClauseItem out;
   // A word is bare when a value or another word follows it at once.
-  while (peek().kind == TokenKind::identifier && begins_expression(peek(1)) &&
-         !peek(1).is("(") && !peek(1).is("-") && !peek(1).is_word("if")) {
+  while (peek().kind == TokenKind::identifier && begins_expression(peek(1)) && !peek(1).is("(") &&
+         !peek(1).is("-") && !peek(1).is_word("if")) {
     const Token& word = next();
     out.words.push_back({std::string(word.text), word.range});
   }

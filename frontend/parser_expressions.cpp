@@ -98,7 +98,8 @@ ExprPtr Parser::make(T node, std::uint32_t start) {
   out->node = std::move(node);
   out->range = range_from(start);
   if (out->height > max_tree_height) {
-    report("T0106", out->range, fmt::format("this expression is nested more than {} deep", max_tree_height),
+    report("T0106", out->range,
+           fmt::format("this expression is nested more than {} deep", max_tree_height),
            "name a part of it first: y = ...");
     throw Bail{};
   }
@@ -332,7 +333,8 @@ ExprPtr Parser::scan() {
   out.reverse = accept_word("reverse");
   out.cell = postfix();
   if (!accept_word("over"))
-    fail("T0101", fmt::format("expected 'over' and a sequence after the scan's cell, found {}", found()),
+    fail("T0101",
+         fmt::format("expected 'over' and a sequence after the scan's cell, found {}", found()),
          "scan LSTM[E, H] over xs from s");
   ExprPtr sequence = logical_or();
   if (auto* tuple = std::get_if<Tuple>(&sequence->node))
@@ -366,7 +368,8 @@ ExprPtr Parser::stack() {
     out.count = additive();
   }
   if (!accept_word("of"))
-    fail("T0101", fmt::format("expected 'of' and a layer after the stack's count, found {}", found()),
+    fail("T0101",
+         fmt::format("expected 'of' and a layer after the stack's count, found {}", found()),
          "stack 3 of LSTM[H, H]");
   out.layers.push_back(postfix());
   return make(std::move(out), start);

@@ -156,7 +156,7 @@ struct Scan {
   std::vector<ExprPtr> sequences;  // `over x`: one; `over (x, y)`: two, stepped together
   ExprPtr from;                    // null: the cell's default state
   bool unroll = false;
-  ExprPtr unroll_count;            // null with unroll: unroll all steps
+  ExprPtr unroll_count;  // null with unroll: unroll all steps
 };
 
 // A callable made of layers, each with its own parameters:

@@ -10,7 +10,8 @@ const T* get(const Attributes& attributes, std::string_view name) {
   const Attribute* found = attributes.find(name);
   if (found == nullptr) return nullptr;
   const T* value = std::get_if<T>(found);
-  if (value == nullptr) internal_error("attributes", "'" + std::string(name) + "' has another kind");
+  if (value == nullptr)
+    internal_error("attributes", "'" + std::string(name) + "' has another kind");
   return value;
 }
 

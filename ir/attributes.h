@@ -18,8 +18,8 @@ using Integers = std::vector<std::int64_t>;
 using TensorPtr = std::shared_ptr<const Tensor>;
 // Text form, in this order: true | 3 | 0.5 | "s" | [1, 2] | <T, 4*H> | f32 |
 // dense<0.5, 1.0> (elements, row-major; shape and dtype are the node's type).
-using Attribute = std::variant<bool, std::int64_t, double, std::string, Integers, Dims, DType,
-                               TensorPtr>;
+using Attribute =
+    std::variant<bool, std::int64_t, double, std::string, Integers, Dims, DType, TensorPtr>;
 
 // Sorted by name. The typed getters throw InternalError when the attribute is
 // missing or of another kind; those with a default return it when missing.

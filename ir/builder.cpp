@@ -117,8 +117,9 @@ Value Builder::broadcast(Value x, Dims dims, Integers axes) {
   return add_node(Op::broadcast, {x}, {{"dims", std::move(dims)}, {"axes", std::move(axes)}});
 }
 Value Builder::slice(Value x, std::int64_t axis, Dim start, Dim extent) {
-  return add_node(Op::slice, {x},
-                  {{"axis", axis}, {"start", Dims{std::move(start)}}, {"extent", Dims{std::move(extent)}}});
+  return add_node(
+      Op::slice, {x},
+      {{"axis", axis}, {"start", Dims{std::move(start)}}, {"extent", Dims{std::move(extent)}}});
 }
 Value Builder::pad(Value x, std::int64_t axis, Dim low, Dim high) {
   return add_node(Op::pad, {x},
@@ -160,7 +161,8 @@ Value Builder::scatter_add(Value base, Value indices, Value updates, std::int64_
   return add_node(Op::scatter_add, {base, indices, updates}, {{"batch", batch}});
 }
 Value Builder::one_hot(Value indices, Dim classes, DType dtype) {
-  return add_node(Op::one_hot, {indices}, {{"classes", Dims{std::move(classes)}}, {"dtype", dtype}});
+  return add_node(Op::one_hot, {indices},
+                  {{"classes", Dims{std::move(classes)}}, {"dtype", dtype}});
 }
 Value Builder::iota(Dims dims, std::int64_t axis, DType dtype) {
   return add_node(Op::iota, {}, {{"dims", std::move(dims)}, {"axis", axis}, {"dtype", dtype}});

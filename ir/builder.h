@@ -101,8 +101,8 @@ class Builder {
     std::vector<Value> carries;    // initial state
     std::vector<Value> sequences;  // [length, ...]: one row a step
     Dim length;
-    bool reverse = false;          // the steps run from length-1 to 0
-    Region body;  // (constants, carries, rows) -> (carries, rows of the outputs)
+    bool reverse = false;  // the steps run from length-1 to 0
+    Region body;           // (constants, carries, rows) -> (carries, rows of the outputs)
     Attributes more;
   };
   // Outputs: final carries, then stacked outputs [length, ...] (row t is step

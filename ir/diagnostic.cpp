@@ -76,10 +76,9 @@ void append_excerpt(std::string& out, const SourceRange& range, std::string_view
 
 std::string render(const Diagnostic& diagnostic) {
   const std::string where = to_string(diagnostic.range);
-  std::string out = fmt::format("{}{}{}{}: {}\n", where, where.empty() ? "" : ": ",
-                                severity_name(diagnostic.severity),
-                                diagnostic.code.empty() ? "" : "[" + diagnostic.code + "]",
-                                diagnostic.message);
+  std::string out = fmt::format(
+      "{}{}{}{}: {}\n", where, where.empty() ? "" : ": ", severity_name(diagnostic.severity),
+      diagnostic.code.empty() ? "" : "[" + diagnostic.code + "]", diagnostic.message);
   std::string gutter = "  ";
   if (diagnostic.range) {
     append_excerpt(out, diagnostic.range, diagnostic.label);

@@ -48,8 +48,8 @@ class UserError : public std::runtime_error {
 };
 
 // Short form for mistakes that have no source range (files, options).
-[[noreturn]] void throw_user_error(std::string code, std::string message,
-                                   std::string hint = {}, SourceRange range = {});
+[[noreturn]] void throw_user_error(std::string code, std::string message, std::string hint = {},
+                                   SourceRange range = {});
 
 // A bug of the compiler. The driver writes a reproducer and exits 70.
 class InternalError : public std::logic_error {

@@ -14,13 +14,15 @@ namespace {
 
 std::int64_t checked_add(std::int64_t a, std::int64_t b) {
   std::int64_t out = 0;
-  if (__builtin_add_overflow(a, b, &out)) throw_user_error("T0391", "a dimension overflows 64 bits");
+  if (__builtin_add_overflow(a, b, &out))
+    throw_user_error("T0391", "a dimension overflows 64 bits");
   return out;
 }
 
 std::int64_t checked_mul(std::int64_t a, std::int64_t b) {
   std::int64_t out = 0;
-  if (__builtin_mul_overflow(a, b, &out)) throw_user_error("T0391", "a dimension overflows 64 bits");
+  if (__builtin_mul_overflow(a, b, &out))
+    throw_user_error("T0391", "a dimension overflows 64 bits");
   return out;
 }
 
@@ -81,9 +83,8 @@ Dim Dim::symbol(std::string name, bool ragged) {
 
 void Dim::normalise() {
   for (Term& term : terms_) std::sort(term.atoms.begin(), term.atoms.end());
-  std::sort(terms_.begin(), terms_.end(), [](const Term& a, const Term& b) {
-    return compare_atoms(a.atoms, b.atoms) < 0;
-  });
+  std::sort(terms_.begin(), terms_.end(),
+            [](const Term& a, const Term& b) { return compare_atoms(a.atoms, b.atoms) < 0; });
   std::vector<Term> merged;
   for (Term& term : terms_) {
     if (!merged.empty() && compare_atoms(merged.back().atoms, term.atoms) == 0)
@@ -259,8 +260,8 @@ std::int64_t Dim::evaluate(const DimEnv& env) const {
         factor = found->second;
       } else {
         const std::int64_t arg = atom.arg->evaluate(env);
-        factor = atom.kind == AtomKind::floor_div ? floor_divide(arg, atom.k)
-                                                  : std::max(arg, atom.k);
+        factor =
+            atom.kind == AtomKind::floor_div ? floor_divide(arg, atom.k) : std::max(arg, atom.k);
       }
       value = checked_mul(value, factor);
     }
@@ -361,9 +362,8 @@ class DimParser {
     const bool ragged = accept('~');
     skip();
     const std::size_t begin = at_;
-    while (at_ < text_.size() &&
-           (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '_' ||
-            text_[at_] == '.'))
+    while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) ||
+                                  text_[at_] == '_' || text_[at_] == '.'))
       ++at_;
     const std::string word(text_.substr(begin, at_ - begin));
     if (word.empty()) fail();

@@ -6,11 +6,11 @@
 namespace treadle {
 namespace {
 constexpr std::array<std::pair<DType, std::string_view>, 6> names{{{DType::f32, "f32"},
-                                                                    {DType::f64, "f64"},
-                                                                    {DType::bf16, "bf16"},
-                                                                    {DType::i32, "i32"},
-                                                                    {DType::i64, "i64"},
-                                                                    {DType::b1, "bool"}}};
+                                                                   {DType::f64, "f64"},
+                                                                   {DType::bf16, "bf16"},
+                                                                   {DType::i32, "i32"},
+                                                                   {DType::i64, "i64"},
+                                                                   {DType::b1, "bool"}}};
 }
 
 std::string_view to_string(DType d) { return names[static_cast<std::size_t>(d)].second; }

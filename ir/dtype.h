@@ -21,9 +21,7 @@ constexpr std::size_t size_of(DType d) {
   }
   return 0;
 }
-constexpr bool is_float(DType d) {
-  return d == DType::f32 || d == DType::f64 || d == DType::bf16;
-}
+constexpr bool is_float(DType d) { return d == DType::f32 || d == DType::f64 || d == DType::bf16; }
 constexpr bool is_integer(DType d) { return d == DType::i32 || d == DType::i64; }
 
 // The text form: "f32", "f64", "bf16", "i32", "i64", "bool".

@@ -14,7 +14,16 @@ namespace treadle {
 
 class Builder;
 
-enum class Family : std::uint8_t { pointwise, random, linalg, shape, reduce, index, control, fused };
+enum class Family : std::uint8_t {
+  pointwise,
+  random,
+  linalg,
+  shape,
+  reduce,
+  index,
+  control,
+  fused
+};
 
 // Thrown by `infer`: what does not fit. The Builder adds op and place, and
 // makes it a UserError.
@@ -33,11 +42,11 @@ struct InferContext {
 // Builds ordinary nodes.
 struct VjpContext {
   Builder& b;
-  const Node& node;                       // its `types` are those of the outputs
-  std::vector<Value> operands;            // in b's graph
-  std::vector<Value> outputs;             // in b's graph
-  std::vector<Value> cotangents;          // of the outputs; invalid: zero
-  std::vector<bool> needs;                // is this operand's gradient wanted?
+  const Node& node;               // its `types` are those of the outputs
+  std::vector<Value> operands;    // in b's graph
+  std::vector<Value> outputs;     // in b's graph
+  std::vector<Value> cotangents;  // of the outputs; invalid: zero
+  std::vector<bool> needs;        // is this operand's gradient wanted?
   Value dy() const { return cotangents[0]; }
 };
 // One per operand; an invalid Value is a zero gradient.
@@ -84,7 +93,8 @@ using EvaluateRule = void (*)(EvaluateContext&);
 using ScalarRule = Scalar (*)(ScalarBuilder&, std::span<const Scalar> x, DType out);
 
 // Composite ops (softmax, mean, ...) rewritten into core ops.
-using DecomposeRule = std::vector<Value> (*)(Builder&, const Node&, std::span<const Value> operands);
+using DecomposeRule = std::vector<Value> (*)(Builder&, const Node&,
+                                             std::span<const Value> operands);
 
 // A case that the derived tests run: concrete operand types, attributes, and
 // the range from which each operand's elements are drawn.
@@ -99,7 +109,16 @@ struct Probe {
   std::vector<Region> regions;
 };
 
-enum class AttributeKind : std::uint8_t { boolean, integer, real, string, integers, dims, dtype, tensor };
+enum class AttributeKind : std::uint8_t {
+  boolean,
+  integer,
+  real,
+  string,
+  integers,
+  dims,
+  dtype,
+  tensor
+};
 struct AttributeSpec {
   std::string_view name;
   AttributeKind kind = AttributeKind::integer;
@@ -111,16 +130,16 @@ struct OpDef {
   std::string_view name;
   std::string_view doc;  // one line: what it computes
   Family family = Family::pointwise;
-  int operands = 1;       // -1: any number
+  int operands = 1;  // -1: any number
   std::vector<AttributeSpec> attributes;
   std::vector<Type> (*infer)(const InferContext&) = nullptr;
-  ScalarRule scalar = nullptr;          // pointwise and random families
-  EvaluateRule evaluate = nullptr;      // the rest
+  ScalarRule scalar = nullptr;      // pointwise and random families
+  EvaluateRule evaluate = nullptr;  // the rest
   VjpRule vjp = nullptr;
   JvpRule jvp = nullptr;
-  std::string_view no_derivative;       // the reason, when vjp is null
+  std::string_view no_derivative;  // the reason, when vjp is null
   BatchRule batch = nullptr;
-  DecomposeRule decompose = nullptr;    // composite ops
+  DecomposeRule decompose = nullptr;  // composite ops
   // Floating-point operations of the node as an expression over its dims
   // (a multiply-add is two; pointwise ops count per element).
   Dim (*flops)(const Node&, std::span<const Type> operands) = nullptr;

@@ -38,7 +38,8 @@ Scalar ScalarBuilder::integer(DType dtype, std::int64_t value) {
 namespace {
 
 bool gives_bool(ScalarOp op) {
-  return op == ScalarOp::is_finite || op == ScalarOp::lt || op == ScalarOp::le || op == ScalarOp::eq;
+  return op == ScalarOp::is_finite || op == ScalarOp::lt || op == ScalarOp::le ||
+         op == ScalarOp::eq;
 }
 
 }  // namespace
@@ -177,7 +178,9 @@ class Interpreter {
  public:
   Interpreter(const ScalarProgram& program, std::span<const std::byte* const> arguments,
               std::span<const std::int64_t> strides)
-      : program_(program), arguments_(arguments), strides_(strides),
+      : program_(program),
+        arguments_(arguments),
+        strides_(strides),
         registers_(program.instructions.size()) {}
 
   void run(std::int64_t first, std::int64_t count, std::byte* result) {
@@ -236,8 +239,8 @@ class Interpreter {
   static void fill(const ScalarInstruction& in, Register& out, std::int64_t count) {
     with_type(in.dtype, [&](auto tag) {
       using T = decltype(tag);
-      const T value = std::is_floating_point_v<T> ? static_cast<T>(in.real)
-                                                  : static_cast<T>(in.immediate);
+      const T value =
+          std::is_floating_point_v<T> ? static_cast<T>(in.real) : static_cast<T>(in.immediate);
       std::fill_n(out.as<T>(), count, value);
     });
   }
@@ -361,8 +364,8 @@ class Interpreter {
     }
   }
 
-  static void compute_bool(ScalarOp op, const std::uint8_t* x, const std::uint8_t* y,
-                           Register& out, std::int64_t count) {
+  static void compute_bool(ScalarOp op, const std::uint8_t* x, const std::uint8_t* y, Register& out,
+                           std::int64_t count) {
     using B = std::uint8_t;
     switch (op) {
       case ScalarOp::logical_and: return each<B>(x, y, out, count, [](B a, B b) { return a & b; });

@@ -309,7 +309,8 @@ class Parser {
     }
     skip();
     b.set_location({file_, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(at_)});
-    const Value first = b.add_node(*op, std::move(operands), std::move(attributes), std::move(regions));
+    const Value first =
+        b.add_node(*op, std::move(operands), std::move(attributes), std::move(regions));
     b.set_location({});
     const std::vector<Type>& found = b.graph().node(first.node).types;
     if (found != types) {

@@ -33,10 +33,12 @@ std::string quote(const std::string& text) {
 }
 
 std::string print_tensor(const Tensor& tensor) {
-  std::string out = fmt::format("dense {}[{}] <", to_string(tensor.dtype()), fmt::join(tensor.shape(), ", "));
+  std::string out =
+      fmt::format("dense {}[{}] <", to_string(tensor.dtype()), fmt::join(tensor.shape(), ", "));
   for (std::int64_t i = 0; i < tensor.size(); ++i) {
     if (i > 0) out += ", ";
-    out += is_float(tensor.dtype()) ? print_real(tensor.get(i)) : fmt::format("{}", tensor.get_integer(i));
+    out += is_float(tensor.dtype()) ? print_real(tensor.get(i))
+                                    : fmt::format("{}", tensor.get_integer(i));
   }
   return out + ">";
 }
@@ -46,7 +48,9 @@ struct AttributePrinter {
   std::string operator()(std::int64_t v) const { return fmt::format("{}", v); }
   std::string operator()(double v) const { return print_real(v); }
   std::string operator()(const std::string& v) const { return quote(v); }
-  std::string operator()(const Integers& v) const { return fmt::format("[{}]", fmt::join(v, ", ")); }
+  std::string operator()(const Integers& v) const {
+    return fmt::format("[{}]", fmt::join(v, ", "));
+  }
   std::string operator()(const Dims& v) const { return "<" + to_string(v) + ">"; }
   std::string operator()(DType v) const { return std::string(to_string(v)); }
   std::string operator()(const TensorPtr& v) const { return print_tensor(*v); }
@@ -119,7 +123,8 @@ class Printer {
     out_ += " {";
     bool first = true;
     for (const auto& [name, value] : attributes) {
-      out_ += fmt::format("{}{} = {}", first ? "" : ", ", name, std::visit(AttributePrinter{}, value));
+      out_ +=
+          fmt::format("{}{} = {}", first ? "" : ", ", name, std::visit(AttributePrinter{}, value));
       first = false;
     }
     out_ += "}";

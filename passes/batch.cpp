@@ -12,7 +12,8 @@ namespace {
 // [B, T, ...] <-> [T, B, ...]
 Value swap_leading(Builder& b, Value x) {
   Integers permutation(b.type(x).rank());
-  for (std::size_t i = 0; i < permutation.size(); ++i) permutation[i] = static_cast<std::int64_t>(i);
+  for (std::size_t i = 0; i < permutation.size(); ++i)
+    permutation[i] = static_cast<std::int64_t>(i);
   std::swap(permutation[0], permutation[1]);
   return b.transpose(x, std::move(permutation));
 }
@@ -128,8 +129,8 @@ class Batcher {
 }  // namespace
 
 std::vector<Value> batch_node(Builder& b, const Graph& graph, const Node& node,
-                              const std::vector<Value>& operands,
-                              const std::vector<bool>& batched, const Dim& size) {
+                              const std::vector<Value>& operands, const std::vector<bool>& batched,
+                              const Dim& size) {
   if (node.op == Op::scan) {
     Batched out = batch_scan(b, node, operands, batched, size);
     for (std::size_t i = 0; i < out.values.size(); ++i)
@@ -185,7 +186,8 @@ Graph batch(const Graph& graph, const BatchOptions& options) {
     else
       batcher.node(id);
   }
-  for (const Output& output : graph.outputs()) out.add_output(output.name, batcher.value(output.value));
+  for (const Output& output : graph.outputs())
+    out.add_output(output.name, batcher.value(output.value));
   return out;
 }
 

@@ -33,7 +33,7 @@ BatchedRegion batch_region(const Graph& region, const std::vector<bool>& argumen
 // One node on operands of which some are batched; returns its outputs, all of
 // them batched when any operand is.
 std::vector<Value> batch_node(Builder& b, const Graph& graph, const Node& node,
-                              const std::vector<Value>& operands,
-                              const std::vector<bool>& batched, const Dim& size);
+                              const std::vector<Value>& operands, const std::vector<bool>& batched,
+                              const Dim& size);
 
 }  // namespace treadle

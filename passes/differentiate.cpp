@@ -130,7 +130,8 @@ Targets find_targets(const Graph& graph, const DifferentiateOptions& options) {
   for (const std::string& name : out.names) {
     out.values.push_back(graph.input(name));
     if (!out.values.back().valid())
-      throw_user_error("T0501", "there is no parameter or input '" + name + "' to differentiate by");
+      throw_user_error("T0501",
+                       "there is no parameter or input '" + name + "' to differentiate by");
   }
   return out;
 }

@@ -37,9 +37,9 @@ Graph merge_scans(const Graph& graph, std::span<const ScanReplacement> replaced,
                   std::vector<NodeId>* moved = nullptr);
 
 struct DifferentiateOptions {
-  std::string output = "loss";    // a scalar
-  std::vector<std::string> wrt;   // inputs or parameters; empty: every parameter
-  std::string prefix = "grad:";   // of the new outputs' names
+  std::string output = "loss";   // a scalar
+  std::vector<std::string> wrt;  // inputs or parameters; empty: every parameter
+  std::string prefix = "grad:";  // of the new outputs' names
 };
 
 // The graph with outputs "grad:NAME" for each of `wrt`, in that order (zeros

@@ -13,12 +13,12 @@ namespace {
 // the cotangents of active carries and of the outputs that have one.
 struct JointStep {
   Graph graph;
-  std::vector<bool> forward;             // node belongs to the step itself
-  std::vector<std::size_t> carries;      // active ones: their numbers
-  std::vector<std::size_t> rows;         // outputs with a cotangent: numbers among the outputs
-  std::vector<std::size_t> wrt;          // operands (of the scan) that get a gradient
+  std::vector<bool> forward;         // node belongs to the step itself
+  std::vector<std::size_t> carries;  // active ones: their numbers
+  std::vector<std::size_t> rows;     // outputs with a cotangent: numbers among the outputs
+  std::vector<std::size_t> wrt;      // operands (of the scan) that get a gradient
   std::vector<std::optional<std::size_t>> gradient;  // of wrt[i]: output of `graph`, or zero
-  std::size_t step_outputs = 0;          // graph outputs 0.. are the step's own
+  std::size_t step_outputs = 0;                      // graph outputs 0.. are the step's own
 };
 
 // Carries through which a gradient can flow: those that start needed, and
@@ -147,7 +147,8 @@ class Splitter {
     ValueMap map(joint_.graph);
     const Graph& from = joint_.graph;
     for (const std::size_t i : used_arguments_)
-      if (i < view_.constants) map.set(from.input_value(i), b.argument(from.type(from.input_value(i))));
+      if (i < view_.constants)
+        map.set(from.input_value(i), b.argument(from.type(from.input_value(i))));
     const std::size_t first_cotangent = view_.body->inputs().size();
     for (std::size_t k = 0; k < joint_.carries.size(); ++k) {
       const Value v = from.input_value(first_cotangent + k);
@@ -273,7 +274,8 @@ std::vector<Value> scan_vjp(VjpContext& c, NodeId id, std::vector<ScanReplacemen
   }
   for (const std::size_t i : joint.wrt)
     if (i < view.constants) backward.carries.push_back(b.constant(b.type(c.operands[i]), 0));
-  for (const std::size_t i : joint.rows) backward.sequences.push_back(c.cotangents[view.carries + i]);
+  for (const std::size_t i : joint.rows)
+    backward.sequences.push_back(c.cotangents[view.carries + i]);
   for (const std::size_t i : split.used_arguments())
     if (i >= view.first_sequence()) backward.sequences.push_back(c.operands[i]);
   for (std::size_t i = 0; i < split.residuals().size(); ++i)

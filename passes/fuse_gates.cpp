@@ -163,9 +163,8 @@ Graph join_sums(const Graph& graph) {
     }
     std::vector<Value> leaves;
     sum_leaves(graph, {id, 0}, uses, true, leaves);
-    const auto products = std::count_if(leaves.begin(), leaves.end(), [&](Value v) {
-      return joinable_term(graph, v, uses);
-    });
+    const auto products = std::count_if(leaves.begin(), leaves.end(),
+                                        [&](Value v) { return joinable_term(graph, v, uses); });
     if (products < 2) {
       copy_node(b, graph, id, map);
       continue;
@@ -190,8 +189,8 @@ Graph fuse_regions(const Graph& graph) {
       continue;
     }
     Node fused = node;
-    fused.regions[0] = std::make_shared<const Graph>(
-        join_sums(join_shared_left(fuse_regions(*node.regions[0]))));
+    fused.regions[0] =
+        std::make_shared<const Graph>(join_sums(join_shared_left(fuse_regions(*node.regions[0]))));
     const Value first = b.clone(fused, map.all(node.operands));
     for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
   }

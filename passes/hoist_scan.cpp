@@ -38,12 +38,12 @@ bool is_zero(const Graph& graph, Value v) {
 
 // What becomes of each node of a scan's body.
 struct Plan {
-  std::vector<bool> invariant;  // depends on constants alone
-  std::vector<bool> varying;    // depends on a carried value
-  std::vector<bool> front;      // computed in front, for all steps
-  std::vector<bool> once;       // computed in front, once
-  std::vector<bool> behind;     // computed behind, for all steps
-  std::vector<bool> summed;     // carry i is a sum over time
+  std::vector<bool> invariant;            // depends on constants alone
+  std::vector<bool> varying;              // depends on a carried value
+  std::vector<bool> front;                // computed in front, for all steps
+  std::vector<bool> once;                 // computed in front, once
+  std::vector<bool> behind;               // computed behind, for all steps
+  std::vector<bool> summed;               // carry i is a sum over time
   std::vector<std::vector<Value>> terms;  // of carry i, when summed
 };
 
@@ -107,8 +107,7 @@ class Planner {
     for (std::size_t i = 0; i < view_.carries; ++i) {
       const Value old = body_.input_value(view_.first_carry() + i);
       const Value next = body_.outputs()[i].value;
-      if (uses[old.node][0] != 1 || body_.node(next.node).op != Op::add ||
-          uses[next.node][0] != 1)
+      if (uses[old.node][0] != 1 || body_.node(next.node).op != Op::add || uses[next.node][0] != 1)
         continue;
       std::vector<Value> terms;
       flatten_sum(body_, next, terms);
@@ -168,7 +167,11 @@ class Planner {
 class Hoister {
  public:
   Hoister(Builder& b, const Node& node, std::vector<Value> operands)
-      : b_(b), node_(node), operands_(std::move(operands)), view_(node), body_(*view_.body),
+      : b_(b),
+        node_(node),
+        operands_(std::move(operands)),
+        view_(node),
+        body_(*view_.body),
         plan_(Planner(view_).make()) {}
 
   std::vector<Value> run() {
@@ -362,7 +365,8 @@ class Hoister {
                        shifted(a.integers("batch_a")), shifted(a.integers("batch_b")));
     }
     if (node.op == Op::reduce_sum)
-      return b_.reduce_sum(outer_value(node.operands[0]), with_time(node.attributes.integers("axes")));
+      return b_.reduce_sum(outer_value(node.operands[0]),
+                           with_time(node.attributes.integers("axes")));
     if (node.op == Op::scatter_add)
       return b_.scatter_add(outer_value(node.operands[0]), outer_value(node.operands[1]),
                             outer_value(node.operands[2]));
@@ -415,7 +419,7 @@ class Hoister {
   ScanView view_;
   const Graph& body_;
   Plan plan_;
-  Where outer_;                // body value -> outer value (stacked where it is wide)
+  Where outer_;                 // body value -> outer value (stacked where it is wide)
   std::vector<Value> stacked_;  // body values that the loop must return
   std::optional<std::vector<bool>> sum_nodes_;
 };

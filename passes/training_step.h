@@ -32,7 +32,7 @@ struct OptimizerSlot {
 
 struct TrainingStep {
   Graph graph;
-  std::vector<Successor> updates;         // parameters, slots, carried state
+  std::vector<Successor> updates;  // parameters, slots, carried state
   std::vector<OptimizerSlot> slots;
 };
 

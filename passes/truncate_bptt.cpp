@@ -56,9 +56,8 @@ Graph truncate_bptt(const Graph& graph, std::int64_t window) {
     Value t = b.iota({view.length}, 0, DType::i64);
     if (view.reverse) t = b.reverse(t, 0);
     operands.push_back(t);
-    const Value first =
-        b.add_node(Op::scan, std::move(operands), node.attributes,
-                   {std::make_shared<const Graph>(cut_step(view, window))});
+    const Value first = b.add_node(Op::scan, std::move(operands), node.attributes,
+                                   {std::make_shared<const Graph>(cut_step(view, window))});
     for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
   }
   for (const Output& output : graph.outputs()) out.add_output(output.name, map[output.value]);

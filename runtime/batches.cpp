@@ -35,12 +35,12 @@ class ArrayBatches final : public BatchSource {
     for (const auto& [name, tensor] : fields_) {
       const std::int64_t count = tensor.shape().empty() ? 0 : tensor.shape()[0];
       if (count_ >= 0 && count != count_)
-        throw_user_error("T0962", fmt::format("field '{}' has {} examples, another has {}", name,
+        throw_user_error("T0966", fmt::format("field '{}' has {} examples, another has {}", name,
                                               count, count_));
       count_ = count;
     }
-    if (count_ <= 0) throw_user_error("T0961", "the data set has no examples");
-    if (options_.batch <= 0) throw_user_error("T0964", "a batch has at least one example");
+    if (count_ <= 0) throw_user_error("T0965", "the data set has no examples");
+    if (options_.batch <= 0) throw_user_error("T0968", "a batch has at least one example");
   }
 
   std::int64_t batches() const override { return (count_ + options_.batch - 1) / options_.batch; }
@@ -57,7 +57,8 @@ class ArrayBatches final : public BatchSource {
     for (std::int64_t i = begin; i < end; ++i)
       out.indices.push_back(options_.shuffle ? order_[static_cast<std::size_t>(i)] : i);
     out.examples = end - begin;
-    for (const auto& [name, tensor] : fields_) out.fields.emplace(name, pick_rows(tensor, out.indices));
+    for (const auto& [name, tensor] : fields_)
+      out.fields.emplace(name, pick_rows(tensor, out.indices));
     return out;
   }
 
@@ -74,11 +75,10 @@ class TextLanes final : public BatchSource {
  public:
   TextLanes(Tensor tokens, std::int64_t window, std::int64_t lanes)
       : tokens_(std::move(tokens)), window_(window), lanes_(lanes) {
-    if (window <= 0 || lanes <= 0)
-      throw_user_error("T0964", "window and lanes are at least one");
+    if (window <= 0 || lanes <= 0) throw_user_error("T0968", "window and lanes are at least one");
     lane_length_ = (tokens_.size() - 1) / lanes;
     if (lane_length_ < window)
-      throw_user_error("T0963",
+      throw_user_error("T0967",
                        fmt::format("{} tokens are too few for {} lanes of a window of {}",
                                    tokens_.size(), lanes, window),
                        "use fewer lanes, a shorter window, or more text");
@@ -95,7 +95,8 @@ class TextLanes final : public BatchSource {
     Batch out;
     for (std::int64_t lane = 0; lane < lanes_; ++lane) {
       const auto begin = static_cast<std::size_t>(lane * lane_length_ + index * window_);
-      std::memcpy(text.data() + static_cast<std::size_t>(lane) * bytes, tokens_.data() + begin * width, bytes);
+      std::memcpy(text.data() + static_cast<std::size_t>(lane) * bytes,
+                  tokens_.data() + begin * width, bytes);
       std::memcpy(next.data() + static_cast<std::size_t>(lane) * bytes,
                   tokens_.data() + (begin + 1) * width, bytes);
       out.indices.push_back(lane);
@@ -120,7 +121,8 @@ std::unique_ptr<BatchSource> array_batches(NamedFields fields, const ArrayBatche
 }
 
 NamedFields rows(const NamedFields& fields, std::int64_t begin, std::int64_t end) {
-  std::vector<std::int64_t> indices(static_cast<std::size_t>(std::max<std::int64_t>(end - begin, 0)));
+  std::vector<std::int64_t> indices(
+      static_cast<std::size_t>(std::max<std::int64_t>(end - begin, 0)));
   std::iota(indices.begin(), indices.end(), begin);
   NamedFields out;
   for (const auto& [name, tensor] : fields) out.emplace(name, pick_rows(tensor, indices));
@@ -133,8 +135,8 @@ std::unique_ptr<BatchSource> text_lanes(Tensor tokens, std::int64_t window, std:
 
 NamedFields text_windows(const Tensor& tokens, std::int64_t window) {
   if (window <= 0 || tokens.size() <= window)
-    throw_user_error("T0963", fmt::format("{} tokens are too few for a window of {}",
-                                          tokens.size(), window));
+    throw_user_error(
+        "T0967", fmt::format("{} tokens are too few for a window of {}", tokens.size(), window));
   const std::int64_t count = (tokens.size() - 1) / window;
   Tensor text(tokens.dtype(), {count, window});
   Tensor next(tokens.dtype(), {count, window});

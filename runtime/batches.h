@@ -35,7 +35,7 @@ struct ArrayBatchesOptions {
 };
 
 // Examples are the rows of the fields, which all have the same number of them.
-// The last batch of an epoch may be smaller. T0961 for no example, T0962 for
+// The last batch of an epoch may be smaller. T0965 for no example, T0966 for
 // fields of different lengths.
 std::unique_ptr<BatchSource> array_batches(NamedFields fields, const ArrayBatchesOptions& options);
 
@@ -45,7 +45,7 @@ NamedFields rows(const NamedFields& fields, std::int64_t begin, std::int64_t end
 // A text for truncated BPTT with carried state: `lanes` readers start at equal
 // distances and read on, window by window, in order. Batch i has fields
 // text[lanes, window] and next[lanes, window] (text one token on); batch 0
-// starts the sequences. T0963 when the text is too short for one window.
+// starts the sequences. T0967 when the text is too short for one window.
 std::unique_ptr<BatchSource> text_lanes(Tensor tokens, std::int64_t window, std::int64_t lanes);
 
 // Windows of a text, each `window` tokens from a multiple of it, as examples:

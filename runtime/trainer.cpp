@@ -55,8 +55,9 @@ Metrics StepRunner::run(const Batch& batch, std::map<std::string, Tensor>& tenso
       inputs.push_back(&held->second);
     } else {
       DimEnv env{{"B", batch.examples}};
-      inputs.push_back(&tensors.emplace(slot.name, Tensor(slot.type.dtype, evaluate_shape(slot.type, env)))
-                            .first->second);
+      inputs.push_back(
+          &tensors.emplace(slot.name, Tensor(slot.type.dtype, evaluate_shape(slot.type, env)))
+               .first->second);
     }
   }
   const DimEnv env = bind_dims(program_.inputs(), inputs);
@@ -67,7 +68,8 @@ Metrics StepRunner::run(const Batch& batch, std::map<std::string, Tensor>& tenso
   std::vector<std::byte*> out;
   for (const Slot& slot : program_.outputs()) {
     if (slot.updates_input >= 0) {
-      const std::string& name = program_.inputs()[static_cast<std::size_t>(slot.updates_input)].name;
+      const std::string& name =
+          program_.inputs()[static_cast<std::size_t>(slot.updates_input)].name;
       out.push_back(tensors.at(name).data());
       results.emplace_back();
       continue;
@@ -104,11 +106,10 @@ StepResult Trainer::step() {
   StepResult out;
   out.position = position_;
   out.learning_rate = learning_rate(options_.schedule, position_.step, total_steps());
-  const std::map<std::string, double> scalars{
-      {"learning_rate", out.learning_rate},
-      {"step", static_cast<double>(position_.step + 1)},
-      {"random.seed", static_cast<double>(options_.seed)},
-      {"random.step", static_cast<double>(position_.step)}};
+  const std::map<std::string, double> scalars{{"learning_rate", out.learning_rate},
+                                              {"step", static_cast<double>(position_.step + 1)},
+                                              {"random.seed", static_cast<double>(options_.seed)},
+                                              {"random.step", static_cast<double>(position_.step)}};
   const Metrics metrics = runner_.run(batch, tensors_, scalars);
   out.loss = metrics.at("loss");
   out.gradient_norm = metrics.at("grad_norm");

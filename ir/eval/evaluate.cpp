@@ -122,8 +122,9 @@ DimEnv bind_symbols(const Graph& graph, std::span<const Tensor* const> inputs) {
   ensure(inputs.size() == graph.inputs().size(), "evaluate", "wrong number of inputs");
   const auto fail = [&](std::size_t i, const std::string& what) {
     const Node& node = graph.node(graph.inputs()[i]);
-    throw_user_error("T0950", fmt::format("input '{}' is {}: {}", node.attributes.string("name", ""),
-                                          to_string(node.types[0]), what));
+    throw_user_error("T0950",
+                     fmt::format("input '{}' is {}: {}", node.attributes.string("name", ""),
+                                 to_string(node.types[0]), what));
   };
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Type& type = graph.node(graph.inputs()[i]).types[0];

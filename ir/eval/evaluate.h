@@ -18,8 +18,7 @@ std::vector<Tensor> evaluate(const Graph& graph, std::span<const Tensor* const> 
 
 // Called after each node with its results; what `diagnose` and the replay of a
 // step that went wrong look at.
-using EvaluateObserver = void (*)(void* context, const Node& node,
-                                  std::span<const Tensor> results);
+using EvaluateObserver = void (*)(void* context, const Node& node, std::span<const Tensor> results);
 std::vector<Tensor> evaluate(const Graph& graph, std::span<const Tensor* const> inputs,
                              const DimEnv& env, EvaluateObserver observer, void* context);
 

@@ -69,8 +69,8 @@ std::vector<Type> infer_scan(const InferContext& c) {
     Type expected = c.operands[i];
     if (i >= constants + carries) {
       if (expected.dims.empty() || expected.dims[0] != length)
-        scan_error(fmt::format("a sequence is {}, but the scan's length is {}",
-                               to_string(expected), length.to_string()));
+        scan_error(fmt::format("a sequence is {}, but the scan's length is {}", to_string(expected),
+                               length.to_string()));
       expected.dims.erase(expected.dims.begin());
     }
     const Type& found = body.type(body.input_value(i));

@@ -15,9 +15,9 @@ std::vector<Type> infer_fused(const InferContext& c) {
                                           body.inputs().size())};
   for (std::size_t i = 0; i < c.operands.size(); ++i)
     if (body.type(body.input_value(i)) != c.operands[i])
-      throw InferError{"T0331", fmt::format("operand {} is {}, its argument {}", i,
-                                            to_string(c.operands[i]),
-                                            to_string(body.type(body.input_value(i))))};
+      throw InferError{"T0331",
+                       fmt::format("operand {} is {}, its argument {}", i, to_string(c.operands[i]),
+                                   to_string(body.type(body.input_value(i))))};
   std::vector<Type> out;
   for (std::size_t i = 0; i < body.outputs().size(); ++i) out.push_back(body.output_type(i));
   return out;

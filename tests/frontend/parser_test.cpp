@@ -100,7 +100,8 @@ TEST_CASE("a train block keeps its clauses, words and names") {
 TEST_CASE("operators group as in mathematics") {
   const auto same = [](const std::string& a, const std::string& b) {
     const std::string frame = "block f(x: real) {{ return {} }}";
-    CHECK(dump_of(fmt::format(fmt::runtime(frame), a)) == dump_of(fmt::format(fmt::runtime(frame), b)));
+    CHECK(dump_of(fmt::format(fmt::runtime(frame), a)) ==
+          dump_of(fmt::format(fmt::runtime(frame), b)));
   };
   same("a + b * c", "a + (b * c)");
   same("a - b - c", "(a - b) - c");

@@ -65,15 +65,18 @@ TEST_CASE("a batch of three is three batches of one, gradients included") {
           own.push_back(inputs[i]);
           continue;
         }
-        Tensor row(inputs[i].dtype(), Shape(inputs[i].shape().begin() + 1, inputs[i].shape().end()));
-        for (std::int64_t k = 0; k < row.size(); ++k) row.set(k, inputs[i].get(example * row.size() + k));
+        Tensor row(inputs[i].dtype(),
+                   Shape(inputs[i].shape().begin() + 1, inputs[i].shape().end()));
+        for (std::int64_t k = 0; k < row.size(); ++k)
+          row.set(k, inputs[i].get(example * row.size() + k));
         own.push_back(std::move(row));
       }
       const std::vector<Tensor> alone = evaluate(one, own);
       for (std::size_t i = 0; i < alone.size(); ++i) {
         Tensor row(alone[i].dtype(), alone[i].shape());
         REQUIRE(together[i].size() == 3 * row.size());
-        for (std::int64_t k = 0; k < row.size(); ++k) row.set(k, together[i].get(example * row.size() + k));
+        for (std::int64_t k = 0; k < row.size(); ++k)
+          row.set(k, together[i].get(example * row.size() + k));
         std::string why;
         const bool same = close(row, alone[i], 1e-10, &why);
         INFO(one.outputs()[i].name << " of example " << example << ": " << why);

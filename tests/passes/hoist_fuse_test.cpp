@@ -20,7 +20,8 @@ Graph batched_gradient(const Graph& loss) {
 }
 
 void require_same_results(const Graph& before, const Graph& after) {
-  for (const DimEnv& env : {DimEnv{{"B", 2}, {"T", 5}}, DimEnv{{"B", 1}, {"T", 1}}, DimEnv{{"B", 3}, {"T", 0}}}) {
+  for (const DimEnv& env :
+       {DimEnv{{"B", 2}, {"T", 5}}, DimEnv{{"B", 1}, {"T", 1}}, DimEnv{{"B", 3}, {"T", 0}}}) {
     const std::vector<Tensor> inputs = inputs_for(before, env);
     const std::vector<Tensor> x = evaluate(before, inputs);
     const std::vector<Tensor> y = evaluate(after, inputs);

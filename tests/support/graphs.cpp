@@ -41,7 +41,8 @@ Graph lstm_loss() {
   const Value row = s.argument({DType::f64, {input_size}});
   const Value z = s.add(s.add(product(s, row, bw), product(s, h, bu)), bb);
   const auto gate = [&](int i) { return s.slice(z, 0, i * hidden, hidden); };
-  const Value next_c = s.add(s.mul(s.sigmoid(gate(1)), c), s.mul(s.sigmoid(gate(0)), s.tanh(gate(2))));
+  const Value next_c =
+      s.add(s.mul(s.sigmoid(gate(1)), c), s.mul(s.sigmoid(gate(0)), s.tanh(gate(2))));
   const Value next_h = s.mul(s.sigmoid(gate(3)), s.tanh(next_c));
   for (const Value v : {next_h, next_c, next_h}) body.add_output("", v);
   const Value zero = b.constant(state, 0);
@@ -77,13 +78,8 @@ Graph separate_gates_loss() {
       s.add(s.mul(keep, h), s.mul(s.shift(s.neg(keep), 1), s.mul(s.tanh(z[1]), s.sin(z[2]))));
   body.add_output("", next);
   body.add_output("", next);
-  const std::vector<Value> out = b.scan({weights,
-                                         {b.constant(state, 0.1)},
-                                         {x},
-                                         T,
-                                         false,
-                                         std::make_shared<const Graph>(body),
-                                         {}});
+  const std::vector<Value> out = b.scan(
+      {weights, {b.constant(state, 0.1)}, {x}, T, false, std::make_shared<const Graph>(body), {}});
   finish(graph, out[1], out[0]);
   return graph;
 }
