@@ -14,8 +14,12 @@ if(NOT dnnl_FOUND)
 endif()
 message(STATUS "oneDNN ${dnnl_VERSION} in ${dnnl_DIR}")
 
-# The library brings its own OpenMP runtime (libgomp) as a dependency. Ours has
-# to be the same one, which is what -fopenmp of g++ links.
-find_package(OpenMP REQUIRED COMPONENTS CXX)
+# The library depends on an OpenMP runtime, libgomp. Code that shares its team
+# has to use the same one: -fopenmp of g++. Other compilers bring a runtime of
+# their own, so there oneDNN's calls are made without OpenMP (_OPENMP is undefined).
 add_library(treadle_onednn_sdk INTERFACE)
-target_link_libraries(treadle_onednn_sdk INTERFACE DNNL::dnnl OpenMP::OpenMP_CXX)
+target_link_libraries(treadle_onednn_sdk INTERFACE DNNL::dnnl)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  target_link_libraries(treadle_onednn_sdk INTERFACE OpenMP::OpenMP_CXX)
+endif()
