@@ -52,9 +52,9 @@ std::vector<Type> infer_scatter_add(const InferContext& c) {
   require_number(c, 0);
   const Type expected = looked_up(c.operands[0], c.operands[1], c.attributes.integer("batch"));
   if (c.operands[2].dims != expected.dims)
-    fail("T0310", fmt::format("the updates are {}, expected {}: {}", to_string(c.operands[2]),
-                              to_string(expected),
-                              describe_indexing(c.operands[0], c.operands[1])));
+    fail("T0310",
+         fmt::format("the updates are {}, expected {}: {}", to_string(c.operands[2]),
+                     to_string(expected), describe_indexing(c.operands[0], c.operands[1])));
   if (c.operands[2].dtype != expected.dtype)
     fail("T0311", fmt::format("element types differ: the base is {}, the updates are {}",
                               to_string(c.operands[0]), to_string(c.operands[2])));
@@ -97,7 +97,8 @@ void evaluate_scatter_add(EvaluateContext& c) {
                [&](std::int64_t to, std::int64_t from, std::int64_t length) {
                  for (std::int64_t i = 0; i < length; ++i) {
                    if (is_integer(out.dtype()))
-                     out.set_integer(to + i, out.get_integer(to + i) + updates.get_integer(from + i));
+                     out.set_integer(to + i,
+                                     out.get_integer(to + i) + updates.get_integer(from + i));
                    else
                      out.set(to + i, out.get(to + i) + updates.get(from + i));
                  }
@@ -127,15 +128,13 @@ std::vector<Value> vjp_gather(VjpContext& c) {
 std::vector<Value> vjp_scatter_add(VjpContext& c) {
   Results out(3);
   if (c.needs[0]) out[0] = c.dy();
-  if (c.needs[2])
-    out[2] = c.b.gather(c.dy(), c.operands[1], c.node.attributes.integer("batch"));
+  if (c.needs[2]) out[2] = c.b.gather(c.dy(), c.operands[1], c.node.attributes.integer("batch"));
   return out;
 }
 
 std::vector<Value> jvp_scatter_add(JvpContext& c) {
   if (!c.tangents[2].valid()) return {c.tangents[0]};
-  const Value base =
-      c.tangents[0].valid() ? c.tangents[0] : zeros_like(c.b, c.operands[0]);
+  const Value base = c.tangents[0].valid() ? c.tangents[0] : zeros_like(c.b, c.operands[0]);
   return {rebuild(c.b, c.node, {base, c.operands[1], c.tangents[2]})};
 }
 
@@ -180,8 +179,7 @@ void evaluate_iota(EvaluateContext& c) {
   const AxisView view(c.results[0].shape(), c.node.attributes.integer("axis"));
   for (std::int64_t o = 0; o < view.outer; ++o)
     for (std::int64_t e = 0; e < view.extent; ++e)
-      for (std::int64_t i = 0; i < view.inner; ++i)
-        c.results[0].set_integer(view.at(o, e, i), e);
+      for (std::int64_t i = 0; i < view.inner; ++i) c.results[0].set_integer(view.at(o, e, i), e);
 }
 
 ProbeOperand indices(Dims dims, double high, DType dtype = DType::i32) {
@@ -203,11 +201,10 @@ OpDef make_op_def<Op::gather>() {
   def.batch = batch_gather;
   // More indices than rows, so that some repeat.
   def.probes = [] {
-    return std::vector<Probe>{
-        {{probe({3, 5}), indices({7}, 2)}, batch_of(0), {}},
-        {{probe({4}), indices({3, 2}, 3, DType::i64)}, batch_of(0), {}},
-        {{probe({2, 3, 4}), indices({2, 5}, 2)}, batch_of(1), {}},
-        {{probe({3, 5}), indices({}, 2)}, batch_of(0), {}}};
+    return std::vector<Probe>{{{probe({3, 5}), indices({7}, 2)}, batch_of(0), {}},
+                              {{probe({4}), indices({3, 2}, 3, DType::i64)}, batch_of(0), {}},
+                              {{probe({2, 3, 4}), indices({2, 5}, 2)}, batch_of(1), {}},
+                              {{probe({3, 5}), indices({}, 2)}, batch_of(0), {}}};
   };
   return def;
 }

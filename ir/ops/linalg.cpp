@@ -42,12 +42,11 @@ std::string describe_pair(const Type& a, const Type& b) {
 void check_pairs(const Type& a, const Type& b, const Integers& axes_a, const Integers& axes_b,
                  std::string_view code, std::string_view what) {
   if (axes_a.size() != axes_b.size())
-    fail("T0313", fmt::format("{} dimensions of a and b differ in number: {}", what,
-                              describe_pair(a, b)));
+    fail("T0313",
+         fmt::format("{} dimensions of a and b differ in number: {}", what, describe_pair(a, b)));
   for (std::size_t i = 0; i < axes_a.size(); ++i)
     if (at(a, axes_a[i]) != at(b, axes_b[i]))
-      fail(std::string(code),
-           fmt::format("{} dimensions differ: {}", what, describe_pair(a, b)));
+      fail(std::string(code), fmt::format("{} dimensions differ: {}", what, describe_pair(a, b)));
 }
 
 void check_axes(const Type& type, Integers axes, const Integers& more) {
@@ -156,8 +155,8 @@ std::vector<Value> vjp_matmul(VjpContext& c) {
   const std::size_t batches = axes.batch_a.size();
   const Integers batch = ascending(batches);
   const Integers rows = ascending(axes.free_a.size(), static_cast<std::int64_t>(batches));
-  const Integers columns = ascending(axes.free_b.size(),
-                                     static_cast<std::int64_t>(batches + axes.free_a.size()));
+  const Integers columns =
+      ascending(axes.free_b.size(), static_cast<std::int64_t>(batches + axes.free_a.size()));
   std::vector<Value> out(2);
   if (c.needs[0]) {
     // [batch, free a, contracted in b's order]
@@ -225,8 +224,7 @@ std::vector<Value> batch_matmul(BatchContext& c) {
                              {"contract_b", contract_b},
                              {"batch_a", batch_a},
                              {"batch_b", batch_b}});
-  const std::size_t before =
-      axes.batch_a.size() + (c.batched[0] ? 0 : axes.free_a.size());
+  const std::size_t before = axes.batch_a.size() + (c.batched[0] ? 0 : axes.free_a.size());
   return {to_front(c.b, out, before)};
 }
 

@@ -68,9 +68,7 @@ std::vector<Probe> probes_unary_positive() {
 std::vector<Probe> probes_binary() {
   return {{{probe({3, 5}, -2, 2), probe({3, 5}, -2, 2)}, {}, {}}, {{probe({}), probe({})}, {}, {}}};
 }
-std::vector<Probe> probes_logical_unary() {
-  return {{{probe({3, 5}, 0, 1, DType::b1)}, {}, {}}};
-}
+std::vector<Probe> probes_logical_unary() { return {{{probe({3, 5}, 0, 1, DType::b1)}, {}, {}}}; }
 std::vector<Probe> probes_logical_binary() {
   return {{{probe({3, 5}, 0, 1, DType::b1), probe({3, 5}, 0, 1, DType::b1)}, {}, {}}};
 }
@@ -126,8 +124,7 @@ using namespace ops;  // NOLINT: a family file of the op records
 template <>
 OpDef make_op_def<Op::neg>() {
   return differentiable(
-      pointwise_record("-x", 1, infer_number,
-                       [](ScalarBuilder&, Args x, DType) { return -x[0]; }),
+      pointwise_record("-x", 1, infer_number, [](ScalarBuilder&, Args x, DType) { return -x[0]; }),
       [](VjpContext& c) { return std::vector<Value>{c.b.neg(c.dy())}; });
 }
 
@@ -136,9 +133,7 @@ OpDef make_op_def<Op::abs>() {
   return differentiable(
       pointwise_record("the absolute value of x; its slope at 0 is taken as 0", 1, infer_number,
                        [](ScalarBuilder&, Args x, DType) { return abs(x[0]); }),
-      [](VjpContext& c) {
-        return std::vector<Value>{c.b.mul(c.dy(), c.b.sign(c.operands[0]))};
-      });
+      [](VjpContext& c) { return std::vector<Value>{c.b.mul(c.dy(), c.b.sign(c.operands[0]))}; });
 }
 
 template <>
@@ -147,8 +142,7 @@ OpDef make_op_def<Op::sign>() {
       pointwise_record("-1, 0 or 1 by the sign of x; NaN stays", 1, infer_number,
                        [](ScalarBuilder& s, Args x, DType t) {
                          const Scalar zero = s.constant(t, 0);
-                         const Scalar below =
-                             s.select(less(x[0], zero), s.constant(t, -1), x[0]);
+                         const Scalar below = s.select(less(x[0], zero), s.constant(t, -1), x[0]);
                          return s.select(less(zero, x[0]), s.constant(t, 1), below);
                        }),
       vjp_zero);
@@ -187,31 +181,31 @@ OpDef make_op_def<Op::is_finite>() {
 
 template <>
 OpDef make_op_def<Op::add>() {
-  return differentiable(
-      pointwise_record("x + y", 2, infer_number,
-                       [](ScalarBuilder&, Args x, DType) { return x[0] + x[1]; }),
-      [](VjpContext& c) { return std::vector<Value>{c.dy(), c.dy()}; });
+  return differentiable(pointwise_record("x + y", 2, infer_number,
+                                         [](ScalarBuilder&, Args x, DType) { return x[0] + x[1]; }),
+                        [](VjpContext& c) {
+                          return std::vector<Value>{c.dy(), c.dy()};
+                        });
 }
 
 template <>
 OpDef make_op_def<Op::sub>() {
-  return differentiable(
-      pointwise_record("x - y", 2, infer_number,
-                       [](ScalarBuilder&, Args x, DType) { return x[0] - x[1]; }),
-      [](VjpContext& c) {
-        return std::vector<Value>{c.dy(), c.needs[1] ? c.b.neg(c.dy()) : Value{}};
-      });
+  return differentiable(pointwise_record("x - y", 2, infer_number,
+                                         [](ScalarBuilder&, Args x, DType) { return x[0] - x[1]; }),
+                        [](VjpContext& c) {
+                          return std::vector<Value>{c.dy(), c.needs[1] ? c.b.neg(c.dy()) : Value{}};
+                        });
 }
 
 template <>
 OpDef make_op_def<Op::mul>() {
-  return differentiable(
-      pointwise_record("x * y", 2, infer_number,
-                       [](ScalarBuilder&, Args x, DType) { return x[0] * x[1]; }),
-      [](VjpContext& c) {
-        return std::vector<Value>{c.needs[0] ? c.b.mul(c.dy(), c.operands[1]) : Value{},
-                                  c.needs[1] ? c.b.mul(c.dy(), c.operands[0]) : Value{}};
-      });
+  return differentiable(pointwise_record("x * y", 2, infer_number,
+                                         [](ScalarBuilder&, Args x, DType) { return x[0] * x[1]; }),
+                        [](VjpContext& c) {
+                          return std::vector<Value>{
+                              c.needs[0] ? c.b.mul(c.dy(), c.operands[1]) : Value{},
+                              c.needs[1] ? c.b.mul(c.dy(), c.operands[0]) : Value{}};
+                        });
 }
 
 template <>
@@ -221,8 +215,7 @@ OpDef make_op_def<Op::div>() {
                        [](ScalarBuilder&, Args x, DType) { return x[0] / x[1]; }),
       [](VjpContext& c) {
         const Value dx = c.b.div(c.dy(), c.operands[1]);
-        return std::vector<Value>{dx,
-                                  c.needs[1] ? c.b.neg(c.b.mul(dx, c.outputs[0])) : Value{}};
+        return std::vector<Value>{dx, c.needs[1] ? c.b.neg(c.b.mul(dx, c.outputs[0])) : Value{}};
       });
   def.probes = [] {
     return std::vector<Probe>{{{probe({3, 5}, -2, 2), probe({3, 5}, 0.5, 2)}, {}, {}},
@@ -243,8 +236,8 @@ OpDef make_op_def<Op::minimum>() {
 template <>
 OpDef make_op_def<Op::maximum>() {
   return differentiable(
-      pointwise_record("the larger of x and y; NaN if either is; of equals, the gradient is x's",
-                       2, infer_number,
+      pointwise_record("the larger of x and y; NaN if either is; of equals, the gradient is x's", 2,
+                       infer_number,
                        [](ScalarBuilder&, Args x, DType) { return maximum(x[0], x[1]); }),
       [](VjpContext& c) { return route(c, c.b.ge(c.operands[0], c.operands[1])); });
 }

@@ -12,8 +12,8 @@ std::vector<Type> infer_equal(const InferContext& c);    // two of one type -> b
 std::vector<Type> infer_logical(const InferContext& c);  // bools of one shape -> bool
 
 // A record with what all pointwise ops have.
-OpDef pointwise_record(std::string_view doc, int operands, std::vector<Type> (*infer)(const InferContext&),
-                       ScalarRule scalar);
+OpDef pointwise_record(std::string_view doc, int operands,
+                       std::vector<Type> (*infer)(const InferContext&), ScalarRule scalar);
 
 // Probes: one operand (or two, of one shape) of 3x5 with elements in [-2, 2];
 // positive ones; a scalar; and nothing.

@@ -73,7 +73,8 @@ OpDef make_op_def<Op::rsqrt>() {
       "1 / sqrt(x)", [](ScalarBuilder&, Args x, DType) { return 1.0 / sqrt(x[0]); },
       [](VjpContext& c) {
         const Value y = c.outputs[0];
-        return Results{c.b.mul(c.b.scale(c.dy(), -0.5), c.b.mul(y, c.b.square(y)))};
+        const Value cube = c.b.mul(y, c.b.square(y));
+        return Results{c.b.mul(c.b.scale(c.dy(), -0.5), cube)};
       }));
 }
 
@@ -81,9 +82,7 @@ template <>
 OpDef make_op_def<Op::reciprocal>() {
   return on_positive(function(
       "1 / x", [](ScalarBuilder&, Args x, DType) { return 1.0 / x[0]; },
-      [](VjpContext& c) {
-        return Results{c.b.neg(c.b.mul(c.dy(), c.b.square(c.outputs[0])))};
-      }));
+      [](VjpContext& c) { return Results{c.b.neg(c.b.mul(c.dy(), c.b.square(c.outputs[0])))}; }));
 }
 
 template <>
@@ -155,15 +154,11 @@ template <>
 OpDef make_op_def<Op::gelu>() {
   return function(
       "x times the normal distribution function at x (Hendrycks and Gimpel 2016), by erf",
-      [](ScalarBuilder&, Args x, DType) {
-        return 0.5 * x[0] * (1.0 + erf(x[0] * inverse_sqrt2));
-      },
+      [](ScalarBuilder&, Args x, DType) { return 0.5 * x[0] * (1.0 + erf(x[0] * inverse_sqrt2)); },
       [](VjpContext& c) {
         const Value x = c.operands[0];
-        const Value cumulative =
-            c.b.scale(c.b.shift(c.b.erf(c.b.scale(x, inverse_sqrt2)), 1), 0.5);
-        const Value density =
-            c.b.scale(c.b.exp(c.b.scale(c.b.square(x), -0.5)), inverse_sqrt_2pi);
+        const Value cumulative = c.b.scale(c.b.shift(c.b.erf(c.b.scale(x, inverse_sqrt2)), 1), 0.5);
+        const Value density = c.b.scale(c.b.exp(c.b.scale(c.b.square(x), -0.5)), inverse_sqrt_2pi);
         return Results{c.b.mul(c.dy(), c.b.add(cumulative, c.b.mul(x, density)))};
       });
 }
@@ -199,16 +194,17 @@ OpDef make_op_def<Op::pow>() {
     Builder& b = c.b;
     const Value x = c.operands[0], y = c.operands[1];
     const Value zero = zeros_like(b, x);
+    const Value one = b.constant(b.type(x), 1);
     Results out(2);
     if (c.needs[0]) {
       // An exponent of 1 in place of 0 keeps 0^(-1) out of all derivatives.
       const Value flat = b.eq(y, zero);
-      const Value exponent = b.select(flat, b.constant(Type(b.type(x)), 1), y);
+      const Value exponent = b.select(flat, one, y);
       const Value slope = b.mul(exponent, b.pow(x, b.shift(exponent, -1)));
       out[0] = b.mul(c.dy(), b.select(flat, zero, slope));
     }
     if (c.needs[1]) {
-      const Value safe = b.select(b.eq(x, zero), b.constant(Type(b.type(x)), 1), x);
+      const Value safe = b.select(b.eq(x, zero), one, x);
       out[1] = b.mul(c.dy(), b.mul(c.outputs[0], b.log(safe)));
     }
     return out;

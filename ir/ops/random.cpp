@@ -66,8 +66,7 @@ std::vector<Type> infer_uniform(const InferContext& c) {
 // to 1: 24, for bf16 8.
 Scalar uniform(ScalarBuilder& s, Args x, DType out) {
   const bool narrow = out == DType::bf16;
-  const Scalar bits =
-      s.binary(ScalarOp::shift_right, x[0], s.integer(DType::i64, narrow ? 24 : 8));
+  const Scalar bits = s.binary(ScalarOp::shift_right, x[0], s.integer(DType::i64, narrow ? 24 : 8));
   return s.cast(bits, out) * (narrow ? 0x1p-8 : 0x1p-24);
 }
 
@@ -90,10 +89,11 @@ OpDef make_op_def<Op::philox>() {
   def.infer = infer_philox;
   def.scalar = philox_word;
   def.probes = [] {
-    const auto i64 = [](Dims dims, double high) { return probe(std::move(dims), 0, high, DType::i64); };
-    return std::vector<Probe>{
-        {{i64({3, 5}, 1e15), i64({3, 5}, 1e15), i64({3, 5}, 1e15)}, {}, {}},
-        {{i64({}, 9), i64({}, 9), i64({}, 0)}, {}, {}}};
+    const auto i64 = [](Dims dims, double high) {
+      return probe(std::move(dims), 0, high, DType::i64);
+    };
+    return std::vector<Probe>{{{i64({3, 5}, 1e15), i64({3, 5}, 1e15), i64({3, 5}, 1e15)}, {}, {}},
+                              {{i64({}, 9), i64({}, 9), i64({}, 0)}, {}, {}}};
   };
   return def;
 }

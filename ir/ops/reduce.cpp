@@ -105,15 +105,14 @@ void evaluate_mean(EvaluateContext& c) {
     count *= c.operands[0]->shape()[static_cast<std::size_t>(axis)];
   const std::vector<double> sums = wide_sums(c, axes_of(c.node));
   for (std::int64_t i = 0; i < c.results[0].size(); ++i)
-    c.results[0].set(i, count == 0 ? 0 : sums[static_cast<std::size_t>(i)] /
-                                             static_cast<double>(count));
+    c.results[0].set(
+        i, count == 0 ? 0 : sums[static_cast<std::size_t>(i)] / static_cast<double>(count));
 }
 
 void evaluate_integer_max(EvaluateContext& c) {
   Tensor& out = c.results[0];
-  const std::int64_t lowest = out.dtype() == DType::i32
-                                  ? std::numeric_limits<std::int32_t>::min()
-                                  : std::numeric_limits<std::int64_t>::min();
+  const std::int64_t lowest = out.dtype() == DType::i32 ? std::numeric_limits<std::int32_t>::min()
+                                                        : std::numeric_limits<std::int64_t>::min();
   for (std::int64_t i = 0; i < out.size(); ++i) out.set_integer(i, lowest);
   for_each_reduced(c, axes_of(c.node), [&](std::int64_t to, std::int64_t from) {
     out.set_integer(to, std::max(out.get_integer(to), c.operands[0]->get_integer(from)));
@@ -157,8 +156,7 @@ struct Row {
       if (std::isnan(value) || value > top) top = value;
     }
     if (std::isfinite(top)) shift = top;
-    for (std::int64_t e = 0; e < view.extent; ++e)
-      sum += std::exp(x.get(view.at(o, e, i)) - shift);
+    for (std::int64_t e = 0; e < view.extent; ++e) sum += std::exp(x.get(view.at(o, e, i)) - shift);
   }
   double logsumexp() const { return std::log(sum) + shift; }
   double shift = 0;
@@ -205,15 +203,15 @@ std::vector<Value> batch_axes(BatchContext& c) {
 }
 
 std::vector<Value> batch_axis(BatchContext& c) {
-  return {rebuild(c.b, c.node, c.operands,
-                  {{"axis", c.node.attributes.integer("axis") + 1}})};
+  return {rebuild(c.b, c.node, c.operands, {{"axis", c.node.attributes.integer("axis") + 1}})};
 }
 
 // ---- parts of derivatives and decompositions ----
 
 // x where it is finite, elsewhere 0.
 Value finite_or_zero(Builder& b, Value x) {
-  return b.select(b.is_finite(x), x, zeros_like(b, x));
+  const Value zero = zeros_like(b, x);
+  return b.select(b.is_finite(x), x, zero);
 }
 
 Value divide_by_count(Builder& b, Value v, const Dims& dims, const Integers& axes) {
@@ -235,20 +233,23 @@ Value weights_of(Builder& b, Value x, Value y, const Integers& axis) {
   return b.exp(b.sub(x, spread(b, finite_or_zero(b, y), dims_of(b, x), axis)));
 }
 
-// exp(x - m), m the row's maximum; and m, both for decompositions.
+// x - m and exp(x - m), m being the row's maximum, for decompositions.
 struct Shifted {
-  Value exponentials, sum, shift;  // `sum` and `shift` without the axis
+  Value x, exponentials;
+  Value sum, shift;  // without the axis
 };
 Shifted shifted_exponentials(Builder& b, Value x, const Integers& axis) {
   const Value shift = b.stop_gradient(finite_or_zero(b, b.reduce_max(x, axis)));
-  const Value e = b.exp(b.sub(x, spread(b, shift, dims_of(b, x), axis)));
-  return {e, b.reduce_sum(e, axis), shift};
+  const Value below = b.sub(x, spread(b, shift, dims_of(b, x), axis));
+  const Value e = b.exp(below);
+  return {below, e, b.reduce_sum(e, axis), shift};
 }
 
 // `sum`, but 1 where it is 0: a row of -inf.
 Value one_if_zero(Builder& b, Value sum) {
   const Type type = b.type(sum);
-  return b.select(b.eq(sum, b.constant(type, 0)), b.constant(type, 1), sum);
+  const Value one = b.constant(type, 1);
+  return b.select(b.eq(sum, b.constant(type, 0)), one, sum);
 }
 
 // y * (t - sum(y * t)): the Jacobian of softmax, which is symmetric.
@@ -260,8 +261,7 @@ Value softmax_jacobian(Builder& b, Value y, Value t, const Integers& axis) {
 // ---- decompositions ----
 
 std::vector<Value> decompose_mean(Builder& b, const Node& node, std::span<const Value> x) {
-  return {divide_by_count(b, b.reduce_sum(x[0], axes_of(node)), dims_of(b, x[0]),
-                          axes_of(node))};
+  return {divide_by_count(b, b.reduce_sum(x[0], axes_of(node)), dims_of(b, x[0]), axes_of(node))};
 }
 
 std::vector<Value> decompose_logsumexp(Builder& b, const Node& node, std::span<const Value> x) {
@@ -277,8 +277,9 @@ std::vector<Value> decompose_softmax(Builder& b, const Node& node, std::span<con
 
 std::vector<Value> decompose_log_softmax(Builder& b, const Node& node, std::span<const Value> x) {
   const Shifted parts = shifted_exponentials(b, x[0], axis_of(node));
-  const Value below = b.add(b.log(one_if_zero(b, parts.sum)), parts.shift);
-  return {b.sub(x[0], spread(b, below, dims_of(b, x[0]), axis_of(node)))};
+  const Value log_sum = b.log(one_if_zero(b, parts.sum));
+  // In this order, x - m - log(sum) keeps its digits where it is nearly 0.
+  return {b.sub(parts.x, spread(b, log_sum, dims_of(b, x[0]), axis_of(node)))};
 }
 
 // ---- probes ----
@@ -315,9 +316,9 @@ OpDef make_op_def<Op::reduce_sum>() {
 
 template <>
 OpDef make_op_def<Op::reduce_max>() {
-  OpDef def = record(
-      "the maximum over some axes; over nothing -inf; NaN wins; equals share the gradient",
-      {"axes", AttributeKind::integers});
+  OpDef def =
+      record("the maximum over some axes; over nothing -inf; NaN wins; equals share the gradient",
+             {"axes", AttributeKind::integers});
   def.infer = infer_reduction;
   def.evaluate = evaluate_max;
   def.vjp = [](VjpContext& c) {

@@ -38,8 +38,8 @@ std::vector<Type> infer_transpose(const InferContext& c) {
   const Type& x = c.operands[0];
   require_axes(permutation, x);
   if (permutation.size() != x.rank())
-    fail("T0313", fmt::format("a permutation of {} axes does not fit: x is {}",
-                              permutation.size(), to_string(x)));
+    fail("T0313", fmt::format("a permutation of {} axes does not fit: x is {}", permutation.size(),
+                              to_string(x)));
   Type out{x.dtype, {}};
   for (const std::int64_t axis : permutation)
     out.dims.push_back(x.dims[static_cast<std::size_t>(axis)]);
@@ -80,8 +80,8 @@ std::vector<Type> infer_broadcast(const InferContext& c) {
   const Integers& axes = c.attributes.integers("axes");
   const Type out{x.dtype, c.attributes.dims("dims")};
   if (axes.size() != x.rank())
-    fail("T0313", fmt::format("{} axes are given for {} dimensions: x is {}", axes.size(),
-                              x.rank(), to_string(x)));
+    fail("T0313", fmt::format("{} axes are given for {} dimensions: x is {}", axes.size(), x.rank(),
+                              to_string(x)));
   require_axes(axes, out);
   for (std::size_t i = 0; i < axes.size(); ++i) {
     if (i > 0 && axes[i] <= axes[i - 1])
@@ -128,9 +128,9 @@ std::vector<Type> infer_slice(const InferContext& c) {
   refuse_negative(start, "the start", x);
   refuse_negative(extent, "the extent", x);
   if (const auto left = (dim - start - extent).constant(); left && *left < 0)
-    fail("T0316", fmt::format("elements {} to {} are outside dimension {}: x is {}",
-                              start.to_string(), (start + extent).to_string(), dim.to_string(),
-                              to_string(x)));
+    fail("T0316",
+         fmt::format("elements {} to {} are outside dimension {}: x is {}", start.to_string(),
+                     (start + extent).to_string(), dim.to_string(), to_string(x)));
   Type out = x;
   out.dims[static_cast<std::size_t>(axis)] = extent;
   return {out};
@@ -142,8 +142,9 @@ void evaluate_slice(EvaluateContext& c) {
   const AxisView from(c.operands[0]->shape(), axis);
   const AxisView to(c.results[0].shape(), axis);
   if (start < 0 || start + to.extent > from.extent)
-    throw_user_error("T0316", fmt::format("[slice] elements {} to {} are outside a dimension of {}",
-                                          start, start + to.extent, from.extent),
+    throw_user_error("T0316",
+                     fmt::format("[slice] elements {} to {} are outside a dimension of {}", start,
+                                 start + to.extent, from.extent),
                      {}, c.node.location);
   for (std::int64_t o = 0; o < to.outer; ++o)
     for (std::int64_t e = 0; e < to.extent; ++e)
@@ -183,8 +184,8 @@ void evaluate_pad(EvaluateContext& c) {
 std::vector<Value> batch_along_axis(BatchContext& c) {
   std::vector<Value> operands;
   for (std::size_t i = 0; i < c.operands.size(); ++i) operands.push_back(c.force(i));
-  return {rebuild(c.b, c.node, std::move(operands),
-                  {{"axis", c.node.attributes.integer("axis") + 1}})};
+  return {
+      rebuild(c.b, c.node, std::move(operands), {{"axis", c.node.attributes.integer("axis") + 1}})};
 }
 
 // ---- concat ----
@@ -227,8 +228,7 @@ std::vector<Value> vjp_concat(VjpContext& c) {
   Dim start = 0;
   for (std::size_t i = 0; i < c.operands.size(); ++i) {
     const Dim extent = c.b.type(c.operands[i]).dims[axis];
-    if (c.needs[i])
-      out[i] = c.b.slice(c.dy(), static_cast<std::int64_t>(axis), start, extent);
+    if (c.needs[i]) out[i] = c.b.slice(c.dy(), static_cast<std::int64_t>(axis), start, extent);
     start = start + extent;
   }
   return out;
@@ -260,23 +260,22 @@ void evaluate_reverse(EvaluateContext& c) {
 
 template <>
 OpDef make_op_def<Op::transpose>() {
-  OpDef def = record("x with its dimensions in another order: dimension i is x's permutation[i]",
-                     1, {{"permutation", AttributeKind::integers}});
+  OpDef def = record("x with its dimensions in another order: dimension i is x's permutation[i]", 1,
+                     {{"permutation", AttributeKind::integers}});
   def.infer = infer_transpose;
   def.evaluate = evaluate_transpose;
   def.vjp = [](VjpContext& c) {
     return Results{c.b.transpose(c.dy(), inverse(c.node.attributes.integers("permutation")))};
   };
   def.batch = [](BatchContext& c) {
-    return Results{rebuild(
-        c.b, c.node, c.operands,
-        {{"permutation", with_leading(c.node.attributes.integers("permutation"))}})};
+    return Results{
+        rebuild(c.b, c.node, c.operands,
+                {{"permutation", with_leading(c.node.attributes.integers("permutation"))}})};
   };
   def.probes = [] {
-    return std::vector<Probe>{
-        {{probe({3, 5})}, {{"permutation", Integers{1, 0}}}, {}},
-        {{probe({2, 3, 4, 5})}, {{"permutation", Integers{2, 0, 3, 1}}}, {}},
-        {{probe({})}, {{"permutation", Integers{}}}, {}}};
+    return std::vector<Probe>{{{probe({3, 5})}, {{"permutation", Integers{1, 0}}}, {}},
+                              {{probe({2, 3, 4, 5})}, {{"permutation", Integers{2, 0, 3, 1}}}, {}},
+                              {{probe({})}, {{"permutation", Integers{}}}, {}}};
   };
   return def;
 }
@@ -291,8 +290,8 @@ OpDef make_op_def<Op::reshape>() {
     return Results{c.b.reshape(c.dy(), Dims(c.b.type(c.operands[0]).dims))};
   };
   def.batch = [](BatchContext& c) {
-    return Results{rebuild(c.b, c.node, c.operands,
-                           {{"dims", c.with_batch(c.node.attributes.dims("dims"))}})};
+    return Results{
+        rebuild(c.b, c.node, c.operands, {{"dims", c.with_batch(c.node.attributes.dims("dims"))}})};
   };
   def.probes = [] {
     return std::vector<Probe>{{{probe({3, 4})}, {{"dims", Dims{2, 6}}}, {}},
@@ -360,8 +359,8 @@ OpDef make_op_def<Op::pad>() {
   def.evaluate = evaluate_pad;
   def.vjp = [](VjpContext& c) {
     const Dim extent = c.b.type(c.operands[0]).dims[axis_of(c.node)];
-    return Results{c.b.slice(c.dy(), c.node.attributes.integer("axis"),
-                             c.node.attributes.dim("low"), extent)};
+    return Results{
+        c.b.slice(c.dy(), c.node.attributes.integer("axis"), c.node.attributes.dim("low"), extent)};
   };
   def.batch = batch_along_axis;
   def.probes = [] {

@@ -47,8 +47,8 @@ void require_same_type(const InferContext& c, std::size_t a, std::size_t b) {
 
 void require_axis(std::int64_t axis, const Type& type) {
   if (axis < 0 || axis >= static_cast<std::int64_t>(type.rank()))
-    fail("T0314", fmt::format("axis {} does not exist: x is {} with {} axes", axis,
-                              to_string(type), type.rank()));
+    fail("T0314", fmt::format("axis {} does not exist: x is {} with {} axes", axis, to_string(type),
+                              type.rank()));
 }
 
 void require_axes(const Integers& axes, const Type& type) {
@@ -103,7 +103,7 @@ Value rebuild(Builder& b, const Node& node, std::vector<Value> operands,
   return b.add_node(node.op, std::move(operands), std::move(attributes), node.regions);
 }
 
-Value zeros_like(Builder& b, Value v) { return b.constant(Type(b.type(v)), 0); }
+Value zeros_like(Builder& b, Value v) { return b.constant(b.type(v), 0); }
 
 Value count_of(Builder& b, const Dims& dims, DType dtype) {
   const Dim count = product(dims).at_least(1);
@@ -153,8 +153,7 @@ std::vector<std::int64_t> strides_of(const Shape& shape) {
   return out;
 }
 
-void copy_element(Tensor& to, std::int64_t to_index, const Tensor& from,
-                  std::int64_t from_index) {
+void copy_element(Tensor& to, std::int64_t to_index, const Tensor& from, std::int64_t from_index) {
   const auto size = static_cast<std::int64_t>(size_of(from.dtype()));
   std::memcpy(to.data() + to_index * size, from.data() + from_index * size,
               static_cast<std::size_t>(size));

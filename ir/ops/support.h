@@ -21,7 +21,7 @@ namespace treadle::ops {
 std::string describe(std::span<const Type> operands);
 
 void require_float(const InferContext& c, std::size_t operand);
-void require_number(const InferContext& c, std::size_t operand);   // not bool
+void require_number(const InferContext& c, std::size_t operand);  // not bool
 void require_integer(const InferContext& c, std::size_t operand);
 void require_same_dtype(const InferContext& c, std::size_t a, std::size_t b);
 void require_same_type(const InferContext& c, std::size_t a, std::size_t b);
@@ -32,8 +32,8 @@ void require_axes(const Integers& axes, const Type& type);
 
 // 0, 1, ..., count-1, from `first`.
 Integers ascending(std::size_t count, std::int64_t first = 0);
-Integers shifted(const Integers& axes);           // each plus one
-Integers with_leading(const Integers& axes);      // 0, then each plus one
+Integers shifted(const Integers& axes);       // each plus one
+Integers with_leading(const Integers& axes);  // 0, then each plus one
 Integers complement(const Integers& axes, std::size_t rank);
 Dims without(const Dims& dims, const Integers& axes);
 bool contains(const Integers& axes, std::int64_t axis);
