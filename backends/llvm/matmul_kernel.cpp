@@ -1,0 +1,324 @@
+#include "backends/llvm/matmul_kernel.h"
+
+#include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/Module.h>
+
+#include <string>
+#include <vector>
+
+#include "backends/llvm/loop_internal.h"
+#include "backends/llvm/matmul_tile_internal.h"
+#include "backends/llvm/target_internal.h"
+#include "backends/llvm/vector_math_internal.h"
+
+namespace treadle {
+
+namespace {
+
+using llvm::Value;
+
+// A block of A (row_block x k_block) and one of B (k_block x columns) share the
+// L2 cache while all tiles between them are worked out.
+constexpr int k_block = 256;
+constexpr int row_block = 256;
+
+class KernelEmitter {
+ public:
+  KernelEmitter(llvm::Module& module, const Target& target, DType dtype, const char* prefix,
+                const TileEpilogue& epilogue)
+      : module_(module), target_(target), tile_(matmul_tile(target, dtype)), prefix_(prefix),
+        epilogue_(epilogue), b_(module.getContext()), size_(static_cast<int>(size_of(dtype))),
+        element_(value_type(module.getContext(), dtype)) {}
+
+  MatmulKernels run() {
+    MatmulKernels kernels;
+    kernels.tile = tile_;
+    if (!epilogue_) kernels.pack = emit_pack();
+    for (int vectors = 1; vectors <= tile_.vectors; ++vectors)
+      strips_.push_back(emit_strip(vectors));
+    kernels.gemm = emit_gemm();
+    return kernels;
+  }
+
+ private:
+  Value* i64(std::int64_t value) { return b_.getInt64(static_cast<std::uint64_t>(value)); }
+  Value* minimum(Value* x, Value* y) {
+    return b_.CreateSelect(b_.CreateICmpSLT(x, y), x, y);
+  }
+  Value* bytes(Value* elements) { return b_.CreateMul(elements, i64(size_)); }
+  Value* offset(Value* pointer, Value* by) { return b_.CreateGEP(b_.getInt8Ty(), pointer, by); }
+  Value* element_at(Value* pointer, Value* index) {
+    return b_.CreateGEP(element_, pointer, index);
+  }
+  Value* null() { return llvm::ConstantPointerNull::get(b_.getPtrTy()); }
+
+  llvm::Function* begin(const std::string& name, llvm::FunctionType* type) {
+    auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage, prefix_ + "." + name,
+                                     module_);
+    set_target_attributes(*f, target_);
+    f->addFnAttr(llvm::Attribute::NoInline);
+    f->setDoesNotThrow();
+    b_.SetInsertPoint(llvm::BasicBlock::Create(module_.getContext(), "entry", f));
+    return f;
+  }
+
+  // (b, b_k, b_n, k, n, panel_begin, panel_end, packed)
+  llvm::Function* emit_pack() {
+    llvm::Type* p = b_.getPtrTy();
+    llvm::Type* i = b_.getInt64Ty();
+    auto* f = begin("pack", llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, i, i, i, i, p}, false));
+    Value* from = f->getArg(0);
+    Value* b_k = f->getArg(1);
+    Value* b_n = f->getArg(2);
+    Value* k = f->getArg(3);
+    Value* columns = i64(tile_.columns);
+    Value* rows_unit = b_.CreateICmpEQ(b_n, i64(1));
+    emit_loop(b_, f->getArg(5), f->getArg(6), i64(1), [&](Value* panel) {
+      Value* first = b_.CreateMul(panel, columns);
+      Value* width = minimum(columns, b_.CreateSub(f->getArg(4), first));
+      Value* to = element_at(f->getArg(7), b_.CreateMul(first, k));
+      Value* source = element_at(from, b_.CreateMul(first, b_n));
+      Value* whole = b_.CreateAnd(rows_unit, b_.CreateICmpEQ(width, columns));
+      emit_if(
+          b_, whole, [&] { copy_rows(source, b_k, k, to); },
+          [&] { copy_elements(source, b_k, b_n, k, width, to); });
+    });
+    b_.CreateRetVoid();
+    return f;
+  }
+
+  void copy_rows(Value* source, Value* b_k, Value* k, Value* to) {
+    auto* vector = llvm::FixedVectorType::get(element_, static_cast<unsigned>(tile_.lanes));
+    const llvm::Align align(size_of(tile_.dtype));
+    emit_loop(b_, i64(0), k, i64(1), [&](Value* l) {
+      Value* row = element_at(source, b_.CreateMul(l, b_k));
+      Value* out = element_at(to, b_.CreateMul(l, i64(tile_.columns)));
+      for (int v = 0; v < tile_.vectors; ++v) {
+        Value* value =
+            b_.CreateAlignedLoad(vector, element_at(row, i64(v * tile_.lanes)), align);
+        b_.CreateAlignedStore(value, element_at(out, i64(v * tile_.lanes)), align);
+      }
+    });
+  }
+
+  void copy_elements(Value* source, Value* b_k, Value* b_n, Value* k, Value* width, Value* to) {
+    emit_loop(b_, i64(0), k, i64(1), [&](Value* l) {
+      Value* row = element_at(source, b_.CreateMul(l, b_k));
+      Value* out = element_at(to, b_.CreateMul(l, i64(tile_.columns)));
+      emit_loop(b_, i64(0), width, i64(1), [&](Value* j) {
+        Value* value = b_.CreateLoad(element_, element_at(row, b_.CreateMul(j, b_n)));
+        b_.CreateStore(value, element_at(out, j));
+      });
+      emit_loop(b_, width, i64(tile_.columns), i64(1), [&](Value* j) {
+        b_.CreateStore(llvm::Constant::getNullValue(element_), element_at(out, j));
+      });
+    });
+  }
+
+  std::vector<int> row_counts() const {
+    std::vector<int> counts = {tile_.rows};
+    for (int rows : {4, 2, 1})
+      if (rows < tile_.rows) counts.push_back(rows);
+    return counts;
+  }
+
+  // A tile function's signature and one argument more, the number of rows:
+  // tiles of the greatest height that still fits, one below the other.
+  llvm::Function* emit_strip(int vectors) {
+    std::vector<llvm::Function*> tiles;
+    for (int rows : row_counts()) {
+      const std::string name = prefix_ + ".tile_" + std::to_string(rows) + "x" +
+                               std::to_string(vectors * tile_.lanes);
+      tiles.push_back(emit_tile_function(module_, target_, tile_, rows, vectors, name, epilogue_));
+    }
+    std::vector<llvm::Type*> types = tiles[0]->getFunctionType()->params();
+    types.push_back(b_.getInt64Ty());
+    auto* f = begin("strip_" + std::to_string(vectors * tile_.lanes),
+                    llvm::FunctionType::get(b_.getVoidTy(), types, false));
+    Value* m = f->getArg(static_cast<unsigned>(types.size() - 1));
+    Value* done = i64(0);
+    for (std::size_t t = 0; t < tiles.size(); ++t) {
+      const int rows = row_counts()[t];
+      Value* end = b_.CreateSub(m, i64(rows - 1));
+      done = emit_loop(b_, done, end, i64(rows), {done}, [&](Value* i, std::vector<Value*>& next) {
+        call_tile(f, tiles[t], i);
+        next[0] = b_.CreateAdd(i, i64(rows));
+      })[0];
+    }
+    b_.CreateRetVoid();
+    return f;
+  }
+
+  // `tile` on the rows from i on, with the other arguments of `strip`.
+  void call_tile(llvm::Function* strip, llvm::Function* tile, Value* i) {
+    std::vector<Value*> arguments;
+    for (llvm::Argument& argument : tile->args()) arguments.push_back(strip->getArg(argument.getArgNo()));
+    const auto advance = [&](unsigned pointer, unsigned stride) {
+      arguments[pointer] = offset(arguments[pointer], b_.CreateMul(i, arguments[stride]));
+    };
+    advance(tile_a, tile_a_m);
+    advance(tile_c, tile_c_m);
+    Value* initial = arguments[tile_initial];
+    advance(tile_initial, tile_initial_m);
+    arguments[tile_initial] =
+        b_.CreateSelect(b_.CreateICmpEQ(initial, null()), null(), arguments[tile_initial]);
+    if (epilogue_) arguments[tile_row] = b_.CreateAdd(arguments[tile_row], i);
+    b_.CreateCall(tile, arguments);
+  }
+
+  enum GemmArgument : unsigned {
+    gemm_a, gemm_a_m, gemm_a_k, gemm_packed, gemm_c, gemm_c_m, gemm_initial, gemm_initial_m,
+    gemm_m_begin, gemm_m_end, gemm_n, gemm_k, gemm_panel_begin, gemm_panel_end, gemm_context,
+  };
+
+  llvm::Function* emit_gemm() {
+    llvm::Type* p = b_.getPtrTy();
+    llvm::Type* i = b_.getInt64Ty();
+    std::vector<llvm::Type*> types = {p, i, i, p, p, i, p, i, i, i, i, i, i, i};
+    if (epilogue_) types.push_back(p);
+    gemm_ = begin("gemm", llvm::FunctionType::get(b_.getVoidTy(), types, false));
+    buffer_ = b_.CreateAlloca(llvm::ArrayType::get(
+        element_, static_cast<std::uint64_t>(tile_.rows * tile_.columns)));
+    buffer_->setAlignment(llvm::Align(64));
+    Value* m_end = gemm_->getArg(gemm_m_end);
+    // At least one block along k, if empty: C = initial is still to be written.
+    Value* k = gemm_->getArg(gemm_k);
+    Value* k_bound = b_.CreateSelect(b_.CreateICmpSLT(k, i64(1)), i64(1), k);
+    emit_loop(b_, gemm_->getArg(gemm_m_begin), m_end, i64(row_block), [&](Value* row) {
+      Value* rows = minimum(i64(row_block), b_.CreateSub(m_end, row));
+      emit_loop(b_, i64(0), k_bound, i64(k_block), [&](Value* k0) {
+        emit_loop(b_, gemm_->getArg(gemm_panel_begin), gemm_->getArg(gemm_panel_end), i64(1),
+                  [&](Value* panel) { emit_panel(row, rows, k0, panel); });
+      });
+    });
+    b_.CreateRetVoid();
+    return gemm_;
+  }
+
+  // The arguments of a strip for one block of A and one of B.
+  std::vector<Value*> strip_arguments(Value* row, Value* rows, Value* k0, Value* column) {
+    Value* k = gemm_->getArg(gemm_k);
+    Value* a_m = bytes(gemm_->getArg(gemm_a_m));
+    Value* a_k = bytes(gemm_->getArg(gemm_a_k));
+    Value* c_m = bytes(gemm_->getArg(gemm_c_m));
+    Value* initial_m = bytes(gemm_->getArg(gemm_initial_m));
+    Value* a = offset(gemm_->getArg(gemm_a),
+                      b_.CreateAdd(b_.CreateMul(row, a_m), b_.CreateMul(k0, a_k)));
+    Value* panel_start = b_.CreateMul(column, k);
+    Value* packed = element_at(gemm_->getArg(gemm_packed),
+                               b_.CreateAdd(panel_start, b_.CreateMul(k0, i64(tile_.columns))));
+    Value* column_bytes = bytes(column);
+    Value* c = offset(gemm_->getArg(gemm_c), b_.CreateAdd(b_.CreateMul(row, c_m), column_bytes));
+    Value* given = gemm_->getArg(gemm_initial);
+    Value* initial =
+        offset(given, b_.CreateAdd(b_.CreateMul(row, initial_m), column_bytes));
+    initial = b_.CreateSelect(b_.CreateICmpEQ(given, null()), null(), initial);
+    // Behind the first block, the sum so far is in C.
+    Value* first = b_.CreateICmpEQ(k0, i64(0));
+    initial = b_.CreateSelect(first, initial, c);
+    initial_m = b_.CreateSelect(first, initial_m, c_m);
+    Value* rest = b_.CreateSub(k, k0);
+    std::vector<Value*> arguments = {a, a_m,     a_k,       packed, c,
+                                     c_m, initial, initial_m, minimum(i64(k_block), rest)};
+    if (epilogue_) {
+      Value* last = b_.CreateICmpSLE(rest, i64(k_block));
+      arguments.insert(arguments.end(), {row, column, last, gemm_->getArg(gemm_context)});
+    }
+    arguments.push_back(rows);
+    return arguments;
+  }
+
+  void emit_panel(Value* row, Value* rows, Value* k0, Value* panel) {
+    Value* column = b_.CreateMul(panel, i64(tile_.columns));
+    Value* width = minimum(i64(tile_.columns), b_.CreateSub(gemm_->getArg(gemm_n), column));
+    std::vector<Value*> arguments = strip_arguments(row, rows, k0, column);
+    Value* vectors = b_.CreateSDiv(b_.CreateAdd(width, i64(tile_.lanes - 1)), i64(tile_.lanes));
+    Value* partial = b_.CreateICmpNE(b_.CreateMul(vectors, i64(tile_.lanes)), width);
+    emit_if(
+        b_, partial, [&] { emit_edge(arguments, width, vectors); },
+        [&] { call_strip(arguments, vectors); });
+  }
+
+  // The strip that has `vectors` vectors.
+  void call_strip(const std::vector<Value*>& arguments, Value* vectors) {
+    auto* after = llvm::BasicBlock::Create(b_.getContext(), "after_strip", gemm_);
+    llvm::SwitchInst* choice = b_.CreateSwitch(vectors, after, static_cast<unsigned>(strips_.size()));
+    for (std::size_t v = 0; v < strips_.size(); ++v) {
+      auto* block = llvm::BasicBlock::Create(b_.getContext(), "strip", gemm_);
+      choice->addCase(b_.getInt64(v + 1), block);
+      b_.SetInsertPoint(block);
+      b_.CreateCall(strips_[v], arguments);
+      b_.CreateBr(after);
+    }
+    b_.SetInsertPoint(after);
+  }
+
+  // A strip whose last vector reaches past n: by way of a buffer, a tile's
+  // height at a time.
+  void emit_edge(const std::vector<Value*>& arguments, Value* width, Value* vectors) {
+    Value* m = arguments.back();
+    Value* initial = arguments[tile_initial];
+    Value* has_initial = b_.CreateICmpNE(initial, null());
+    emit_loop(b_, i64(0), m, i64(tile_.rows), [&](Value* i) {
+      Value* rows = minimum(i64(tile_.rows), b_.CreateSub(m, i));
+      Value* c = offset(arguments[tile_c], b_.CreateMul(i, arguments[tile_c_m]));
+      Value* from = offset(initial, b_.CreateMul(i, arguments[tile_initial_m]));
+      Value* copied = b_.CreateSelect(has_initial, rows, i64(0));
+      Value* buffer_m = i64(tile_.columns * size_);
+      copy_block(from, arguments[tile_initial_m], buffer_, buffer_m, copied, width);
+      std::vector<Value*> inner = arguments;
+      inner[tile_a] = offset(arguments[tile_a], b_.CreateMul(i, arguments[tile_a_m]));
+      inner[tile_c] = buffer_;
+      inner[tile_c_m] = buffer_m;
+      inner[tile_initial] = b_.CreateSelect(has_initial, buffer_, null());
+      inner[tile_initial_m] = buffer_m;
+      if (epilogue_) inner[tile_row] = b_.CreateAdd(arguments[tile_row], i);
+      inner.back() = rows;
+      call_strip(inner, vectors);
+      copy_block(buffer_, buffer_m, c, arguments[tile_c_m], rows, width);
+    });
+  }
+
+  void copy_block(Value* from, Value* from_stride, Value* to, Value* to_stride, Value* rows,
+                  Value* width) {
+    emit_loop(b_, i64(0), rows, i64(1), [&](Value* r) {
+      Value* source = offset(from, b_.CreateMul(r, from_stride));
+      Value* target = offset(to, b_.CreateMul(r, to_stride));
+      emit_loop(b_, i64(0), width, i64(1), [&](Value* j) {
+        b_.CreateStore(b_.CreateLoad(element_, element_at(source, j)), element_at(target, j));
+      });
+    });
+  }
+
+  llvm::Module& module_;
+  const Target& target_;
+  MatmulTile tile_;
+  std::string prefix_;
+  const TileEpilogue& epilogue_;
+  llvm::IRBuilder<> b_;
+  int size_;
+  llvm::Type* element_;
+  std::vector<llvm::Function*> strips_;
+  llvm::Function* gemm_ = nullptr;
+  llvm::AllocaInst* buffer_ = nullptr;
+};
+
+}  // namespace
+
+MatmulTile matmul_tile(const Target& target, DType dtype) {
+  MatmulTile tile;
+  tile.dtype = dtype;
+  tile.lanes = target.vector_bytes / static_cast<int>(size_of(dtype));
+  tile.vectors = target.vector_registers >= 32 ? 3 : 2;
+  // A product that is not fused needs a register of its own.
+  tile.rows = target.vector_registers >= 32 ? 8 : target.has_fma ? 6 : 4;
+  tile.columns = tile.vectors * tile.lanes;
+  return tile;
+}
+
+MatmulKernels emit_matmul_kernels(llvm::Module& module, const Target& target, DType dtype,
+                                  const char* prefix, const TileEpilogue& epilogue) {
+  return KernelEmitter(module, target, dtype, prefix, epilogue).run();
+}
+
+}  // namespace treadle

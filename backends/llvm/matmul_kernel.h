@@ -1,0 +1,58 @@
+// The register tile of the matrix multiplication kernels, and how operand B is
+// packed for them. matmul_kernel_internal.h emits the kernels.
+#pragma once
+#include <cstdint>
+
+#include "ir/dtype.h"
+
+namespace treadle {
+
+struct Target;
+
+// A tile holds rows x columns sums in vector registers. B [k, n] is packed in
+// panels of `columns` columns; panel p is [k][columns], its missing columns
+// are zero, and it starts at element p * k * columns.
+struct MatmulTile {
+  DType dtype = DType::f32;
+  int rows = 0;     // most rows of C in registers at a time
+  int columns = 0;  // of a panel: `vectors` * `lanes`
+  int vectors = 0;
+  int lanes = 0;
+
+  std::int64_t panels(std::int64_t n) const { return (n + columns - 1) / columns; }
+  std::int64_t packed_elements(std::int64_t k, std::int64_t n) const {
+    return panels(n) * k * columns;
+  }
+};
+
+// AVX-512: 8 x 48 in f32, 8 x 24 in f64; AVX2: 6 x 16 and 6 x 8; NEON: 8 x 12
+// and 8 x 6. `dtype` is f32 or f64.
+MatmulTile matmul_tile(const Target& target, DType dtype);
+
+// The C signatures of the kernels (T is float or double; all strides are in
+// elements; packed B is best aligned to 64 bytes):
+//
+// Writes panels panel_begin ... panel_end - 1 of B [k, n] to
+// packed + p * k * columns. B's element (i, j) is b[i * b_k + j * b_n].
+template <typename T>
+using PackFunction = void(const T* b, std::int64_t b_k, std::int64_t b_n, std::int64_t k,
+                          std::int64_t n, std::int64_t panel_begin, std::int64_t panel_end,
+                          T* packed);
+
+// C = initial + A B for rows m_begin ... m_end - 1 and the columns of panels
+// panel_begin ... panel_end - 1 below n. A's element (i, l) is
+// a[i * a_m + l * a_k]; C's element (i, j) is c[i * c_m + j]; `initial` is
+//   null: zero;   initial_m == 0: a row that is added to all (a bias);
+//   otherwise a matrix, element (i, j) at initial[i * initial_m + j]. It may
+//   be C itself (C += A B) and otherwise does not overlap it.
+//
+// Element (i, j) is fma(a(i, k-1), b(k-1, j), ... fma(a(i, 0), b(0, j),
+// initial)): its bits depend on no other row, on no range, on no tile.
+// With k = 0, C = initial.
+template <typename T>
+using GemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const T* packed, T* c,
+                          std::int64_t c_m, const T* initial, std::int64_t initial_m,
+                          std::int64_t m_begin, std::int64_t m_end, std::int64_t n, std::int64_t k,
+                          std::int64_t panel_begin, std::int64_t panel_end);
+
+}  // namespace treadle

@@ -1,0 +1,183 @@
+#include "backends/llvm/matmul_tile_internal.h"
+
+#include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/Module.h>
+
+#include <vector>
+
+#include "backends/llvm/float_emitter_internal.h"
+#include "backends/llvm/loop_internal.h"
+#include "backends/llvm/target_internal.h"
+#include "backends/llvm/vector_math_internal.h"
+
+namespace treadle {
+
+namespace {
+
+using llvm::Value;
+
+constexpr int unroll = 4;  // steps along k in one turn of the loop
+
+class TileEmitter {
+ public:
+  TileEmitter(llvm::Function* function, const Target& target, const MatmulTile& tile, int rows,
+              int vectors, const TileEpilogue& epilogue)
+      : b_(llvm::BasicBlock::Create(function->getContext(), "entry", function)),
+        arithmetic_(b_, target), f_(function), tile_(tile), rows_(rows), vectors_(vectors),
+        epilogue_(epilogue), size_(static_cast<int>(size_of(tile.dtype))),
+        element_(value_type(function->getContext(), tile.dtype)),
+        vector_(llvm::FixedVectorType::get(element_, static_cast<unsigned>(tile.lanes))) {}
+
+  void run() {
+    for (int i = 0; i < rows_; ++i)
+      a_rows_.push_back(offset(f_->getArg(tile_a), b_.CreateMul(f_->getArg(tile_a_m),
+                                                                b_.getInt64(i))));
+    std::vector<Value*> values = initial_sums();
+    values.push_back(b_.getInt64(0));     // along k in A, in bytes
+    values.push_back(f_->getArg(tile_b));  // the row of B's panel
+    Value* k = f_->getArg(tile_k);
+    Value* even = b_.CreateAnd(k, b_.getInt64(-unroll));
+    values = steps(b_.getInt64(0), even, unroll, std::move(values));
+    values = steps(even, k, 1, std::move(values));
+    values.resize(values.size() - 2);
+    if (epilogue_) values = finish(std::move(values));
+    store(values);
+    b_.CreateRetVoid();
+  }
+
+ private:
+  Value* offset(Value* pointer, Value* bytes) {
+    return b_.CreateGEP(b_.getInt8Ty(), pointer, bytes);
+  }
+  Value* offset(Value* pointer, int bytes) { return offset(pointer, b_.getInt64(bytes)); }
+  Value* load_vector(Value* address) {
+    return b_.CreateAlignedLoad(vector_, address, llvm::Align(size_of(tile_.dtype)));
+  }
+  Value* row_of(unsigned base, unsigned stride, int row) {
+    return offset(f_->getArg(base), b_.CreateMul(f_->getArg(stride), b_.getInt64(row)));
+  }
+
+  // Zeros, or the tile of `initial`.
+  std::vector<Value*> initial_sums() {
+    llvm::BasicBlock* entry = b_.GetInsertBlock();
+    auto* load = llvm::BasicBlock::Create(b_.getContext(), "initial", f_);
+    auto* join = llvm::BasicBlock::Create(b_.getContext(), "start", f_);
+    Value* null = llvm::ConstantPointerNull::get(b_.getPtrTy());
+    b_.CreateCondBr(b_.CreateICmpEQ(f_->getArg(tile_initial), null), join, load);
+    b_.SetInsertPoint(load);
+    std::vector<Value*> loaded;
+    for (int i = 0; i < rows_; ++i) {
+      Value* row = row_of(tile_initial, tile_initial_m, i);
+      for (int v = 0; v < vectors_; ++v) loaded.push_back(load_vector(offset(row, byte(v))));
+    }
+    b_.CreateBr(join);
+    b_.SetInsertPoint(join);
+    std::vector<Value*> sums;
+    for (Value* value : loaded) {
+      llvm::PHINode* sum = b_.CreatePHI(vector_, 2);
+      sum->addIncoming(llvm::Constant::getNullValue(vector_), entry);
+      sum->addIncoming(value, load);
+      sums.push_back(sum);
+    }
+    return sums;
+  }
+
+  int byte(int vector) const { return vector * tile_.lanes * size_; }
+
+  std::vector<Value*> steps(Value* begin, Value* end, int count, std::vector<Value*> values) {
+    return emit_loop(b_, begin, end, b_.getInt64(count), std::move(values),
+                     [&](Value*, std::vector<Value*>& v) {
+                       for (int u = 0; u < count; ++u) step(v, u);
+                       Value*& along_a = v[v.size() - 2];
+                       for (int u = 0; u < count; ++u)
+                         along_a = b_.CreateAdd(along_a, f_->getArg(tile_a_k));
+                       v.back() = offset(v.back(), count * tile_.columns * size_);
+                     });
+  }
+
+  // sums += a[:, k + u] b[k + u, :]
+  void step(std::vector<Value*>& values, int u) {
+    Value* along_a = values[values.size() - 2];
+    for (int i = 0; i < u; ++i) along_a = b_.CreateAdd(along_a, f_->getArg(tile_a_k));
+    std::vector<Value*> row;
+    for (int v = 0; v < vectors_; ++v)
+      row.push_back(load_vector(offset(values.back(), u * tile_.columns * size_ + byte(v))));
+    for (int i = 0; i < rows_; ++i) {
+      Value* address = offset(a_rows_[static_cast<std::size_t>(i)], along_a);
+      Value* a = b_.CreateAlignedLoad(element_, address, llvm::Align(size_of(tile_.dtype)));
+      a = b_.CreateVectorSplat(static_cast<unsigned>(tile_.lanes), a);
+      for (int v = 0; v < vectors_; ++v) {
+        Value*& sum = values[static_cast<std::size_t>(i * vectors_ + v)];
+        sum = arithmetic_.fma(a, row[static_cast<std::size_t>(v)], sum);
+      }
+    }
+  }
+
+  std::vector<Value*> finish(std::vector<Value*> sums) {
+    auto* complete = llvm::BasicBlock::Create(b_.getContext(), "epilogue", f_);
+    auto* join = llvm::BasicBlock::Create(b_.getContext(), "store", f_);
+    llvm::BasicBlock* before = b_.GetInsertBlock();
+    b_.CreateCondBr(f_->getArg(tile_last), complete, join);
+    b_.SetInsertPoint(complete);
+    std::vector<Value*> changed = sums;
+    epilogue_(b_, {changed, rows_, vectors_, f_->getArg(tile_row), f_->getArg(tile_column),
+                   f_->getArg(tile_context)});
+    llvm::BasicBlock* last = b_.GetInsertBlock();
+    b_.CreateBr(join);
+    b_.SetInsertPoint(join);
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      llvm::PHINode* phi = b_.CreatePHI(vector_, 2);
+      phi->addIncoming(sums[i], before);
+      phi->addIncoming(changed[i], last);
+      sums[i] = phi;
+    }
+    return sums;
+  }
+
+  void store(const std::vector<Value*>& sums) {
+    for (int i = 0; i < rows_; ++i) {
+      Value* row = row_of(tile_c, tile_c_m, i);
+      for (int v = 0; v < vectors_; ++v)
+        b_.CreateAlignedStore(sums[static_cast<std::size_t>(i * vectors_ + v)],
+                              offset(row, byte(v)), llvm::Align(size_of(tile_.dtype)));
+    }
+  }
+
+  llvm::IRBuilder<> b_;
+  FloatEmitter arithmetic_;
+  llvm::Function* f_;
+  const MatmulTile& tile_;
+  int rows_;
+  int vectors_;
+  const TileEpilogue& epilogue_;
+  int size_;
+  llvm::Type* element_;
+  llvm::Type* vector_;
+  std::vector<Value*> a_rows_;
+};
+
+}  // namespace
+
+llvm::FunctionType* tile_function_type(llvm::LLVMContext& context, bool with_epilogue) {
+  llvm::Type* ptr = llvm::PointerType::get(context, 0);
+  llvm::Type* i64 = llvm::Type::getInt64Ty(context);
+  std::vector<llvm::Type*> types = {ptr, i64, i64, ptr, ptr, i64, ptr, i64, i64};
+  if (with_epilogue)
+    types.insert(types.end(), {i64, i64, llvm::Type::getInt1Ty(context), ptr});
+  return llvm::FunctionType::get(llvm::Type::getVoidTy(context), types, false);
+}
+
+llvm::Function* emit_tile_function(llvm::Module& module, const Target& target,
+                                   const MatmulTile& tile, int rows, int vectors,
+                                   const std::string& name, const TileEpilogue& epilogue) {
+  auto* function =
+      llvm::Function::Create(tile_function_type(module.getContext(), bool(epilogue)),
+                             llvm::Function::InternalLinkage, name, module);
+  set_target_attributes(*function, target);
+  function->addFnAttr(llvm::Attribute::NoInline);
+  function->setDoesNotThrow();
+  TileEmitter(function, target, tile, rows, vectors, epilogue).run();
+  return function;
+}
+
+}  // namespace treadle

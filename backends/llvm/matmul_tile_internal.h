@@ -1,0 +1,30 @@
+// One register tile of the matrix multiplication. Included only by
+// backends/llvm/*.cpp.
+#pragma once
+#include <string>
+
+#include "backends/llvm/matmul_kernel_internal.h"
+
+namespace llvm {
+class FunctionType;
+class LLVMContext;
+}  // namespace llvm
+
+namespace treadle {
+
+// The arguments of every tile function; strides are in bytes here.
+enum TileArgument : unsigned {
+  tile_a, tile_a_m, tile_a_k, tile_b, tile_c, tile_c_m, tile_initial, tile_initial_m, tile_k,
+  // Only with an epilogue: where the tile is, whether its sums are complete.
+  tile_row, tile_column, tile_last, tile_context,
+};
+
+llvm::FunctionType* tile_function_type(llvm::LLVMContext& context, bool with_epilogue);
+
+// void tile(a, a_m, a_k, b, c, c_m, initial, initial_m, k): C's `rows` rows of
+// `vectors` vectors = initial + A B, where b is a block of a packed panel.
+llvm::Function* emit_tile_function(llvm::Module& module, const Target& target,
+                                   const MatmulTile& tile, int rows, int vectors,
+                                   const std::string& name, const TileEpilogue& epilogue);
+
+}  // namespace treadle

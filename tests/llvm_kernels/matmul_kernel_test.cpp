@@ -1,0 +1,205 @@
+#include "backends/llvm/matmul_kernel_internal.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "backends/llvm/vector_math_internal.h"
+#include "tests/catch.h"
+#include "tests/llvm_kernels/jit.h"
+
+using namespace treadle;
+using treadle::testing::TestJit;
+
+namespace {
+
+template <typename T>
+constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;
+
+// The kernels for one target, compiled.
+template <typename T>
+struct Kernels {
+  explicit Kernels(const Target& target) : has_fma(target.has_fma), jit(target) {
+    const MatmulKernels kernels = emit_matmul_kernels(jit.module(), target, dtype_of<T>, "mm");
+    tile = kernels.tile;
+    kernels.pack->setLinkage(llvm::Function::ExternalLinkage);
+    kernels.gemm->setLinkage(llvm::Function::ExternalLinkage);
+    jit.compile();
+    pack = jit.lookup<PackFunction<T>>("mm.pack");
+    gemm = jit.lookup<GemmFunction<T>>("mm.gemm");
+  }
+
+  bool has_fma;
+  TestJit jit;
+  MatmulTile tile;
+  PackFunction<T>* pack = nullptr;
+  GemmFunction<T>* gemm = nullptr;
+};
+
+enum class Start { zero, bias, matrix, accumulate };
+
+struct Problem {
+  std::int64_t m = 0;
+  std::int64_t n = 0;
+  std::int64_t k = 0;
+  bool a_transposed = false;
+  bool b_transposed = false;
+  Start start = Start::zero;
+};
+
+template <typename T>
+std::vector<T> random_values(std::int64_t count, unsigned seed) {
+  std::mt19937 engine(seed);
+  std::uniform_real_distribution<T> distribution(-1, 1);
+  std::vector<T> values(static_cast<std::size_t>(count));
+  for (T& value : values) value = distribution(engine);
+  return values;
+}
+
+template <typename T>
+struct Operands {
+  explicit Operands(const Problem& p)
+      : a(random_values<T>(p.m * p.k, 1)), b(random_values<T>(p.k * p.n, 2)),
+        initial(random_values<T>(p.m * (p.n + 3), 3)), c(random_values<T>(p.m * (p.n + 5), 4)),
+        a_m(p.a_transposed ? 1 : p.k), a_k(p.a_transposed ? p.m : 1),
+        b_k(p.b_transposed ? 1 : p.n), b_n(p.b_transposed ? p.k : 1), c_m(p.n + 5) {}
+
+  const T* start(const Problem& p) const {
+    if (p.start == Start::zero) return nullptr;
+    return p.start == Start::accumulate ? c.data() : initial.data();
+  }
+  std::int64_t start_stride(const Problem& p) const {
+    if (p.start == Start::accumulate) return c_m;
+    return p.start == Start::matrix ? p.n + 3 : 0;
+  }
+
+  std::vector<T> a, b, initial, c;
+  std::int64_t a_m, a_k, b_k, b_n, c_m;
+};
+
+// The definition, in the order of additions that the kernel promises; c's
+// padding between rows keeps its values.
+template <typename T>
+std::vector<T> expected(const Problem& p, const Operands<T>& o, bool has_fma) {
+  std::vector<T> result = o.c;
+  const T* start = o.start(p);
+  for (std::int64_t i = 0; i < p.m; ++i) {
+    for (std::int64_t j = 0; j < p.n; ++j) {
+      T sum = start == nullptr ? 0 : start[i * o.start_stride(p) + j];
+      for (std::int64_t l = 0; l < p.k; ++l) {
+        const T x = o.a[static_cast<std::size_t>(i * o.a_m + l * o.a_k)];
+        const T y = o.b[static_cast<std::size_t>(l * o.b_k + j * o.b_n)];
+        sum = has_fma ? std::fma(x, y, sum) : sum + x * y;
+      }
+      result[static_cast<std::size_t>(i * o.c_m + j)] = sum;
+    }
+  }
+  return result;
+}
+
+// Rows and panels in several calls, as threads share them.
+template <typename T>
+std::vector<T> computed(const Problem& p, Operands<T> o, const Kernels<T>& kernels, int parts) {
+  const std::int64_t panels = kernels.tile.panels(p.n);
+  std::vector<T> packed(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)), NAN);
+  for (int t = 0; t < parts; ++t)
+    kernels.pack(o.b.data(), o.b_k, o.b_n, p.k, p.n, panels * t / parts, panels * (t + 1) / parts,
+                 packed.data());
+  for (int s = 0; s < parts; ++s)
+    for (int t = 0; t < parts; ++t)
+      kernels.gemm(o.a.data(), o.a_m, o.a_k, packed.data(), o.c.data(), o.c_m, o.start(p),
+                   o.start_stride(p), p.m * s / parts, p.m * (s + 1) / parts, p.n, p.k,
+                   panels * t / parts, panels * (t + 1) / parts);
+  return o.c;
+}
+
+template <typename T>
+void check(const Problem& p, const Kernels<T>& kernels, int parts = 1) {
+  const Operands<T> operands(p);
+  const std::vector<T> want = expected(p, operands, kernels.has_fma);
+  const std::vector<T> got = computed(p, operands, kernels, parts);
+  INFO("m " << p.m << " n " << p.n << " k " << p.k << " transposed " << p.a_transposed
+            << p.b_transposed << " start " << static_cast<int>(p.start) << " parts " << parts);
+  REQUIRE(std::memcmp(got.data(), want.data(), got.size() * sizeof(T)) == 0);
+}
+
+template <typename T>
+void check_sizes(const char* mask) {
+  const Kernels<T> kernels(make_target(mask));
+  std::mt19937 engine(7);
+  const auto size = [&] { return static_cast<std::int64_t>(engine() % 70 + 1); };
+  for (int i = 0; i < 400; ++i) {
+    Problem p{size(), size(), size(), (i & 1) != 0, (i & 2) != 0, static_cast<Start>(i / 4 % 4)};
+    check(p, kernels, 1 + i % 3);
+  }
+  for (std::int64_t m = 1; m <= 70; ++m) check(Problem{m, 71 - m, 3}, kernels);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("products have the bits of their definition", "", float, double) {
+  for (const char* mask : {"", "avx2", "sse"}) {
+    INFO("features '" << mask << "'");
+    check_sizes<TestType>(mask);
+  }
+}
+
+TEMPLATE_TEST_CASE("products longer than a block", "", float, double) {
+  const Kernels<TestType> kernels(make_target(""));
+  for (std::int64_t k : {255, 256, 257, 511, 513, 1000})
+    for (Start start : {Start::zero, Start::bias, Start::accumulate})
+      check(Problem{13, 61, k, false, false, start}, kernels);
+  check(Problem{600, 50, 300, true, false, Start::matrix}, kernels, 2);
+}
+
+TEST_CASE("a product along an empty dimension is its start") {
+  const Kernels<float> kernels(make_target(""));
+  for (Start start : {Start::zero, Start::bias, Start::matrix, Start::accumulate})
+    check(Problem{5, 51, 0, false, false, start}, kernels);
+}
+
+TEST_CASE("an epilogue sees complete tiles and their place") {
+  const Target target = make_target("");
+  TestJit jit(target);
+  // c = relu(sum), plus 100 in row 3
+  const TileEpilogue epilogue = [](llvm::IRBuilderBase& b, const MatmulTileSums& tile) {
+    for (int i = 0; i < tile.rows; ++i) {
+      llvm::Value* row = b.CreateAdd(tile.row, b.getInt64(static_cast<std::uint64_t>(i)));
+      llvm::Value* third = b.CreateICmpEQ(row, b.getInt64(3));
+      for (int v = 0; v < tile.vectors; ++v) {
+        llvm::Value*& sum = tile.sums[static_cast<std::size_t>(i * tile.vectors + v)];
+        auto* zero = llvm::Constant::getNullValue(sum->getType());
+        sum = b.CreateSelect(b.CreateFCmpOGT(sum, zero), sum, zero);
+        llvm::Value* more = b.CreateFAdd(sum, llvm::ConstantFP::get(sum->getType(), 100));
+        sum = b.CreateSelect(third, more, sum);
+      }
+    }
+  };
+  const MatmulKernels plain = emit_matmul_kernels(jit.module(), target, DType::f32, "plain");
+  const MatmulKernels fused =
+      emit_matmul_kernels(jit.module(), target, DType::f32, "fused", epilogue);
+  CHECK(fused.pack == nullptr);
+  plain.pack->setLinkage(llvm::Function::ExternalLinkage);
+  fused.gemm->setLinkage(llvm::Function::ExternalLinkage);
+  jit.compile();
+  using Fused = void(const float*, std::int64_t, std::int64_t, const float*, float*, std::int64_t,
+                     const float*, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                     std::int64_t, std::int64_t, std::int64_t, void*);
+  const Problem p{11, 53, 300};
+  Operands<float> o(p);
+  std::vector<float> want = expected(p, o, target.has_fma);
+  for (std::int64_t i = 0; i < p.m; ++i)
+    for (std::int64_t j = 0; j < p.n; ++j) {
+      float& x = want[static_cast<std::size_t>(i * o.c_m + j)];
+      x = (x > 0 ? x : 0) + (i == 3 ? 100.0F : 0.0F);
+    }
+  const std::int64_t panels = plain.tile.panels(p.n);
+  std::vector<float> packed(static_cast<std::size_t>(plain.tile.packed_elements(p.k, p.n)));
+  jit.lookup<PackFunction<float>>("plain.pack")(o.b.data(), o.b_k, o.b_n, p.k, p.n, 0, panels,
+                                                packed.data());
+  jit.lookup<Fused>("fused.gemm")(o.a.data(), o.a_m, o.a_k, packed.data(), o.c.data(), o.c_m,
+                                  nullptr, 0, 0, p.m, p.n, p.k, 0, panels, nullptr);
+  CHECK(o.c == want);
+}
