@@ -1,0 +1,98 @@
+#include "driver/cli.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <iostream>
+#include <iterator>
+
+#include "driver/commands.h"
+#include "ir/diagnostic.h"
+#include "ir/text_parser.h"
+#include "passes/pass_manager.h"
+#include "runtime/atomic_file.h"
+#include "runtime/file.h"
+
+namespace treadle {
+namespace {
+
+constexpr int exit_user_error = 1;
+constexpr int exit_usage = 2;
+constexpr int exit_internal = 70;
+constexpr const char* reproducer_path = "treadle-reproducer.tir";
+
+int report_pass_failure(const PassFailure& failure) {
+  std::cerr << fmt::format("internal error in the pass '{}': {}\n", failure.pass, failure.message);
+  const std::string text = fmt::format("# treadle opt {} -p '{}' --verify-each\n{}", reproducer_path,
+                                       failure.rest, failure.input);
+  try {
+    write_file_atomically(reproducer_path, text);
+    std::cerr << fmt::format("the graph before it is in {}\n", reproducer_path);
+  } catch (const UserError& error) {
+    std::cerr << error.what();
+  }
+  return exit_internal;
+}
+
+int guarded(const Action& action) {
+  try {
+    return action();
+  } catch (const UserError& error) {
+    std::cerr << error.what();
+    return exit_user_error;
+  } catch (const PassFailure& failure) {
+    return report_pass_failure(failure);
+  } catch (const std::exception& error) {
+    std::cerr << "internal error: " << error.what() << "\n";
+    return exit_internal;
+  }
+}
+
+}  // namespace
+
+Graph load_graph(const std::string& path) {
+  if (path != "-") return parse_graph(read_file(path), path);
+  const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  return parse_graph(text, "<stdin>");
+}
+
+DimEnv parse_dims(const std::vector<std::string>& words) {
+  DimEnv out;
+  for (const std::string& word : words) {
+    const std::size_t equals = word.find('=');
+    std::int64_t value = 0;
+    const char* begin = word.data() + (equals == std::string::npos ? word.size() : equals + 1);
+    const char* end = word.data() + word.size();
+    const auto parsed = std::from_chars(begin, end, value);
+    if (equals == 0 || begin == end || parsed.ec != std::errc() || parsed.ptr != end || value < 0)
+      throw_user_error("T0830", fmt::format("'{}' does not set a dimension", word),
+                       "write -D T=5");
+    out[word.substr(0, equals)] = value;
+  }
+  return out;
+}
+
+int run_command_line(int argc, const char* const* argv) {
+  CLI::App app{"Treadle: a compiler and autodiff engine for sequence models"};
+  app.set_version_flag("--version", std::string("treadle ") + TREADLE_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Examples:\n"
+      "  treadle opt cell.tir -p differentiate,hoist-scan,fuse-gates\n"
+      "  treadle opt cell.tir -p batch --print-after all --verify-each=numeric\n"
+      "  treadle gradcheck cell.tir -D T=5 --order 2\n"
+      "  treadle passes");
+  Action action;
+  add_opt_command(app, action);
+  add_gradcheck_command(app, action);
+  add_list_commands(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : exit_usage;
+  }
+  return guarded(action);
+}
+
+}  // namespace treadle

@@ -1,0 +1,28 @@
+// The commands; each adds itself to the application.
+#pragma once
+#include <functional>
+#include <string>
+
+#include "ir/graph.h"
+
+namespace CLI {
+class App;
+}
+
+namespace treadle {
+
+// Set by the command that was chosen; returns the exit status.
+using Action = std::function<int()>;
+
+void add_opt_command(CLI::App& app, Action& action);
+void add_gradcheck_command(CLI::App& app, Action& action);
+void add_list_commands(CLI::App& app, Action& action);
+
+inline constexpr int exit_check_failed = 3;
+
+// A graph in the text form; "-" is standard input.
+Graph load_graph(const std::string& path);
+// "T=5" and the like; throws UserError T0830.
+DimEnv parse_dims(const std::vector<std::string>& words);
+
+}  // namespace treadle

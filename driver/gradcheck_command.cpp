@@ -1,0 +1,63 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+
+#include "driver/commands.h"
+#include "driver/gradcheck.h"
+#include "ir/diagnostic.h"
+
+namespace treadle {
+namespace {
+
+struct Options {
+  std::string file;
+  std::vector<std::string> dims;
+  int order = 1;
+  std::uint64_t seed = 1;
+};
+
+int run_gradcheck(const Options& options) {
+  const Graph graph = load_graph(options.file);
+  const DimEnv env = parse_dims(options.dims);
+  for (const std::string& symbol : graph.symbols())
+    if (!env.contains(symbol))
+      throw_user_error("T0831", fmt::format("the dimension '{}' has no value", symbol),
+                       fmt::format("add -D {}=5", symbol));
+  for (const NodeId id : graph.inputs()) {
+    const Node& node = graph.node(id);
+    if (is_float(node.types[0].dtype) && node.types[0].dtype != DType::f64)
+      throw_user_error("T0832",
+                       fmt::format("'{}' is {}: gradients are checked in f64",
+                                   node.attributes.string("name", ""), to_string(node.types[0])));
+  }
+  const Value loss = graph.output("loss");
+  const Graph checked = loss.valid() && graph.type(loss).rank() == 0 ? graph : asymmetric_loss(graph);
+  GradcheckOptions settings;
+  settings.order = options.order;
+  settings.seed = options.seed;
+  bool passed = true;
+  std::cout << fmt::format("{:<24} {:>5} {:>12} {:>12}\n", "tensor", "order", "error", "largest");
+  for (const GradcheckRow& row : gradcheck(checked, random_inputs(checked, env, options.seed), settings)) {
+    std::cout << fmt::format("{:<24} {:>5} {:>12.3e} {:>12.3e}  {}\n", row.name, row.order, row.error,
+                             row.largest, row.passed ? "ok" : "WRONG");
+    passed = passed && row.passed;
+  }
+  return passed ? 0 : exit_check_failed;
+}
+
+}  // namespace
+
+void add_gradcheck_command(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("gradcheck", "Hold gradients against finite differences, in f64");
+  command->add_option("file", options->file, "The graph (.tir), or - for standard input")->required();
+  command->add_option("-D", options->dims, "Value of a dimension: -D T=5");
+  command->add_option("--order", options->order, "2: second derivatives too")->check(CLI::Range(1, 2));
+  command->add_option("--seed", options->seed, "Of the random inputs and directions");
+  command->callback([options, &action] { action = [options] { return run_gradcheck(*options); }; });
+}
+
+}  // namespace treadle
