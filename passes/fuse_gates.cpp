@@ -104,7 +104,7 @@ bool joinable_term(const Graph& graph, Value v,
                    const std::vector<std::vector<std::uint32_t>>& uses) {
   const Node& node = graph.node(v.node);
   return plain_product(node) && uses[v.node][0] == 1 && axes_of(node, "contract_a").size() == 1 &&
-         graph.type(node.operands[1]).rank() == 2 && graph.type(node.operands[0]).rank() >= 2;
+         graph.type(node.operands[1]).rank() == 2;
 }
 
 Value emit_sum(Builder& b, const Graph& graph, const std::vector<Value>& leaves,
