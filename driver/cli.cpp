@@ -24,8 +24,8 @@ constexpr const char* reproducer_path = "treadle-reproducer.tir";
 
 int report_pass_failure(const PassFailure& failure) {
   std::cerr << fmt::format("internal error in the pass '{}': {}\n", failure.pass, failure.message);
-  const std::string text = fmt::format("# treadle opt {} -p '{}' --verify-each\n{}", reproducer_path,
-                                       failure.rest, failure.input);
+  const std::string text = fmt::format("# treadle opt {} -p '{}' --verify-each\n{}",
+                                       reproducer_path, failure.rest, failure.input);
   try {
     write_file_atomically(reproducer_path, text);
     std::cerr << fmt::format("the graph before it is in {}\n", reproducer_path);
@@ -66,8 +66,7 @@ DimEnv parse_dims(const std::vector<std::string>& words) {
     const char* end = word.data() + word.size();
     const auto parsed = std::from_chars(begin, end, value);
     if (equals == 0 || begin == end || parsed.ec != std::errc() || parsed.ptr != end || value < 0)
-      throw_user_error("T0830", fmt::format("'{}' does not set a dimension", word),
-                       "write -D T=5");
+      throw_user_error("T0830", fmt::format("'{}' does not set a dimension", word), "write -D T=5");
     out[word.substr(0, equals)] = value;
   }
   return out;

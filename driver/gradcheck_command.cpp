@@ -33,15 +33,17 @@ int run_gradcheck(const Options& options) {
                                    node.attributes.string("name", ""), to_string(node.types[0])));
   }
   const Value loss = graph.output("loss");
-  const Graph checked = loss.valid() && graph.type(loss).rank() == 0 ? graph : asymmetric_loss(graph);
+  const Graph checked =
+      loss.valid() && graph.type(loss).rank() == 0 ? graph : asymmetric_loss(graph);
   GradcheckOptions settings;
   settings.order = options.order;
   settings.seed = options.seed;
   bool passed = true;
   std::cout << fmt::format("{:<24} {:>5} {:>12} {:>12}\n", "tensor", "order", "error", "largest");
-  for (const GradcheckRow& row : gradcheck(checked, random_inputs(checked, env, options.seed), settings)) {
-    std::cout << fmt::format("{:<24} {:>5} {:>12.3e} {:>12.3e}  {}\n", row.name, row.order, row.error,
-                             row.largest, row.passed ? "ok" : "WRONG");
+  for (const GradcheckRow& row :
+       gradcheck(checked, random_inputs(checked, env, options.seed), settings)) {
+    std::cout << fmt::format("{:<24} {:>5} {:>12.3e} {:>12.3e}  {}\n", row.name, row.order,
+                             row.error, row.largest, row.passed ? "ok" : "WRONG");
     passed = passed && row.passed;
   }
   return passed ? 0 : exit_check_failed;
@@ -53,9 +55,11 @@ void add_gradcheck_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("gradcheck", "Hold gradients against finite differences, in f64");
-  command->add_option("file", options->file, "The graph (.tir), or - for standard input")->required();
+  command->add_option("file", options->file, "The graph (.tir), or - for standard input")
+      ->required();
   command->add_option("-D", options->dims, "Value of a dimension: -D T=5");
-  command->add_option("--order", options->order, "2: second derivatives too")->check(CLI::Range(1, 2));
+  command->add_option("--order", options->order, "2: second derivatives too")
+      ->check(CLI::Range(1, 2));
   command->add_option("--seed", options->seed, "Of the random inputs and directions");
   command->callback([options, &action] { action = [options] { return run_gradcheck(*options); }; });
 }

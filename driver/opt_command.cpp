@@ -41,9 +41,11 @@ int run_opt(const Options& options) {
 void add_opt_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("opt", "Run passes on a graph in text form");
-  command->add_option("file", options->file, "The graph (.tir), or - for standard input")->required();
+  command->add_option("file", options->file, "The graph (.tir), or - for standard input")
+      ->required();
   command->add_option("-p,--passes", options->pipeline, "Passes, separated by commas");
-  command->add_option("--print-after", options->print_after, "Print the graph after this pass, or 'all'");
+  command->add_option("--print-after", options->print_after,
+                      "Print the graph after this pass, or 'all'");
   command
       ->add_option("--verify-each", options->verify,
                    "Check the graph after each pass; =numeric also compares results")

@@ -15,7 +15,8 @@ void verify_node(const Graph& graph, NodeId id, bool region, Stage stage);
 void verify_nodes(const Graph& graph, bool region, Stage stage) {
   for (NodeId id = 0; id < graph.size(); ++id) verify_node(graph, id, region, stage);
   for (const NodeId id : graph.inputs())
-    ensure(id < graph.size() && graph.node(id).operands.empty(), "verify", "an input that is no source");
+    ensure(id < graph.size() && graph.node(id).operands.empty(), "verify",
+           "an input that is no source");
   for (const Output& output : graph.outputs())
     ensure(output.value.node < graph.size() &&
                output.value.index < graph.node(output.value.node).types.size(),
@@ -56,7 +57,8 @@ void verify(const Graph& graph) {
   verify_nodes(graph, false, graph.stage);
   std::set<std::string> names;
   for (const Output& output : graph.outputs())
-    ensure(names.insert(output.name).second, "verify", "two outputs are named '" + output.name + "'");
+    ensure(names.insert(output.name).second, "verify",
+           "two outputs are named '" + output.name + "'");
 }
 
 }  // namespace treadle

@@ -23,8 +23,9 @@ namespace treadle {
 namespace {
 
 constexpr std::array passes{
-#define PASS(name, doc, expression, argument) \
-  Pass{name, doc, [](const Graph& graph, std::int64_t k) -> Graph { return (void)k, expression; }, argument},
+#define PASS(name, doc, expression, argument)                                                      \
+  Pass{name, doc, [](const Graph& graph, std::int64_t k) -> Graph { return (void)k, expression; }, \
+       argument},
 #include "passes/passes.def"
 };
 
@@ -45,7 +46,8 @@ std::vector<Tensor> small_inputs(const Graph& graph) {
       if (is_float(tensor.dtype()))
         tensor.set(i, static_cast<double>(bits >> 11) * 0x1p-52 - 1);
       else
-        tensor.set_integer(i, static_cast<std::int64_t>(bits % static_cast<std::uint64_t>(classes)));
+        tensor.set_integer(i,
+                           static_cast<std::int64_t>(bits % static_cast<std::uint64_t>(classes)));
     }
     out.push_back(std::move(tensor));
   }
@@ -110,13 +112,16 @@ std::vector<PassCall> parse_pipeline(std::string_view text) {
       if (pass.name == name) call.pass = &pass;
     if (call.pass == nullptr) {
       std::string known;
-      for (const Pass& pass : passes) known += fmt::format("{}{}", known.empty() ? "" : ", ", pass.name);
-      throw_user_error("T0820", fmt::format("there is no pass '{}'", name), "the passes are " + known);
+      for (const Pass& pass : passes)
+        known += fmt::format("{}{}", known.empty() ? "" : ", ", pass.name);
+      throw_user_error("T0820", fmt::format("there is no pass '{}'", name),
+                       "the passes are " + known);
     }
     if (call.pass->takes_argument) {
       const std::string_view digits =
           open == std::string_view::npos ? std::string_view{} : word.substr(open + 1);
-      const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), call.argument);
+      const auto parsed =
+          std::from_chars(digits.data(), digits.data() + digits.size(), call.argument);
       if (digits.empty() || parsed.ec != std::errc() || *parsed.ptr != ')' || call.argument <= 0)
         throw_user_error("T0820", fmt::format("the pass '{}' takes a positive number", name),
                          fmt::format("write {}(8)", name));
@@ -140,9 +145,11 @@ Graph run_pipeline(Graph graph, std::span<const PassCall> pipeline, const PassOb
       throw PassFailure{std::string(call.pass->name), error.what(), print(graph),
                         pipeline_text(pipeline.subspan(i))};
     }
-    const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - start;
+    const std::chrono::duration<double, std::milli> taken =
+        std::chrono::steady_clock::now() - start;
     if (observer.time) observer.time(call.pass->name, taken.count());
-    if (observer.print && (observer.print_after == "all" || observer.print_after == call.pass->name))
+    if (observer.print &&
+        (observer.print_after == "all" || observer.print_after == call.pass->name))
       observer.print(fmt::format("# after {}{}\n{}", call.pass->name,
                                  same_graph(graph, after) ? " (unchanged)" : "",
                                  same_graph(graph, after) ? "" : print(after)));

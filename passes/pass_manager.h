@@ -29,10 +29,10 @@ std::vector<PassCall> parse_pipeline(std::string_view text);
 
 // What a run shows and checks.
 struct PassObserver {
-  bool verify_each = false;          // structure, after every pass
-  bool verify_numeric = false;       // the outputs on random inputs too
-  int stop_after = -1;               // run only so many passes
-  std::string print_after;           // a pass's name, or "all"
+  bool verify_each = false;                                    // structure, after every pass
+  bool verify_numeric = false;                                 // the outputs on random inputs too
+  int stop_after = -1;                                         // run only so many passes
+  std::string print_after;                                     // a pass's name, or "all"
   std::function<void(const std::string&)> print;               // receives what is printed
   std::function<void(std::string_view pass, double ms)> time;  // after each pass
 };
@@ -46,6 +46,7 @@ struct PassFailure {
 };
 
 // Throws PassFailure for an internal error; a UserError passes through.
-Graph run_pipeline(Graph graph, std::span<const PassCall> pipeline, const PassObserver& observer = {});
+Graph run_pipeline(Graph graph, std::span<const PassCall> pipeline,
+                   const PassObserver& observer = {});
 
 }  // namespace treadle

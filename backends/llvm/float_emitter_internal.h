@@ -68,8 +68,7 @@ class FloatEmitter {
 
   // The integer type of the same shape and width, and both ways to it.
   llvm::Type* bits_type(Value* x) const {
-    return x->getType()->getWithNewType(
-        b.getIntNTy(x->getType()->getScalarSizeInBits()));
+    return x->getType()->getWithNewType(b.getIntNTy(x->getType()->getScalarSizeInBits()));
   }
   Value* bits(Value* x) { return b.CreateBitCast(x, bits_type(x)); }
   Value* from_bits(Value* i, Value* like) { return b.CreateBitCast(i, like->getType()); }

@@ -56,8 +56,8 @@ class PowerEmitter : public FloatEmitter {
     Value* half = mul(y, 0.5);
     Value* odd = b.CreateAnd(integral, b.CreateFCmpUNE(floor(half), half));
     result = select(odd, copysign(result, x), result);
-    Value* imaginary = b.CreateAnd(b.CreateAnd(less(x, 0), greater(x, -infinity)),
-                                   b.CreateNot(integral));
+    Value* imaginary =
+        b.CreateAnd(b.CreateAnd(less(x, 0), greater(x, -infinity)), b.CreateNot(integral));
     result = select(imaginary, llvm::ConstantFP::getNaN(x->getType()), result);
     result = select(b.CreateFCmpUNO(x, y), b.CreateFAdd(x, y), result);
     Value* minus_one_to_infinity = b.CreateAnd(equal(x, -1), equal(abs(y), infinity));

@@ -6,9 +6,9 @@
 namespace treadle {
 
 struct Target {
-  std::string triple;    // "x86_64-pc-linux-gnu"
-  std::string cpu;       // LLVM's name of the processor
-  std::string features;  // "+avx2,-avx512f,...": LLVM's feature string
+  std::string triple;         // "x86_64-pc-linux-gnu"
+  std::string cpu;            // LLVM's name of the processor
+  std::string features;       // "+avx2,-avx512f,...": LLVM's feature string
   int vector_bytes = 16;      // of one vector register: 64 AVX-512, 32 AVX2, 16 SSE and NEON
   int vector_registers = 16;  // 32 with AVX-512 and NEON
   bool has_fma = false;       // fused multiply-add is one instruction

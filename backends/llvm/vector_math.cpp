@@ -50,8 +50,7 @@ class ProgramEmitter {
       case ScalarOp::constant:
         if (is_float(in.dtype)) return llvm::ConstantFP::get(type(in.dtype), rounded(in));
         return llvm::ConstantInt::getSigned(type(in.dtype), in.immediate);
-      case ScalarOp::select:
-        return b_.CreateSelect(operand(in, 0), operand(in, 1), operand(in, 2));
+      case ScalarOp::select: return b_.CreateSelect(operand(in, 0), operand(in, 1), operand(in, 2));
       case ScalarOp::cast: return cast(operand(in, 0), operand_dtype(in), in.dtype);
       default: break;
     }

@@ -36,8 +36,8 @@ class SingleEmitter : public FloatEmitter {
 
   // exp(r), |r| <= ln 2 / 2.
   Value* exp_polynomial(Value* r) {
-    return polynomial(r, {1.37805939e-3, 8.37312452e-3, 4.16695364e-2, 1.66664720e-1,
-                          4.99999851e-1, 1.0, 1.0});
+    return polynomial(
+        r, {1.37805939e-3, 8.37312452e-3, 4.16695364e-2, 1.66664720e-1, 4.99999851e-1, 1.0, 1.0});
   }
 
   // exp(r) - 1 with a small relative error, |r| <= ln 2 / 2.

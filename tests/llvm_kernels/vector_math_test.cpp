@@ -154,8 +154,8 @@ struct Worst {
   float at = 0;
 };
 
-void compare(const Function& f, const Compiled<float, float>& compiled,
-             const std::vector<float>& x, Worst& worst) {
+void compare(const Function& f, const Compiled<float, float>& compiled, const std::vector<float>& x,
+             Worst& worst) {
   const std::vector<float> y = compiled(x, x);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double error = ulps(y[i], f.exact(static_cast<double>(x[i])));
@@ -179,8 +179,8 @@ void check_functions(const char* mask, std::uint64_t stride, double bound) {
       compare(f, compiled, x, worst);
       x.clear();
     }
-    INFO(f.name << " is " << worst.error << " ulp off at " << worst.at << " with features '"
-                << mask << "'");
+    INFO(f.name << " is " << worst.error << " ulp off at " << worst.at << " with features '" << mask
+                << "'");
     CHECK(worst.error <= bound);
     if (stride < 100) WARN(f.name << ": " << worst.error << " ulp at " << worst.at);
   }
@@ -224,8 +224,9 @@ TEST_CASE("a scalar remainder has the bits of the vector body") {
     const auto many = apply<float, float>(target, program, DType::f32, DType::f32, 16, x, x);
     bool same = true;
     for (std::size_t i = 0; i < x.size(); ++i)
-      same = same && (std::bit_cast<std::uint32_t>(one[i]) == std::bit_cast<std::uint32_t>(many[i]) ||
-                      (std::isnan(one[i]) && std::isnan(many[i])));
+      same =
+          same && (std::bit_cast<std::uint32_t>(one[i]) == std::bit_cast<std::uint32_t>(many[i]) ||
+                   (std::isnan(one[i]) && std::isnan(many[i])));
     CHECK(same);
   }
 }
@@ -254,9 +255,10 @@ TEST_CASE("f64 functions") {
 TEST_CASE("pow in f32") {
   const Target target = make_target("");
   const float infinity = std::numeric_limits<float>::infinity();
-  const std::vector<float> values = {0.0F, -0.0F, 1.0F, -1.0F, 2.0F, -2.0F, 0.5F, -0.5F, 3.0F,
-                                     -3.0F, 1.5F, 0.999F, 1.001F, 1e-40F, 1e30F, -1e30F, 127.3F,
-                                     infinity, -infinity, std::nanf(""), 16777217.0F, -7.0F};
+  const std::vector<float> values = {
+      0.0F,   -0.0F,    1.0F,      -1.0F,         2.0F,        -2.0F,  0.5F,  -0.5F,
+      3.0F,   -3.0F,    1.5F,      0.999F,        1.001F,      1e-40F, 1e30F, -1e30F,
+      127.3F, infinity, -infinity, std::nanf(""), 16777217.0F, -7.0F};
   std::vector<float> x;
   std::vector<float> y;
   for (float a : values)
@@ -290,7 +292,8 @@ void check_pairs(ScalarOp op, DType in, DType out, const std::vector<In>& values
     for (In b : values) x.push_back(a), y.push_back(b);
   for (const char* mask : {"", "avx2", "sse"}) {
     for (unsigned lanes : {1U, 4U, 8U}) {
-      const auto r = apply<In, Out>(make_target(mask), program_of(op, in, out), in, out, lanes, x, y);
+      const auto r =
+          apply<In, Out>(make_target(mask), program_of(op, in, out), in, out, lanes, x, y);
       for (std::size_t i = 0; i < x.size(); ++i) {
         INFO("op " << static_cast<int>(op) << " of " << x[i] << " and " << y[i]);
         const Out want = expected(x[i], y[i]);
@@ -303,8 +306,8 @@ void check_pairs(ScalarOp op, DType in, DType out, const std::vector<In>& values
 }  // namespace
 
 TEST_CASE("integer operations wrap, and are defined for every operand") {
-  const std::vector<std::int32_t> values = {0, 1, -1, 2, 31, 32, 33, -7, 1000003, INT32_MAX,
-                                            INT32_MIN};
+  const std::vector<std::int32_t> values = {0,  1,  -1,      2,         31,       32,
+                                            33, -7, 1000003, INT32_MAX, INT32_MIN};
   using I = std::int32_t;
   using U = std::uint32_t;
   const auto check = [&](ScalarOp op, auto expected) {
@@ -327,12 +330,14 @@ TEST_CASE("NaN in minimum, maximum and comparisons") {
   const float infinity = std::numeric_limits<float>::infinity();
   const std::vector<float> values = {0, 1, -2.5F, infinity, -infinity, std::nanf("")};
   const auto bool_of = [](bool x) { return static_cast<std::uint8_t>(x); };
-  check_pairs<float, float>(ScalarOp::minimum, DType::f32, DType::f32, values, [](float a, float b) {
-    return std::isnan(a) || std::isnan(b) ? std::nanf("") : std::min(a, b);
-  });
-  check_pairs<float, float>(ScalarOp::maximum, DType::f32, DType::f32, values, [](float a, float b) {
-    return std::isnan(a) || std::isnan(b) ? std::nanf("") : std::max(a, b);
-  });
+  check_pairs<float, float>(
+      ScalarOp::minimum, DType::f32, DType::f32, values, [](float a, float b) {
+        return std::isnan(a) || std::isnan(b) ? std::nanf("") : std::min(a, b);
+      });
+  check_pairs<float, float>(
+      ScalarOp::maximum, DType::f32, DType::f32, values, [](float a, float b) {
+        return std::isnan(a) || std::isnan(b) ? std::nanf("") : std::max(a, b);
+      });
   check_pairs<float, std::uint8_t>(ScalarOp::le, DType::f32, DType::b1, values,
                                    [&](float a, float b) { return bool_of(a <= b); });
   check_pairs<float, std::uint8_t>(ScalarOp::eq, DType::f32, DType::b1, values,
@@ -342,8 +347,8 @@ TEST_CASE("NaN in minimum, maximum and comparisons") {
 }
 
 TEST_CASE("casts of floats to integers saturate") {
-  const std::vector<float> values = {0, 1.9F, -1.9F, 3e9F, -3e9F, 1e30F,
-                                     std::numeric_limits<float>::infinity(), std::nanf("")};
+  const std::vector<float> values = {
+      0, 1.9F, -1.9F, 3e9F, -3e9F, 1e30F, std::numeric_limits<float>::infinity(), std::nanf("")};
   check_pairs<float, std::int32_t>(ScalarOp::cast, DType::f32, DType::i32, values,
                                    [](float a, float) -> std::int32_t {
                                      if (std::isnan(a)) return 0;
@@ -358,13 +363,11 @@ TEST_CASE("casts of floats to integers saturate") {
 TEST_CASE("constants, select and a scalar among vectors") {
   // (x < 0 ? 0.25 : x) + y, with y the same for all lanes
   ScalarProgram program;
-  program.instructions = {{ScalarOp::argument, DType::f32, {}, 0, 0},
-                          {ScalarOp::argument, DType::f32, {}, 0, 1},
-                          {ScalarOp::constant, DType::f32, {}, 0, 0},
-                          {ScalarOp::constant, DType::f32, {}, 0.25, 0},
-                          {ScalarOp::lt, DType::b1, {0, 2}, 0, 0},
-                          {ScalarOp::select, DType::f32, {4, 3, 0}, 0, 0},
-                          {ScalarOp::add, DType::f32, {5, 1}, 0, 0}};
+  program.instructions = {
+      {ScalarOp::argument, DType::f32, {}, 0, 0}, {ScalarOp::argument, DType::f32, {}, 0, 1},
+      {ScalarOp::constant, DType::f32, {}, 0, 0}, {ScalarOp::constant, DType::f32, {}, 0.25, 0},
+      {ScalarOp::lt, DType::b1, {0, 2}, 0, 0},    {ScalarOp::select, DType::f32, {4, 3, 0}, 0, 0},
+      {ScalarOp::add, DType::f32, {5, 1}, 0, 0}};
   program.result = 6;
   std::vector<float> x;
   for (int i = 0; i < 32; ++i) x.push_back(static_cast<float>(i - 16));
