@@ -45,8 +45,8 @@ void emit_peak(TestJit& jit, const Target& target) {
   auto* type = llvm::FunctionType::get(b.getVoidTy(), {b.getPtrTy(), b.getInt64Ty()}, false);
   llvm::Function* f = jit.function("peak", type);
   b.SetInsertPoint(llvm::BasicBlock::Create(b.getContext(), "entry", f));
-  auto* vector = llvm::FixedVectorType::get(b.getFloatTy(),
-                                            static_cast<unsigned>(target.vector_bytes / 4));
+  auto* vector =
+      llvm::FixedVectorType::get(b.getFloatTy(), static_cast<unsigned>(target.vector_bytes / 4));
   llvm::Value* x = b.CreateAlignedLoad(vector, f->getArg(0), llvm::Align(4));
   std::vector<llvm::Value*> sums(peak_chains, x);
   sums = emit_loop(b, b.getInt64(0), f->getArg(1), b.getInt64(1), sums,
@@ -74,8 +74,7 @@ void run(const Shape& s, const MatmulTile& tile, PackFunction<float>* pack,
   float* packed = storage.data();
   while (reinterpret_cast<std::uintptr_t>(packed) % 64 != 0) ++packed;
   const std::int64_t panels = tile.panels(s.n);
-  const double packing =
-      best([&] { pack(b.data(), s.n, 1, s.k, s.n, 0, panels, packed); });
+  const double packing = best([&] { pack(b.data(), s.n, 1, s.k, s.n, 0, panels, packed); });
   const double packing_transposed =
       best([&] { pack(b.data(), 1, s.k, s.k, s.n, 0, panels, packed); });
   const std::int64_t a_m = s.a_transposed ? 1 : s.k;
@@ -85,11 +84,11 @@ void run(const Shape& s, const MatmulTile& tile, PackFunction<float>* pack,
     gemm(a.data(), a_m, a_k, packed, c.data(), s.n, nullptr, 0, 0, s.m, s.n, s.k, 0, panels);
   });
   const double rate = 2e-9 * static_cast<double>(s.m * s.n * s.k) / time;
-  fmt::print("{:5} {:5} {:5} {:18} {:7.1f} GFLOP/s {:5.1f} % of {:5.1f}; {:6.1f} GB/s of B; "
-             "pack {:7.1f} us, transposed {:7.1f} us\n",
-             s.m, s.n, s.k, s.what, rate, 100 * rate / limit, limit,
-             4e-9 * static_cast<double>(s.n * s.k) / time, 1e6 * packing,
-             1e6 * packing_transposed);
+  fmt::print(
+      "{:5} {:5} {:5} {:18} {:7.1f} GFLOP/s {:5.1f} % of {:5.1f}; {:6.1f} GB/s of B; "
+      "pack {:7.1f} us, transposed {:7.1f} us\n",
+      s.m, s.n, s.k, s.what, rate, 100 * rate / limit, limit,
+      4e-9 * static_cast<double>(s.n * s.k) / time, 1e6 * packing, 1e6 * packing_transposed);
 }
 
 }  // namespace

@@ -26,8 +26,13 @@ class KernelEmitter {
  public:
   KernelEmitter(llvm::Module& module, const Target& target, DType dtype, const char* prefix,
                 const TileEpilogue& epilogue)
-      : module_(module), target_(target), tile_(matmul_tile(target, dtype)), prefix_(prefix),
-        epilogue_(epilogue), b_(module.getContext()), size_(static_cast<int>(size_of(dtype))),
+      : module_(module),
+        target_(target),
+        tile_(matmul_tile(target, dtype)),
+        prefix_(prefix),
+        epilogue_(epilogue),
+        b_(module.getContext()),
+        size_(static_cast<int>(size_of(dtype))),
         element_(value_type(module.getContext(), dtype)) {}
 
   MatmulKernels run() {
@@ -42,14 +47,10 @@ class KernelEmitter {
 
  private:
   Value* i64(std::int64_t value) { return b_.getInt64(static_cast<std::uint64_t>(value)); }
-  Value* minimum(Value* x, Value* y) {
-    return b_.CreateSelect(b_.CreateICmpSLT(x, y), x, y);
-  }
+  Value* minimum(Value* x, Value* y) { return b_.CreateSelect(b_.CreateICmpSLT(x, y), x, y); }
   Value* bytes(Value* elements) { return b_.CreateMul(elements, i64(size_)); }
   Value* offset(Value* pointer, Value* by) { return b_.CreateGEP(b_.getInt8Ty(), pointer, by); }
-  Value* element_at(Value* pointer, Value* index) {
-    return b_.CreateGEP(element_, pointer, index);
-  }
+  Value* element_at(Value* pointer, Value* index) { return b_.CreateGEP(element_, pointer, index); }
   Value* null() { return llvm::ConstantPointerNull::get(b_.getPtrTy()); }
 
   llvm::Function* begin(const std::string& name, llvm::FunctionType* type) {
@@ -66,7 +67,8 @@ class KernelEmitter {
   llvm::Function* emit_pack() {
     llvm::Type* p = b_.getPtrTy();
     llvm::Type* i = b_.getInt64Ty();
-    auto* f = begin("pack", llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, i, i, i, i, p}, false));
+    auto* f =
+        begin("pack", llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, i, i, i, i, p}, false));
     Value* from = f->getArg(0);
     Value* b_k = f->getArg(1);
     Value* b_n = f->getArg(2);
@@ -94,8 +96,7 @@ class KernelEmitter {
       Value* row = element_at(source, b_.CreateMul(l, b_k));
       Value* out = element_at(to, b_.CreateMul(l, i64(tile_.columns)));
       for (int v = 0; v < tile_.vectors; ++v) {
-        Value* value =
-            b_.CreateAlignedLoad(vector, element_at(row, i64(v * tile_.lanes)), align);
+        Value* value = b_.CreateAlignedLoad(vector, element_at(row, i64(v * tile_.lanes)), align);
         b_.CreateAlignedStore(value, element_at(out, i64(v * tile_.lanes)), align);
       }
     });
@@ -127,8 +128,8 @@ class KernelEmitter {
   llvm::Function* emit_strip(int vectors) {
     std::vector<llvm::Function*> tiles;
     for (int rows : row_counts()) {
-      const std::string name = prefix_ + ".tile_" + std::to_string(rows) + "x" +
-                               std::to_string(vectors * tile_.lanes);
+      const std::string name =
+          prefix_ + ".tile_" + std::to_string(rows) + "x" + std::to_string(vectors * tile_.lanes);
       tiles.push_back(emit_tile_function(module_, target_, tile_, rows, vectors, name, epilogue_));
     }
     std::vector<llvm::Type*> types = tiles[0]->getFunctionType()->params();
@@ -152,7 +153,8 @@ class KernelEmitter {
   // `tile` on the rows from i on, with the other arguments of `strip`.
   void call_tile(llvm::Function* strip, llvm::Function* tile, Value* i) {
     std::vector<Value*> arguments;
-    for (llvm::Argument& argument : tile->args()) arguments.push_back(strip->getArg(argument.getArgNo()));
+    for (llvm::Argument& argument : tile->args())
+      arguments.push_back(strip->getArg(argument.getArgNo()));
     const auto advance = [&](unsigned pointer, unsigned stride) {
       arguments[pointer] = offset(arguments[pointer], b_.CreateMul(i, arguments[stride]));
     };
@@ -167,8 +169,21 @@ class KernelEmitter {
   }
 
   enum GemmArgument : unsigned {
-    gemm_a, gemm_a_m, gemm_a_k, gemm_packed, gemm_c, gemm_c_m, gemm_initial, gemm_initial_m,
-    gemm_m_begin, gemm_m_end, gemm_n, gemm_k, gemm_panel_begin, gemm_panel_end, gemm_context,
+    gemm_a,
+    gemm_a_m,
+    gemm_a_k,
+    gemm_packed,
+    gemm_c,
+    gemm_c_m,
+    gemm_initial,
+    gemm_initial_m,
+    gemm_m_begin,
+    gemm_m_end,
+    gemm_n,
+    gemm_k,
+    gemm_panel_begin,
+    gemm_panel_end,
+    gemm_context,
   };
 
   llvm::Function* emit_gemm() {
@@ -177,8 +192,8 @@ class KernelEmitter {
     std::vector<llvm::Type*> types = {p, i, i, p, p, i, p, i, i, i, i, i, i, i};
     if (epilogue_) types.push_back(p);
     gemm_ = begin("gemm", llvm::FunctionType::get(b_.getVoidTy(), types, false));
-    buffer_ = b_.CreateAlloca(llvm::ArrayType::get(
-        element_, static_cast<std::uint64_t>(tile_.rows * tile_.columns)));
+    buffer_ = b_.CreateAlloca(
+        llvm::ArrayType::get(element_, static_cast<std::uint64_t>(tile_.rows * tile_.columns)));
     buffer_->setAlignment(llvm::Align(64));
     Value* m_end = gemm_->getArg(gemm_m_end);
     // At least one block along k, if empty: C = initial is still to be written.
@@ -202,24 +217,23 @@ class KernelEmitter {
     Value* a_k = bytes(gemm_->getArg(gemm_a_k));
     Value* c_m = bytes(gemm_->getArg(gemm_c_m));
     Value* initial_m = bytes(gemm_->getArg(gemm_initial_m));
-    Value* a = offset(gemm_->getArg(gemm_a),
-                      b_.CreateAdd(b_.CreateMul(row, a_m), b_.CreateMul(k0, a_k)));
+    Value* a =
+        offset(gemm_->getArg(gemm_a), b_.CreateAdd(b_.CreateMul(row, a_m), b_.CreateMul(k0, a_k)));
     Value* panel_start = b_.CreateMul(column, k);
     Value* packed = element_at(gemm_->getArg(gemm_packed),
                                b_.CreateAdd(panel_start, b_.CreateMul(k0, i64(tile_.columns))));
     Value* column_bytes = bytes(column);
     Value* c = offset(gemm_->getArg(gemm_c), b_.CreateAdd(b_.CreateMul(row, c_m), column_bytes));
     Value* given = gemm_->getArg(gemm_initial);
-    Value* initial =
-        offset(given, b_.CreateAdd(b_.CreateMul(row, initial_m), column_bytes));
+    Value* initial = offset(given, b_.CreateAdd(b_.CreateMul(row, initial_m), column_bytes));
     initial = b_.CreateSelect(b_.CreateICmpEQ(given, null()), null(), initial);
     // Behind the first block, the sum so far is in C.
     Value* first = b_.CreateICmpEQ(k0, i64(0));
     initial = b_.CreateSelect(first, initial, c);
     initial_m = b_.CreateSelect(first, initial_m, c_m);
     Value* rest = b_.CreateSub(k, k0);
-    std::vector<Value*> arguments = {a, a_m,     a_k,       packed, c,
-                                     c_m, initial, initial_m, minimum(i64(k_block), rest)};
+    std::vector<Value*> arguments = {
+        a, a_m, a_k, packed, c, c_m, initial, initial_m, minimum(i64(k_block), rest)};
     if (epilogue_) {
       Value* last = b_.CreateICmpSLE(rest, i64(k_block));
       arguments.insert(arguments.end(), {row, column, last, gemm_->getArg(gemm_context)});
@@ -242,7 +256,8 @@ class KernelEmitter {
   // The strip that has `vectors` vectors.
   void call_strip(const std::vector<Value*>& arguments, Value* vectors) {
     auto* after = llvm::BasicBlock::Create(b_.getContext(), "after_strip", gemm_);
-    llvm::SwitchInst* choice = b_.CreateSwitch(vectors, after, static_cast<unsigned>(strips_.size()));
+    llvm::SwitchInst* choice =
+        b_.CreateSwitch(vectors, after, static_cast<unsigned>(strips_.size()));
     for (std::size_t v = 0; v < strips_.size(); ++v) {
       auto* block = llvm::BasicBlock::Create(b_.getContext(), "strip", gemm_);
       choice->addCase(b_.getInt64(v + 1), block);

@@ -23,17 +23,22 @@ class TileEmitter {
   TileEmitter(llvm::Function* function, const Target& target, const MatmulTile& tile, int rows,
               int vectors, const TileEpilogue& epilogue)
       : b_(llvm::BasicBlock::Create(function->getContext(), "entry", function)),
-        arithmetic_(b_, target), f_(function), tile_(tile), rows_(rows), vectors_(vectors),
-        epilogue_(epilogue), size_(static_cast<int>(size_of(tile.dtype))),
+        arithmetic_(b_, target),
+        f_(function),
+        tile_(tile),
+        rows_(rows),
+        vectors_(vectors),
+        epilogue_(epilogue),
+        size_(static_cast<int>(size_of(tile.dtype))),
         element_(value_type(function->getContext(), tile.dtype)),
         vector_(llvm::FixedVectorType::get(element_, static_cast<unsigned>(tile.lanes))) {}
 
   void run() {
     for (int i = 0; i < rows_; ++i)
-      a_rows_.push_back(offset(f_->getArg(tile_a), b_.CreateMul(f_->getArg(tile_a_m),
-                                                                b_.getInt64(i))));
+      a_rows_.push_back(
+          offset(f_->getArg(tile_a), b_.CreateMul(f_->getArg(tile_a_m), b_.getInt64(i))));
     std::vector<Value*> values = initial_sums();
-    values.push_back(b_.getInt64(0));     // along k in A, in bytes
+    values.push_back(b_.getInt64(0));      // along k in A, in bytes
     values.push_back(f_->getArg(tile_b));  // the row of B's panel
     Value* k = f_->getArg(tile_k);
     Value* even = b_.CreateAnd(k, b_.getInt64(-unroll));
@@ -162,17 +167,15 @@ llvm::FunctionType* tile_function_type(llvm::LLVMContext& context, bool with_epi
   llvm::Type* ptr = llvm::PointerType::get(context, 0);
   llvm::Type* i64 = llvm::Type::getInt64Ty(context);
   std::vector<llvm::Type*> types = {ptr, i64, i64, ptr, ptr, i64, ptr, i64, i64};
-  if (with_epilogue)
-    types.insert(types.end(), {i64, i64, llvm::Type::getInt1Ty(context), ptr});
+  if (with_epilogue) types.insert(types.end(), {i64, i64, llvm::Type::getInt1Ty(context), ptr});
   return llvm::FunctionType::get(llvm::Type::getVoidTy(context), types, false);
 }
 
 llvm::Function* emit_tile_function(llvm::Module& module, const Target& target,
                                    const MatmulTile& tile, int rows, int vectors,
                                    const std::string& name, const TileEpilogue& epilogue) {
-  auto* function =
-      llvm::Function::Create(tile_function_type(module.getContext(), bool(epilogue)),
-                             llvm::Function::InternalLinkage, name, module);
+  auto* function = llvm::Function::Create(tile_function_type(module.getContext(), bool(epilogue)),
+                                          llvm::Function::InternalLinkage, name, module);
   set_target_attributes(*function, target);
   function->addFnAttr(llvm::Attribute::NoInline);
   function->setDoesNotThrow();

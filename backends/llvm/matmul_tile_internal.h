@@ -14,9 +14,20 @@ namespace treadle {
 
 // The arguments of every tile function; strides are in bytes here.
 enum TileArgument : unsigned {
-  tile_a, tile_a_m, tile_a_k, tile_b, tile_c, tile_c_m, tile_initial, tile_initial_m, tile_k,
+  tile_a,
+  tile_a_m,
+  tile_a_k,
+  tile_b,
+  tile_c,
+  tile_c_m,
+  tile_initial,
+  tile_initial_m,
+  tile_k,
   // Only with an epilogue: where the tile is, whether its sums are complete.
-  tile_row, tile_column, tile_last, tile_context,
+  tile_row,
+  tile_column,
+  tile_last,
+  tile_context,
 };
 
 llvm::FunctionType* tile_function_type(llvm::LLVMContext& context, bool with_epilogue);

@@ -61,10 +61,15 @@ std::vector<T> random_values(std::int64_t count, unsigned seed) {
 template <typename T>
 struct Operands {
   explicit Operands(const Problem& p)
-      : a(random_values<T>(p.m * p.k, 1)), b(random_values<T>(p.k * p.n, 2)),
-        initial(random_values<T>(p.m * (p.n + 3), 3)), c(random_values<T>(p.m * (p.n + 5), 4)),
-        a_m(p.a_transposed ? 1 : p.k), a_k(p.a_transposed ? p.m : 1),
-        b_k(p.b_transposed ? 1 : p.n), b_n(p.b_transposed ? p.k : 1), c_m(p.n + 5) {}
+      : a(random_values<T>(p.m * p.k, 1)),
+        b(random_values<T>(p.k * p.n, 2)),
+        initial(random_values<T>(p.m * (p.n + 3), 3)),
+        c(random_values<T>(p.m * (p.n + 5), 4)),
+        a_m(p.a_transposed ? 1 : p.k),
+        a_k(p.a_transposed ? p.m : 1),
+        b_k(p.b_transposed ? 1 : p.n),
+        b_n(p.b_transposed ? p.k : 1),
+        c_m(p.n + 5) {}
 
   const T* start(const Problem& p) const {
     if (p.start == Start::zero) return nullptr;
