@@ -1,0 +1,163 @@
+// Whole training runs on the reference program, with data that is generated.
+#include <cmath>
+#include <limits>
+
+#include "passes/training_step.h"
+#include "runtime/generators.h"
+#include "runtime/initialise.h"
+#include "runtime/reference_program.h"
+#include "runtime/team.h"
+#include "runtime/trainer.h"
+#include "tests/catch.h"
+
+using namespace treadle;
+
+namespace {
+
+constexpr std::int64_t hidden = 6;
+
+// A tanh recurrence reads the adding problem; squared error of its last state's
+// projection. One example.
+Graph adding_loss() {
+  Graph graph;
+  Builder b(graph);
+  const Dim T = Dim::symbol("T");
+  const Type state{DType::f32, {hidden}};
+  const Value x = b.input("sequences", {DType::f32, {T, 2}});
+  const Value target = b.input("targets", {DType::f32, {}});
+  const Value w = b.parameter("W", {DType::f32, {2, hidden}}, "xavier");
+  const Value u = b.parameter("U", {DType::f32, {hidden, hidden}}, "orthogonal");
+  const Value out = b.parameter("out", {DType::f32, {hidden}}, "zeros");
+  Graph body;
+  Builder s(body);
+  const Value bw = s.argument(b.type(w)), bu = s.argument(b.type(u));
+  const Value h = s.argument(state), row = s.argument({DType::f32, {2}});
+  body.add_output("", s.tanh(s.add(s.matmul(row, bw, {0}, {0}), s.matmul(h, bu, {0}, {0}))));
+  const std::vector<Value> last = b.scan(
+      {{w, u}, {b.constant(state, 0)}, {x}, T, false, std::make_shared<const Graph>(body), {}});
+  const Value error = b.square(b.sub(b.matmul(last[0], out, {0}, {0}), target));
+  graph.add_output("loss", error);
+  graph.add_output("report.absolute", b.sqrt(error));
+  return graph;
+}
+
+std::map<std::string, Tensor> first_tensors(const TrainingStep& step) {
+  std::map<std::string, Tensor> out;
+  out.emplace("W", initialise({Initialiser::xavier, 0, 0}, {2, hidden}, DType::f32, 1, "W"));
+  out.emplace("U",
+              initialise({Initialiser::orthogonal, 0, 0}, {hidden, hidden}, DType::f32, 1, "U"));
+  out.emplace("out", Tensor(DType::f32, {hidden}));
+  for (const OptimizerSlot& slot : step.slots)
+    out.emplace(slot.name, Tensor(DType::f32, out.at(slot.parameter).shape()));
+  return out;
+}
+
+std::unique_ptr<Program> program_of(const TrainingStep& step) {
+  std::vector<InPlaceUpdate> updates;
+  for (const Successor& s : step.updates) updates.push_back({s.output, s.input});
+  return make_reference_program(step.graph, updates);
+}
+
+std::unique_ptr<BatchSource> adding_data() {
+  AddingProblem data = adding_problem(4, 96, 3);
+  NamedFields fields;
+  fields.emplace("sequences", std::move(data.sequences));
+  fields.emplace("targets", std::move(data.targets));
+  return array_batches(std::move(fields), {16, true, 5});
+}
+
+OptimizerSettings adamw() {
+  OptimizerSettings out;
+  out.weight_decay = 0.01;
+  out.clip_norm = 1.0;
+  return out;
+}
+
+TrainerOptions options_for(std::int64_t epochs) {
+  TrainerOptions out;
+  out.epochs = epochs;
+  out.schedule = {Schedule::Kind::cosine, 0.02, 5, 0.1};
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("training lowers the loss far below that of a constant answer") {
+  const TrainingStep step = make_training_step(adding_loss(), adamw());
+  const std::unique_ptr<Program> program = program_of(step);
+  const std::unique_ptr<BatchSource> data = adding_data();
+  Team team(1);
+  Trainer trainer(*program, first_tensors(step), *data, options_for(25), team);
+  while (!trainer.finished()) trainer.step();
+  const TrainingStep evaluation = make_evaluation_step(adding_loss());
+  const std::unique_ptr<Program> evaluate = program_of(evaluation);
+  const Metrics metrics = evaluate_metrics(*evaluate, trainer.tensors(), *data, 0, team);
+  CHECK(metrics.at("loss") < 1.0 / 12);  // half of 1/6, the constant's
+  CHECK(metrics.at("report.absolute") > 0);
+}
+
+TEST_CASE("a run that stops and goes on ends with the same bits") {
+  const TrainingStep step = make_training_step(adding_loss(), adamw());
+  const std::unique_ptr<Program> program = program_of(step);
+  const std::unique_ptr<BatchSource> data = adding_data();
+  Team team(1);
+  Trainer whole(*program, first_tensors(step), *data, options_for(3), team);
+  while (!whole.finished()) whole.step();
+  Trainer first(*program, first_tensors(step), *data, options_for(3), team);
+  for (int i = 0; i < 8; ++i) first.step();
+  Trainer second(*program, {}, *data, options_for(3), team);
+  second.resume(first.position(), first.tensors());
+  while (!second.finished()) second.step();
+  for (const auto& [name, tensor] : whole.tensors()) {
+    INFO(name);
+    CHECK(same_bits(tensor, second.tensors().at(name)));
+  }
+}
+
+TEST_CASE("a step whose loss is not finite changes nothing and is reported") {
+  const TrainingStep step = make_training_step(adding_loss(), adamw());
+  const std::unique_ptr<Program> program = program_of(step);
+  NamedFields fields;
+  fields.emplace("sequences", Tensor(DType::f32, {2, 3, 2}));
+  Tensor targets(DType::f32, {2});
+  targets.set(1, std::numeric_limits<double>::quiet_NaN());
+  fields.emplace("targets", std::move(targets));
+  const std::unique_ptr<BatchSource> data = array_batches(std::move(fields), {2, false, 0});
+  Team team(1);
+  const std::map<std::string, Tensor> before = first_tensors(step);
+  Trainer trainer(*program, before, *data, options_for(1), team);
+  CHECK_THROWS_AS(trainer.step(), NonFiniteStep);
+  for (const auto& [name, tensor] : before) CHECK(same_bits(tensor, trainer.tensors().at(name)));
+}
+
+TEST_CASE("one AdamW step equals the formula of the paper") {
+  // One parameter p, loss (p - 3)^2 for every example.
+  Graph graph;
+  Builder b(graph);
+  const Value p = b.parameter("p", {DType::f64, {}}, "zeros");
+  const Value x = b.input("x", {DType::f64, {}});
+  graph.add_output("loss", b.square(b.sub(p, x)));
+  OptimizerSettings settings = adamw();
+  settings.clip_norm.reset();
+  const TrainingStep step = make_training_step(graph, settings);
+  const std::unique_ptr<Program> program = program_of(step);
+  std::map<std::string, Tensor> tensors;
+  tensors.emplace("p", Tensor::scalar(DType::f64, 1));
+  tensors.emplace("m:p", Tensor::scalar(DType::f64, 0.5));
+  tensors.emplace("v:p", Tensor::scalar(DType::f64, 2));
+  Team team(1);
+  Batch batch;
+  batch.fields.emplace("x", Tensor(DType::f64, {2}));
+  batch.fields.at("x").set(0, 3);
+  batch.fields.at("x").set(1, 3);
+  batch.examples = 2;
+  StepRunner(*program, team).run(batch, tensors, {{"learning_rate", 0.1}, {"step", 4}});
+  const double g = 2 * (1.0 - 3.0);
+  const double m = 0.9 * 0.5 + 0.1 * g, v = 0.999 * 2 + 0.001 * g * g;
+  const double expected =
+      1 - 0.1 * 0.01 * 1 -
+      0.1 * (m / (1 - std::pow(0.9, 4))) / (std::sqrt(v / (1 - std::pow(0.999, 4))) + 1e-8);
+  CHECK(tensors.at("p").get(0) == Approx(expected).epsilon(1e-14));
+  CHECK(tensors.at("m:p").get(0) == Approx(m).epsilon(1e-14));
+  CHECK(tensors.at("v:p").get(0) == Approx(v).epsilon(1e-14));
+}
