@@ -81,10 +81,12 @@ int run_command_line(int argc, const char* const* argv) {
       "  treadle opt cell.tir -p differentiate,hoist-scan,fuse-gates\n"
       "  treadle opt cell.tir -p batch --print-after all --verify-each=numeric\n"
       "  treadle gradcheck cell.tir -D T=5 --order 2\n"
+      "  treadle train examples/strokes.tir --data strokes\n"
       "  treadle passes");
   Action action;
   add_opt_command(app, action);
   add_gradcheck_command(app, action);
+  add_train_command(app, action);
   add_list_commands(app, action);
   try {
     app.parse(argc, argv);

@@ -16,6 +16,7 @@ using Action = std::function<int()>;
 
 void add_opt_command(CLI::App& app, Action& action);
 void add_gradcheck_command(CLI::App& app, Action& action);
+void add_train_command(CLI::App& app, Action& action);
 void add_list_commands(CLI::App& app, Action& action);
 
 inline constexpr int exit_check_failed = 3;

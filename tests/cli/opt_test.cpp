@@ -83,3 +83,14 @@ TEST_CASE("a text that is cut off anywhere is a mistake with a place, not a cras
   for (std::size_t length = 0; length + 3 < text.size(); length += 7)
     CHECK_THROWS_AS(parse_graph(std::string_view(text).substr(0, length)), UserError);
 }
+
+TEST_CASE("train learns the generated strokes, and two runs print the same") {
+  const std::string model = std::string(TREADLE_SOURCE_DIR) + "/examples/strokes.tir";
+  const std::string command = "train " + model + " --data strokes --examples 400 --epochs 2";
+  const Run first = run(command);
+  REQUIRE(first.status == 0);
+  CHECK(first.output.find("epoch 2/2") != std::string::npos);
+  CHECK(run(command).output == first.output);
+  CHECK(run("train " + model + " --data adding 2>/dev/null").status == 1);  // other fields
+  CHECK(run("train " + model + " --data noise 2>/dev/null").status == 2);
+}

@@ -1,0 +1,189 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+
+#include "driver/commands.h"
+#include "ir/diagnostic.h"
+#include "passes/fuse_gates.h"
+#include "passes/hoist_scan.h"
+#include "passes/training_step.h"
+#include "runtime/generators.h"
+#include "runtime/initialise.h"
+#include "runtime/progress.h"
+#include "runtime/reference_program.h"
+#include "runtime/safetensors.h"
+#include "runtime/team.h"
+#include "runtime/trainer.h"
+
+namespace treadle {
+namespace {
+
+struct Options {
+  std::string file, data, output;
+  std::int64_t examples = 1500, epochs = 8, batch = 32;
+  double learning_rate = 0.01;
+  std::uint64_t seed = 0;
+};
+
+NamedFields generated(const std::string& kind, std::int64_t examples, std::uint64_t seed) {
+  NamedFields out;
+  if (kind == "strokes") {
+    StrokeImages data = stroke_images(examples, seed);
+    out.emplace("images", std::move(data.images));
+    out.emplace("labels", std::move(data.labels));
+  } else {
+    AddingProblem data = adding_problem(20, examples, seed);
+    out.emplace("sequences", std::move(data.sequences));
+    out.emplace("targets", std::move(data.targets));
+  }
+  return out;
+}
+
+// Every data input of the loss must be a field of the data, of that type.
+void require_fields(const Graph& loss, const NamedFields& fields, const std::string& kind) {
+  for (const NodeId id : loss.inputs()) {
+    const Node& node = loss.node(id);
+    const std::string name = node.attributes.string("name");
+    if (node.op != Op::input || fields.contains(name)) continue;
+    std::string known;
+    for (const auto& [field, tensor] : fields) known += (known.empty() ? "" : ", ") + field;
+    throw_user_error("T0833", fmt::format("the data '{}' has no field '{}'", kind, name),
+                     "its fields are " + known, node.location);
+  }
+}
+
+// "orthogonal", or "normal(0, 0.02)".
+InitialiserSpec initialiser_of(const Node& parameter) {
+  const std::string text = parameter.attributes.string("initialiser");
+  const std::string name = text.substr(0, text.find('('));
+  const auto kind = initialiser_from_string(name);
+  InitialiserSpec out{kind.value_or(Initialiser::zeros), 0, 0};
+  int count = 0;
+  if (const std::size_t open = text.find('('); open != std::string::npos) {
+    char end = 0;
+    count = std::sscanf(text.c_str() + open, "(%lf , %lf %c", &out.a, &out.b, &end);
+    if (count == 3) count = end == ')' ? 2 : -1;
+    if (count == 1) count = text.back() == ')' ? 1 : -1;
+  }
+  if (!kind || count != argument_count(*kind))
+    throw_user_error("T0834", fmt::format("'{}' is no initialiser", text),
+                     "write xavier, orthogonal, zeros, normal(0, 0.02), ...", parameter.location);
+  return out;
+}
+
+std::map<std::string, Tensor> first_tensors(const Graph& loss, const TrainingStep& step,
+                                            std::uint64_t seed) {
+  std::map<std::string, Tensor> out;
+  for (const NodeId id : loss.inputs()) {
+    const Node& node = loss.node(id);
+    if (node.op != Op::parameter) continue;
+    const std::string name = node.attributes.string("name");
+    out.emplace(name, initialise(initialiser_of(node), evaluate_shape(node.types[0], {}),
+                                 node.types[0].dtype, seed, name));
+  }
+  for (const OptimizerSlot& slot : step.slots) {
+    const Tensor& parameter = out.at(slot.parameter);
+    out.emplace(slot.name, Tensor(parameter.dtype(), parameter.shape()));
+  }
+  return out;
+}
+
+std::unique_ptr<Program> program_of(const TrainingStep& step) {
+  std::vector<InPlaceUpdate> updates;
+  for (const Successor& s : step.updates) updates.push_back({s.output, s.input});
+  return make_reference_program(fuse_gates(hoist_scan(step.graph)), updates);
+}
+
+std::string metrics_text(const Metrics& metrics) {
+  std::string out;
+  for (const auto& [name, value] : metrics) {
+    const std::string shown = name.starts_with("report.") ? name.substr(7) : name;
+    out += fmt::format("{}{} {:.4f}", out.empty() ? "" : "  ", shown, value);
+  }
+  return out;
+}
+
+void save_parameters(const std::string& path, const Graph& loss,
+                     const std::map<std::string, Tensor>& tensors) {
+  NamedTensors content;
+  for (const NodeId id : loss.inputs())
+    if (loss.node(id).op == Op::parameter) {
+      const std::string name = loss.node(id).attributes.string("name");
+      content.tensors.emplace_back(name, tensors.at(name));
+    }
+  write_safetensors(path, content);
+}
+
+int run_train(const Options& options) {
+  const Graph loss = load_graph(options.file);
+  const NamedFields fields = generated(options.data, options.examples, options.seed);
+  require_fields(loss, fields, options.data);
+  const std::int64_t held_back = std::max<std::int64_t>(1, options.examples / 5);
+  const std::int64_t used = options.examples - held_back;
+  const auto data = array_batches(rows(fields, 0, used), {options.batch, true, options.seed});
+  const auto test =
+      array_batches(rows(fields, used, options.examples), {options.batch, false, options.seed});
+
+  OptimizerSettings settings;
+  settings.clip_norm = 1.0;
+  const TrainingStep step = make_training_step(loss, settings);
+  const std::unique_ptr<Program> program = program_of(step);
+  const std::unique_ptr<Program> evaluation = program_of(make_evaluation_step(loss));
+  TrainerOptions trainer_options;
+  trainer_options.epochs = options.epochs;
+  trainer_options.seed = options.seed;
+  trainer_options.schedule = {Schedule::Kind::cosine, options.learning_rate, 0.1, 0.05};
+  Team team(1);
+  Trainer trainer(*program, first_tensors(loss, step, options.seed), *data, trainer_options, team);
+  for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
+    Progress progress(stdout, is_terminal(stdout),
+                      fmt::format("epoch {}/{}", epoch + 1, options.epochs), data->batches());
+    double sum = 0;
+    for (std::int64_t i = 0; i < data->batches(); ++i) {
+      sum += trainer.step().loss;
+      progress.update(i + 1, fmt::format("loss {:.4f}", sum / static_cast<double>(i + 1)));
+    }
+    const Metrics metrics =
+        evaluate_metrics(*evaluation, trainer.tensors(), *test, options.seed, team);
+    progress.finish(fmt::format("training loss {:.4f}  held back: {}",
+                                sum / static_cast<double>(data->batches()), metrics_text(metrics)));
+  }
+  if (!options.output.empty()) save_parameters(options.output, loss, trainer.tensors());
+  return 0;
+}
+
+int guarded_train(const Options& options) {
+  try {
+    return run_train(options);
+  } catch (const NonFiniteStep& bad) {
+    throw_user_error(
+        "T0835", fmt::format("loss or gradient is not finite at step {}", bad.position.step + 1),
+        "lower --learning-rate; the parameters were left as they were");
+  }
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("train", "Train a loss graph on generated data");
+  command->add_option("file", options->file, "The loss of one example (.tir)")->required();
+  command->add_option("--data", options->data, "Generated data: strokes or adding")
+      ->required()
+      ->check(CLI::IsMember({"strokes", "adding"}));
+  command->add_option("--examples", options->examples, "How many; a fifth is held back")
+      ->check(CLI::Range(2, 10000000));
+  command->add_option("--epochs", options->epochs, "Passes over the data")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--batch", options->batch, "Examples a step")->check(CLI::PositiveNumber);
+  command->add_option("--learning-rate", options->learning_rate, "The cosine's peak")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--seed", options->seed, "Of data, order and first values");
+  command->add_option("-o,--output", options->output, "Write the parameters (.safetensors)");
+  command->callback([options, &action] { action = [options] { return guarded_train(*options); }; });
+}
+
+}  // namespace treadle
