@@ -26,9 +26,10 @@ bool same_regions(const Node& a, const Node& b) {
 class Known {
  public:
   // The first node equal to node `id` of `graph`, which is remembered when
-  // there is none.
+  // there is none. Sources are only ever equal to themselves.
   NodeId first_equal(const Graph& graph, NodeId id) {
     const Node& node = graph.node(id);
+    if (is_source(node)) return id;
     std::vector<NodeId>& bucket = buckets_[{node.op, node.operands}];
     for (const NodeId other : bucket)
       if (graph.node(other).attributes == node.attributes &&
