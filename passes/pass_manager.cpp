@@ -18,6 +18,7 @@
 #include "passes/fuse_gates.h"
 #include "passes/graph_copy.h"
 #include "passes/hoist_scan.h"
+#include "passes/simplify.h"
 
 namespace treadle {
 namespace {

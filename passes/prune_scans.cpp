@@ -43,8 +43,7 @@ class ScanPruner {
     const std::size_t constants = operands.size();
     given_.clear();
     for (std::size_t i = first_carry; i < rows; ++i)
-      if (needed_[i - first_carry] && !invariant_[i - first_carry])
-        add(s, inner, map, operands, i);
+      if (needed_[i - first_carry] && !invariant_[i - first_carry]) add(s, inner, map, operands, i);
     attributes.set("carries", static_cast<std::int64_t>(operands.size() - constants));
     pass(s, inner, map, operands, rows, node_.operands.size(), [](std::size_t) { return true; });
     for (NodeId n = 0; n < body_.size(); ++n)
@@ -69,8 +68,7 @@ class ScanPruner {
 
   void find_invariant() {
     for (std::size_t i = 0; i < view_.carries; ++i)
-      invariant_.push_back(body_.outputs()[i].value ==
-                           body_.input_value(view_.first_carry() + i));
+      invariant_.push_back(body_.outputs()[i].value == body_.input_value(view_.first_carry() + i));
   }
   // A carry is needed when its final value is read or when something needed
   // reads it in the next step.

@@ -32,8 +32,7 @@ class Known {
     if (is_source(node)) return id;
     std::vector<NodeId>& bucket = buckets_[{node.op, node.operands}];
     for (const NodeId other : bucket)
-      if (graph.node(other).attributes == node.attributes &&
-          same_regions(graph.node(other), node))
+      if (graph.node(other).attributes == node.attributes && same_regions(graph.node(other), node))
         return other;
     bucket.push_back(id);
     return id;

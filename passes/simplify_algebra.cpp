@@ -90,8 +90,7 @@ std::optional<Value> simplify_algebra(Builder& b, const Node& node,
         element.set_integer(0, *extent);
       return make_splat(b, element, {});
     }
-    default:
-      return {};
+    default: return {};
   }
 }
 

@@ -38,8 +38,7 @@ std::optional<Value> broadcast_rule(Builder& b, const Node& node, Value x, const
   if (outer.size() == node.types[0].rank()) return x;
   if (inner.op != Op::broadcast) return {};
   Integers both;
-  for (const std::int64_t axis : inner.attributes.integers("axes"))
-    both.push_back(outer[at(axis)]);
+  for (const std::int64_t axis : inner.attributes.integers("axes")) both.push_back(outer[at(axis)]);
   return b.broadcast(inner.operands[0], node.types[0].dims, std::move(both));
 }
 
@@ -194,20 +193,16 @@ std::optional<Value> simplify_shapes(Builder& b, const Node& node,
     case Op::reverse:
       if (element != nullptr) return make_splat(b, Tensor(*element), node.types[0].dims);
       break;
-    default:
-      break;
+    default: break;
   }
   switch (node.op) {
-    case Op::transpose:
-      return transpose_rule(b, node, x, inner);
+    case Op::transpose: return transpose_rule(b, node, x, inner);
     case Op::reshape:
       if (b.type(x) == node.types[0]) return x;
       if (inner.op == Op::reshape) return b.reshape(inner.operands[0], node.types[0].dims);
       return {};
-    case Op::broadcast:
-      return broadcast_rule(b, node, x, inner);
-    case Op::slice:
-      return slice_rule(b, node, x, inner);
+    case Op::broadcast: return broadcast_rule(b, node, x, inner);
+    case Op::slice: return slice_rule(b, node, x, inner);
     case Op::pad:
       if (node.attributes.dim("low") == Dim(0) && node.attributes.dim("high") == Dim(0)) return x;
       return {};
@@ -216,10 +211,8 @@ std::optional<Value> simplify_shapes(Builder& b, const Node& node,
           inner.attributes.integer("axis") == node.attributes.integer("axis"))
         return inner.operands[0];
       return {};
-    case Op::reduce_sum:
-      return sum_rule(b, node, x, inner);
-    default:
-      return {};
+    case Op::reduce_sum: return sum_rule(b, node, x, inner);
+    default: return {};
   }
 }
 

@@ -31,8 +31,7 @@ TEST_CASE("Boost.Graph sees both operands of mul(x, x)") {
   CHECK(out_degree(square.product.node, square.graph) == 2);
   const auto [begin, end] = out_edges(square.product.node, square.graph);
   CHECK(std::distance(begin, end) == 2);
-  for (auto edge = begin; edge != end; ++edge)
-    CHECK(target(*edge, square.graph) == square.x.node);
+  for (auto edge = begin; edge != end; ++edge) CHECK(target(*edge, square.graph) == square.x.node);
   CHECK(*begin != *std::next(begin));
 }
 
@@ -49,10 +48,9 @@ TEST_CASE("Boost's topological order puts operands first") {
 TEST_CASE("Boost's breadth-first search reaches what an output needs") {
   const Square square;
   std::vector<boost::default_color_type> colour(square.graph.size());
-  boost::breadth_first_search(
-      square.graph, square.product.node,
-      boost::color_map(boost::make_iterator_property_map(
-          colour.begin(), get(boost::vertex_index, square.graph))));
+  boost::breadth_first_search(square.graph, square.product.node,
+                              boost::color_map(boost::make_iterator_property_map(
+                                  colour.begin(), get(boost::vertex_index, square.graph))));
   CHECK(colour[square.x.node] == boost::black_color);
   CHECK(colour[square.product.node] == boost::black_color);
   CHECK(colour[square.unread.node] == boost::white_color);

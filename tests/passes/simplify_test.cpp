@@ -62,20 +62,19 @@ TEST_CASE("simplify: shape ops undo one another") {
   CHECK(simplified([](Builder& b, Value x) {
           return b.transpose(b.transpose(x, {1, 0}), {1, 0});
         }) == "x");
-  CHECK(simplified([](Builder& b, Value x) { return b.reshape(b.reshape(x, {12}), {2, 6}); }) ==
-        "x");
+  CHECK(simplified([](Builder& b, Value x) {
+          return b.reshape(b.reshape(x, {12}), {2, 6});
+        }) == "x");
   CHECK(simplified([](Builder& b, Value x) { return b.reverse(b.reverse(x, 1), 1); }) == "x");
-  CHECK(simplified([](Builder& b, Value x) { return b.slice(b.pad(x, 1, 2, 3), 1, 2, 6); }) ==
-        "x");
+  CHECK(simplified([](Builder& b, Value x) { return b.slice(b.pad(x, 1, 2, 3), 1, 2, 6); }) == "x");
   CHECK(simplified([](Builder& b, Value x) {
           return b.slice(b.concat({b.sin(x), x, b.cos(x)}, 1), 1, 6, 6);
         }) == "x");
   CHECK(simplified([](Builder& b, Value x) {
           return b.concat({b.slice(x, 1, 0, 2), b.slice(x, 1, 2, 4)}, 1);
         }) == "x");
-  CHECK(simplified([](Builder& b, Value x) {
-          return b.slice(b.slice(x, 1, 1, 4), 1, 1, 2);
-        }) == "%1 = slice(%0) {axis = 1, extent = <2>, start = <2>} : f64[2, 2]");
+  CHECK(simplified([](Builder& b, Value x) { return b.slice(b.slice(x, 1, 1, 4), 1, 1, 2); }) ==
+        "%1 = slice(%0) {axis = 1, extent = <2>, start = <2>} : f64[2, 2]");
 }
 
 TEST_CASE("simplify: broadcasts compose, and sums over them are multiples") {
@@ -142,13 +141,8 @@ TEST_CASE("simplify: scans keep only what is read") {
   const Value r1 = s.argument(row), r2 = s.argument(row);
   const Value next = s.tanh(s.add(s.mul(s.mul(w1, w2), s.mul(h, fixed)), s.add(r1, r2)));
   for (const Value v : {next, fixed, s.exp(unread), s.sin(next), next}) body.add_output("", v);
-  const std::vector<Value> out = b.scan({{w, w},
-                                         {h0, h0, h0},
-                                         {x, x},
-                                         T,
-                                         false,
-                                         std::make_shared<const Graph>(body),
-                                         {}});
+  const std::vector<Value> out =
+      b.scan({{w, w}, {h0, h0, h0}, {x, x}, T, false, std::make_shared<const Graph>(body), {}});
   graph.add_output("rows", out[4]);
   graph.add_output("fixed", out[1]);
   const Graph after = simplify(graph);
