@@ -1,0 +1,37 @@
+// From a graph to native code.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "ir/graph.h"
+#include "runtime/program.h"
+
+namespace treadle {
+
+struct LlvmOptions {
+  std::string features;                       // mask of the host's features, see target.h
+  std::optional<std::filesystem::path> cache; // folder of compiled objects
+};
+
+struct CompileStats {
+  std::uint64_t compilations = 0;  // modules that code was generated for, in this process
+  std::uint64_t cache_hits = 0;    // modules whose object came from the cache
+};
+CompileStats llvm_compile_stats();
+
+// One native function that all threads of the team run together. The graph
+// holds no composite ops (passes/expand_composites.h) and no bf16 matmul. Its
+// symbols stay symbolic: one program serves every value of them.
+// Out-of-range indices: gather reads 0, scatter_add adds nothing.
+std::unique_ptr<Program> compile_llvm(const Graph& graph, std::span<const InPlaceUpdate> updates,
+                                      const LlvmOptions& options = {});
+
+// What `treadle dump` shows: the module after its optimisation, and its assembly.
+std::string llvm_ir_text(const Graph& graph, const LlvmOptions& options = {});
+std::string assembly_text(const Graph& graph, const LlvmOptions& options = {});
+
+}  // namespace treadle
