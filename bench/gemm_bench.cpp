@@ -95,6 +95,13 @@ void run(const Shape& s, const MatmulTile& tile, PackFunction<float>* pack,
 
 int main() {
   const Target target = host_target();
+  {
+    TestJit jit(target);
+    emit_peak(jit, target);
+    jit.compile();
+    const double compiling = seconds([&] { jit.lookup<void(float*, std::int64_t)>("peak"); });
+    fmt::print("one small function: compiled in {:.1f} ms\n", 1e3 * compiling);
+  }
   for (DType dtype : {DType::f32, DType::f64}) {
     TestJit jit(target);
     const double emitting = seconds([&] {

@@ -13,8 +13,8 @@
 namespace treadle {
 
 struct LlvmOptions {
-  std::string features;                       // mask of the host's features, see target.h
-  std::optional<std::filesystem::path> cache; // folder of compiled objects
+  std::string features;                        // mask of the host's features, see target.h
+  std::optional<std::filesystem::path> cache;  // folder of compiled objects
 };
 
 struct CompileStats {

@@ -53,6 +53,17 @@ class KernelEmitter {
   Value* element_at(Value* pointer, Value* index) { return b_.CreateGEP(element_, pointer, index); }
   Value* null() { return llvm::ConstantPointerNull::get(b_.getPtrTy()); }
 
+  // What a sum starts from that has no `initial`.
+  llvm::Constant* zero_row() {
+    const std::string name = prefix_ + ".zero_row";
+    if (llvm::GlobalVariable* known = module_.getGlobalVariable(name, true)) return known;
+    auto* type = llvm::ArrayType::get(element_, static_cast<std::uint64_t>(tile_.columns));
+    auto* row = new llvm::GlobalVariable(module_, type, true, llvm::GlobalValue::InternalLinkage,
+                                         llvm::Constant::getNullValue(type), name);
+    row->setAlignment(llvm::Align(64));
+    return row;
+  }
+
   llvm::Function* begin(const std::string& name, llvm::FunctionType* type) {
     auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage, prefix_ + "." + name,
                                      module_);
@@ -160,10 +171,7 @@ class KernelEmitter {
     };
     advance(tile_a, tile_a_m);
     advance(tile_c, tile_c_m);
-    Value* initial = arguments[tile_initial];
     advance(tile_initial, tile_initial_m);
-    arguments[tile_initial] =
-        b_.CreateSelect(b_.CreateICmpEQ(initial, null()), null(), arguments[tile_initial]);
     if (epilogue_) arguments[tile_row] = b_.CreateAdd(arguments[tile_row], i);
     b_.CreateCall(tile, arguments);
   }
@@ -226,7 +234,9 @@ class KernelEmitter {
     Value* c = offset(gemm_->getArg(gemm_c), b_.CreateAdd(b_.CreateMul(row, c_m), column_bytes));
     Value* given = gemm_->getArg(gemm_initial);
     Value* initial = offset(given, b_.CreateAdd(b_.CreateMul(row, initial_m), column_bytes));
-    initial = b_.CreateSelect(b_.CreateICmpEQ(given, null()), null(), initial);
+    Value* from_zero = b_.CreateICmpEQ(given, null());
+    initial = b_.CreateSelect(from_zero, zero_row(), initial);
+    initial_m = b_.CreateSelect(from_zero, i64(0), initial_m);
     // Behind the first block, the sum so far is in C.
     Value* first = b_.CreateICmpEQ(k0, i64(0));
     initial = b_.CreateSelect(first, initial, c);
@@ -272,20 +282,17 @@ class KernelEmitter {
   // height at a time.
   void emit_edge(const std::vector<Value*>& arguments, Value* width, Value* vectors) {
     Value* m = arguments.back();
-    Value* initial = arguments[tile_initial];
-    Value* has_initial = b_.CreateICmpNE(initial, null());
     emit_loop(b_, i64(0), m, i64(tile_.rows), [&](Value* i) {
       Value* rows = minimum(i64(tile_.rows), b_.CreateSub(m, i));
       Value* c = offset(arguments[tile_c], b_.CreateMul(i, arguments[tile_c_m]));
-      Value* from = offset(initial, b_.CreateMul(i, arguments[tile_initial_m]));
-      Value* copied = b_.CreateSelect(has_initial, rows, i64(0));
+      Value* from = offset(arguments[tile_initial], b_.CreateMul(i, arguments[tile_initial_m]));
       Value* buffer_m = i64(tile_.columns * size_);
-      copy_block(from, arguments[tile_initial_m], buffer_, buffer_m, copied, width);
+      copy_block(from, arguments[tile_initial_m], buffer_, buffer_m, rows, width);
       std::vector<Value*> inner = arguments;
       inner[tile_a] = offset(arguments[tile_a], b_.CreateMul(i, arguments[tile_a_m]));
       inner[tile_c] = buffer_;
       inner[tile_c_m] = buffer_m;
-      inner[tile_initial] = b_.CreateSelect(has_initial, buffer_, null());
+      inner[tile_initial] = buffer_;
       inner[tile_initial_m] = buffer_m;
       if (epilogue_) inner[tile_row] = b_.CreateAdd(arguments[tile_row], i);
       inner.back() = rows;

@@ -16,8 +16,6 @@ namespace {
 
 using llvm::Value;
 
-constexpr int unroll = 4;  // steps along k in one turn of the loop
-
 class TileEmitter {
  public:
   TileEmitter(llvm::Function* function, const Target& target, const MatmulTile& tile, int rows,
@@ -40,10 +38,9 @@ class TileEmitter {
     std::vector<Value*> values = initial_sums();
     values.push_back(b_.getInt64(0));      // along k in A, in bytes
     values.push_back(f_->getArg(tile_b));  // the row of B's panel
-    Value* k = f_->getArg(tile_k);
-    Value* even = b_.CreateAnd(k, b_.getInt64(-unroll));
-    values = steps(b_.getInt64(0), even, unroll, std::move(values));
-    values = steps(even, k, 1, std::move(values));
+    // Not unrolled: the multiply-adds of one step keep the machine busy.
+    values = emit_loop(b_, b_.getInt64(0), f_->getArg(tile_k), b_.getInt64(1), std::move(values),
+                       [&](Value*, std::vector<Value*>& v) { step(v); });
     values.resize(values.size() - 2);
     if (epilogue_) values = finish(std::move(values));
     store(values);
@@ -62,51 +59,23 @@ class TileEmitter {
     return offset(f_->getArg(base), b_.CreateMul(f_->getArg(stride), b_.getInt64(row)));
   }
 
-  // Zeros, or the tile of `initial`.
   std::vector<Value*> initial_sums() {
-    llvm::BasicBlock* entry = b_.GetInsertBlock();
-    auto* load = llvm::BasicBlock::Create(b_.getContext(), "initial", f_);
-    auto* join = llvm::BasicBlock::Create(b_.getContext(), "start", f_);
-    Value* null = llvm::ConstantPointerNull::get(b_.getPtrTy());
-    b_.CreateCondBr(b_.CreateICmpEQ(f_->getArg(tile_initial), null), join, load);
-    b_.SetInsertPoint(load);
-    std::vector<Value*> loaded;
+    std::vector<Value*> sums;
     for (int i = 0; i < rows_; ++i) {
       Value* row = row_of(tile_initial, tile_initial_m, i);
-      for (int v = 0; v < vectors_; ++v) loaded.push_back(load_vector(offset(row, byte(v))));
-    }
-    b_.CreateBr(join);
-    b_.SetInsertPoint(join);
-    std::vector<Value*> sums;
-    for (Value* value : loaded) {
-      llvm::PHINode* sum = b_.CreatePHI(vector_, 2);
-      sum->addIncoming(llvm::Constant::getNullValue(vector_), entry);
-      sum->addIncoming(value, load);
-      sums.push_back(sum);
+      for (int v = 0; v < vectors_; ++v) sums.push_back(load_vector(offset(row, byte(v))));
     }
     return sums;
   }
 
   int byte(int vector) const { return vector * tile_.lanes * size_; }
 
-  std::vector<Value*> steps(Value* begin, Value* end, int count, std::vector<Value*> values) {
-    return emit_loop(b_, begin, end, b_.getInt64(count), std::move(values),
-                     [&](Value*, std::vector<Value*>& v) {
-                       for (int u = 0; u < count; ++u) step(v, u);
-                       Value*& along_a = v[v.size() - 2];
-                       for (int u = 0; u < count; ++u)
-                         along_a = b_.CreateAdd(along_a, f_->getArg(tile_a_k));
-                       v.back() = offset(v.back(), count * tile_.columns * size_);
-                     });
-  }
-
-  // sums += a[:, k + u] b[k + u, :]
-  void step(std::vector<Value*>& values, int u) {
-    Value* along_a = values[values.size() - 2];
-    for (int i = 0; i < u; ++i) along_a = b_.CreateAdd(along_a, f_->getArg(tile_a_k));
+  // sums += a[:, k] b[k, :]
+  void step(std::vector<Value*>& values) {
+    Value*& along_a = values[values.size() - 2];
+    Value*& b = values.back();
     std::vector<Value*> row;
-    for (int v = 0; v < vectors_; ++v)
-      row.push_back(load_vector(offset(values.back(), u * tile_.columns * size_ + byte(v))));
+    for (int v = 0; v < vectors_; ++v) row.push_back(load_vector(offset(b, byte(v))));
     for (int i = 0; i < rows_; ++i) {
       Value* address = offset(a_rows_[static_cast<std::size_t>(i)], along_a);
       Value* a = b_.CreateAlignedLoad(element_, address, llvm::Align(size_of(tile_.dtype)));
@@ -116,6 +85,8 @@ class TileEmitter {
         sum = arithmetic_.fma(a, row[static_cast<std::size_t>(v)], sum);
       }
     }
+    along_a = b_.CreateAdd(along_a, f_->getArg(tile_a_k));
+    b = offset(b, tile_.columns * size_);
   }
 
   std::vector<Value*> finish(std::vector<Value*> sums) {

@@ -33,7 +33,8 @@ enum TileArgument : unsigned {
 llvm::FunctionType* tile_function_type(llvm::LLVMContext& context, bool with_epilogue);
 
 // void tile(a, a_m, a_k, b, c, c_m, initial, initial_m, k): C's `rows` rows of
-// `vectors` vectors = initial + A B, where b is a block of a packed panel.
+// `vectors` vectors = initial + A B, where b is a block of a
+// packed panel and initial_m = 0 starts every row from the same one.
 llvm::Function* emit_tile_function(llvm::Module& module, const Target& target,
                                    const MatmulTile& tile, int rows, int vectors,
                                    const std::string& name, const TileEpilogue& epilogue);
