@@ -37,8 +37,4 @@ Graph asymmetric_loss(const Graph& graph);
 std::vector<GradcheckRow> gradcheck(const Graph& loss_graph, const std::vector<Tensor>& inputs,
                                     const GradcheckOptions& options = {});
 
-// Inputs for a check: floats from a normal distribution, tokens below their
-// `classes`, states zero or small. `env` gives every symbol.
-std::vector<Tensor> random_inputs(const Graph& graph, const DimEnv& env, std::uint64_t seed);
-
 }  // namespace treadle

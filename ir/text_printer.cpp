@@ -110,13 +110,11 @@ class Printer {
     for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
       const Output& output = graph.outputs()[i];
       out_ += i == 0 ? " " : ", ";
-      if (!output.name.empty()) out_ += quote_name(output.name) + " = ";
+      if (!output.name.empty()) out_ += quote(output.name) + " = ";
       out_ += name(output.value);
     }
     out_ += "\n";
   }
-
-  static std::string quote_name(const std::string& name) { return quote(name); }
 
   void attributes(const Attributes& attributes) {
     if (attributes.empty()) return;

@@ -71,44 +71,23 @@ Graph join_shared_left(const Graph& graph) {
   const std::vector<bool> live = live_nodes(graph);
   std::map<NodeId, std::vector<NodeId>> at_first;
   for (auto& [key, group] : shared_left_groups(graph, live)) at_first[group.front()] = group;
-  Graph out;
-  out.name = graph.name;
-  out.stage = graph.stage;
-  Builder b(out);
-  ValueMap map(graph);
-  for (NodeId id = 0; id < graph.size(); ++id) {
-    if (!live[id]) continue;
-    if (const auto found = at_first.find(id); found != at_first.end())
-      emit_group(b, graph, found->second, map);
-    else if (!map.has({id, 0}))
-      copy_node(b, graph, id, map);
-  }
-  for (const Output& output : graph.outputs()) out.add_output(output.name, map[output.value]);
-  return out;
-}
-
-// The leaves of a tree of additions of which each is used once.
-void sum_leaves(const Graph& graph, Value v, const std::vector<std::vector<std::uint32_t>>& uses,
-                bool root, std::vector<Value>& leaves) {
-  const Node& node = graph.node(v.node);
-  if (node.op != Op::add || (!root && uses[v.node][0] != 1)) {
-    leaves.push_back(v);
-    return;
-  }
-  for (const Value operand : node.operands) sum_leaves(graph, operand, uses, false, leaves);
+  return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
+    const auto found = at_first.find(id);
+    if (found != at_first.end()) emit_group(b, graph, found->second, map);
+    return !live[id] || map.has({id, 0});
+  });
 }
 
 // A product of activations and a matrix, contracted over one axis, that nothing
 // but the sum reads.
-bool joinable_term(const Graph& graph, Value v,
-                   const std::vector<std::vector<std::uint32_t>>& uses) {
+bool joinable_term(const Graph& graph, Value v, const UseCounts& uses) {
   const Node& node = graph.node(v.node);
   return plain_product(node) && uses[v.node][0] == 1 && axes_of(node, "contract_a").size() == 1 &&
          graph.type(node.operands[1]).rank() == 2;
 }
 
 Value emit_sum(Builder& b, const Graph& graph, const std::vector<Value>& leaves,
-               const std::vector<std::vector<std::uint32_t>>& uses, ValueMap& map) {
+               const UseCounts& uses, ValueMap& map) {
   using Key = std::tuple<Integers, Integers, std::size_t>;
   std::map<Key, std::vector<Value>> groups;
   std::vector<Value> rest;
@@ -150,52 +129,30 @@ Graph join_sums(const Graph& graph) {
     for (const Value v : graph.node(id).operands)
       if (graph.node(v.node).op == Op::add && uses[v.node][0] == 1) inside[v.node] = true;
   }
-  Graph out;
-  out.name = graph.name;
-  out.stage = graph.stage;
-  Builder b(out);
-  ValueMap map(graph);
-  for (NodeId id = 0; id < graph.size(); ++id) {
+  const auto join = [&](Builder& b, NodeId id, ValueMap& map) {
     const Node& node = graph.node(id);
-    if (node.op != Op::add || inside[id]) {
-      copy_node(b, graph, id, map);
-      continue;
-    }
-    std::vector<Value> leaves;
-    sum_leaves(graph, {id, 0}, uses, true, leaves);
-    const auto products = std::count_if(leaves.begin(), leaves.end(),
+    if (node.op != Op::add || inside[id]) return false;
+    const std::vector<Value> terms = addition_terms(graph, {id, 0}, uses);
+    const auto products = std::count_if(terms.begin(), terms.end(),
                                         [&](Value v) { return joinable_term(graph, v, uses); });
-    if (products < 2) {
-      copy_node(b, graph, id, map);
-      continue;
-    }
+    if (products < 2) return false;
     const LocationScope scope(b, node.location);
-    map.set({id, 0}, emit_sum(b, graph, leaves, uses, map));
-  }
-  for (const Output& output : graph.outputs()) out.add_output(output.name, map[output.value]);
-  return without_dead_nodes(out);
+    map.set({id, 0}, emit_sum(b, graph, terms, uses, map));
+    return true;
+  };
+  return without_dead_nodes(copy_graph(graph, join));
 }
 
 Graph fuse_regions(const Graph& graph) {
-  Graph out;
-  out.name = graph.name;
-  out.stage = graph.stage;
-  Builder b(out);
-  ValueMap map(graph);
-  for (NodeId id = 0; id < graph.size(); ++id) {
-    const Node& node = graph.node(id);
-    if (node.op != Op::scan) {
-      copy_node(b, graph, id, map);
-      continue;
-    }
-    Node fused = node;
-    fused.regions[0] =
+  return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
+    if (graph.node(id).op != Op::scan) return false;
+    Node node = graph.node(id);
+    node.regions[0] =
         std::make_shared<const Graph>(join_sums(join_shared_left(fuse_regions(*node.regions[0]))));
-    const Value first = b.clone(fused, map.all(node.operands));
+    const Value first = b.clone(node, map.all(node.operands));
     for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
-  }
-  for (const Output& output : graph.outputs()) out.add_output(output.name, map[output.value]);
-  return out;
+    return true;
+  });
 }
 
 }  // namespace

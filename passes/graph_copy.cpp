@@ -48,17 +48,39 @@ std::vector<bool> reached_from(const Graph& graph, const std::vector<Value>& sou
   return reached;
 }
 
-Graph without_dead_nodes(const Graph& graph) {
-  const std::vector<bool> live = live_nodes(graph);
+Graph copy_graph(const Graph& graph, const ReplaceNode& replace) {
   Graph out;
   out.name = graph.name;
   out.stage = graph.stage;
   Builder b(out);
   ValueMap map(graph);
   for (NodeId id = 0; id < graph.size(); ++id)
-    if (live[id]) copy_node(b, graph, id, map);
+    if (!replace(b, id, map)) copy_node(b, graph, id, map);
   for (const Output& output : graph.outputs()) out.add_output(output.name, map[output.value]);
   return out;
+}
+
+namespace {
+void collect_terms(const Graph& graph, Value v, bool root, const UseCounts& uses,
+                   std::vector<Value>& terms) {
+  const Node& node = graph.node(v.node);
+  if (node.op != Op::add || (!root && uses[v.node][0] != 1)) {
+    terms.push_back(v);
+    return;
+  }
+  for (const Value operand : node.operands) collect_terms(graph, operand, false, uses, terms);
+}
+}  // namespace
+
+std::vector<Value> addition_terms(const Graph& graph, Value root, const UseCounts& uses) {
+  std::vector<Value> terms;
+  collect_terms(graph, root, true, uses, terms);
+  return terms;
+}
+
+Graph without_dead_nodes(const Graph& graph) {
+  const std::vector<bool> live = live_nodes(graph);
+  return copy_graph(graph, [&](Builder&, NodeId id, ValueMap&) { return !live[id]; });
 }
 
 }  // namespace treadle

@@ -23,6 +23,16 @@ class ValueMap {
 // Copies node `id` of `from` on mapped operands and maps its outputs.
 Value copy_node(Builder& to, const Graph& from, NodeId id, ValueMap& map);
 
+// Rebuilds `graph` node by node. `replace` maps the outputs of a node itself (or
+// drops it) and returns true, or returns false to have it copied.
+using ReplaceNode = std::function<bool(Builder& to, NodeId id, ValueMap& map)>;
+Graph copy_graph(const Graph& graph, const ReplaceNode& replace);
+
+// What a tree of additions adds up, in order: `root`, when it is an `add`, is
+// taken apart, and so is every `add` below it that nothing else reads.
+using UseCounts = std::vector<std::vector<std::uint32_t>>;
+std::vector<Value> addition_terms(const Graph& graph, Value root, const UseCounts& uses);
+
 // True for every node that reaches one of the outputs. Whole graphs and
 // regions keep their sources whatever they reach.
 std::vector<bool> live_nodes(const Graph& graph);

@@ -47,15 +47,6 @@ struct Plan {
   std::vector<std::vector<Value>> terms;  // of carry i, when summed
 };
 
-void flatten_sum(const Graph& body, Value v, std::vector<Value>& terms) {
-  const Node& node = body.node(v.node);
-  if (node.op != Op::add) {
-    terms.push_back(v);
-    return;
-  }
-  for (const Value operand : node.operands) flatten_sum(body, operand, terms);
-}
-
 class Planner {
  public:
   explicit Planner(const ScanView& view) : view_(view), body_(*view.body) {}
@@ -109,8 +100,7 @@ class Planner {
       const Value next = body_.outputs()[i].value;
       if (uses[old.node][0] != 1 || body_.node(next.node).op != Op::add || uses[next.node][0] != 1)
         continue;
-      std::vector<Value> terms;
-      flatten_sum(body_, next, terms);
+      std::vector<Value> terms = addition_terms(body_, next, uses);
       if (std::count(terms.begin(), terms.end(), old) != 1) continue;
       std::erase(terms, old);
       if (!std::all_of(terms.begin(), terms.end(), [&](Value v) { return summable(v); })) continue;
@@ -427,26 +417,16 @@ class Hoister {
 }  // namespace
 
 Graph hoist_scan(const Graph& graph) {
-  Graph out;
-  out.name = graph.name;
-  out.stage = graph.stage;
-  Builder b(out);
-  ValueMap map(graph);
-  for (NodeId id = 0; id < graph.size(); ++id) {
-    const Node& node = graph.node(id);
-    if (node.op != Op::scan) {
-      copy_node(b, graph, id, map);
-      continue;
-    }
+  const auto hoist = [&](Builder& b, NodeId id, ValueMap& map) {
+    if (graph.node(id).op != Op::scan) return false;
+    Node node = graph.node(id);
     const LocationScope scope(b, node.location);
-    Node inner = node;
-    inner.regions[0] = std::make_shared<const Graph>(hoist_scan(*node.regions[0]));
-    Hoister hoister(b, inner, map.all(node.operands));
-    const std::vector<Value> values = hoister.run();
+    node.regions[0] = std::make_shared<const Graph>(hoist_scan(*node.regions[0]));
+    const std::vector<Value> values = Hoister(b, node, map.all(node.operands)).run();
     for (std::uint32_t i = 0; i < values.size(); ++i) map.set({id, i}, values[i]);
-  }
-  for (const Output& output : graph.outputs()) out.add_output(output.name, map[output.value]);
-  return without_dead_nodes(out);
+    return true;
+  };
+  return without_dead_nodes(copy_graph(graph, hoist));
 }
 
 }  // namespace treadle

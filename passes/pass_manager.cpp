@@ -2,14 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
 #include <cmath>
-#include <random>
 
 #include "ir/diagnostic.h"
 #include "ir/eval/evaluate.h"
+#include "ir/eval/random_inputs.h"
 #include "ir/op_def.h"
 #include "ir/text_printer.h"
 #include "ir/verify.h"
@@ -30,29 +31,12 @@ constexpr std::array passes{
 #include "passes/passes.def"
 };
 
-// Small inputs that fit the graph, the same for every graph of those inputs.
-std::vector<Tensor> small_inputs(const Graph& graph) {
+// Every symbol small, and no two alike.
+DimEnv small_dims(const Graph& graph) {
   DimEnv env;
   std::int64_t extent = 2;
   for (const std::string& symbol : graph.symbols()) env[symbol] = extent++;
-  std::mt19937_64 engine(1);
-  std::vector<Tensor> out;
-  for (const NodeId id : graph.inputs()) {
-    const Node& node = graph.node(id);
-    Tensor tensor(node.types[0].dtype, evaluate_shape(node.types[0], env));
-    std::int64_t classes = 2;
-    if (node.attributes.has("classes")) classes = node.attributes.dim("classes").evaluate(env);
-    for (std::int64_t i = 0; i < tensor.size(); ++i) {
-      const auto bits = engine();
-      if (is_float(tensor.dtype()))
-        tensor.set(i, static_cast<double>(bits >> 11) * 0x1p-52 - 1);
-      else
-        tensor.set_integer(i,
-                           static_cast<std::int64_t>(bits % static_cast<std::uint64_t>(classes)));
-    }
-    out.push_back(std::move(tensor));
-  }
-  return out;
+  return env;
 }
 
 // Outputs of one name agree; a pass may add outputs.
@@ -60,7 +44,7 @@ void compare_numerically(const Graph& before, const Graph& after) {
   if (before.inputs().size() != after.inputs().size()) return;
   for (std::size_t i = 0; i < before.inputs().size(); ++i)
     if (before.type(before.input_value(i)) != after.type(after.input_value(i))) return;
-  const std::vector<Tensor> inputs = small_inputs(before);
+  const std::vector<Tensor> inputs = random_inputs(before, small_dims(before), 1);
   const std::vector<Tensor> x = evaluate(before, inputs);
   const std::vector<Tensor> y = evaluate(after, inputs);
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -150,10 +134,11 @@ Graph run_pipeline(Graph graph, std::span<const PassCall> pipeline, const PassOb
         std::chrono::steady_clock::now() - start;
     if (observer.time) observer.time(call.pass->name, taken.count());
     if (observer.print &&
-        (observer.print_after == "all" || observer.print_after == call.pass->name))
-      observer.print(fmt::format("# after {}{}\n{}", call.pass->name,
-                                 same_graph(graph, after) ? " (unchanged)" : "",
-                                 same_graph(graph, after) ? "" : print(after)));
+        (observer.print_after == "all" || observer.print_after == call.pass->name)) {
+      const bool same = same_graph(graph, after);
+      observer.print(fmt::format("# after {}{}\n{}", call.pass->name, same ? " (unchanged)" : "",
+                                 same ? "" : print(after)));
+    }
     graph = std::move(after);
   }
   return graph;

@@ -119,20 +119,11 @@ class ScanPruner {
 
 Graph prune_scans(const Graph& graph) {
   const auto uses = count_uses(graph);
-  Graph out;
-  out.name = graph.name;
-  out.stage = graph.stage;
-  Builder b(out);
-  ValueMap map(graph);
-  for (NodeId id = 0; id < graph.size(); ++id) {
-    const Node& node = graph.node(id);
-    if (node.op == Op::scan)
-      ScanPruner(node, uses[id]).emit(b, id, map);
-    else
-      copy_node(b, graph, id, map);
-  }
-  for (const Output& output : graph.outputs()) out.add_output(output.name, map[output.value]);
-  return out;
+  return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
+    if (graph.node(id).op != Op::scan) return false;
+    ScanPruner(graph.node(id), uses[id]).emit(b, id, map);
+    return true;
+  });
 }
 
 }  // namespace treadle

@@ -38,17 +38,9 @@ Graph cut_step(const ScanView& view, std::int64_t window) {
 }  // namespace
 
 Graph truncate_bptt(const Graph& graph, std::int64_t window) {
-  Graph out;
-  out.name = graph.name;
-  out.stage = graph.stage;
-  Builder b(out);
-  ValueMap map(graph);
-  for (NodeId id = 0; id < graph.size(); ++id) {
+  return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
     const Node& node = graph.node(id);
-    if (node.op != Op::scan) {
-      copy_node(b, graph, id, map);
-      continue;
-    }
+    if (node.op != Op::scan) return false;
     const LocationScope scope(b, node.location);
     const ScanView view(node);
     std::vector<Value> operands = map.all(node.operands);
@@ -59,9 +51,8 @@ Graph truncate_bptt(const Graph& graph, std::int64_t window) {
     const Value first = b.add_node(Op::scan, std::move(operands), node.attributes,
                                    {std::make_shared<const Graph>(cut_step(view, window))});
     for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
-  }
-  for (const Output& output : graph.outputs()) out.add_output(output.name, map[output.value]);
-  return out;
+    return true;
+  });
 }
 
 }  // namespace treadle

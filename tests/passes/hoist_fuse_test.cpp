@@ -67,3 +67,22 @@ TEST_CASE("fuse-gates joins the gates of a cell that declares each weight on its
   // One projection in front, one product each for all dW and all dU.
   CHECK(count_ops(fused, Op::matmul) == 3);
 }
+
+TEST_CASE("a running sum that a step also returns half-made stays in the loop") {
+  Graph graph;
+  Builder b(graph);
+  const Dim T = Dim::symbol("T");
+  const Type scalar{DType::f64, {}};
+  const Value x = b.input("x", {DType::f64, {T, 3}});
+  Graph body;
+  Builder s(body);
+  const Value sum = s.argument(scalar), row = s.argument({DType::f64, {3}});
+  const Value half = s.add(sum, s.reduce_sum(row, {0}));
+  body.add_output("", s.add(half, s.reduce_sum(s.square(row), {0})));
+  body.add_output("", half);
+  const std::vector<Value> out =
+      b.scan({{}, {b.constant(scalar, 0)}, {x}, T, false, std::make_shared<const Graph>(body), {}});
+  graph.add_output("total", out[0]);
+  graph.add_output("halves", out[1]);
+  require_same_results(graph, hoist_scan(graph));
+}

@@ -7,6 +7,7 @@
 
 #include "driver/gradcheck.h"
 #include "ir/diagnostic.h"
+#include "ir/eval/random_inputs.h"
 
 namespace treadle::test {
 namespace {
