@@ -33,6 +33,7 @@ OpDef make_op_def<Op::fused>() {
   def.doc = "the nodes of its region, as one kernel";
   def.family = Family::fused;
   def.operands = -1;
+  def.attributes = {{"domain", AttributeKind::dims, false}};
   def.infer = infer_fused;
   def.no_derivative = "made after differentiation";
   return def;

@@ -1,0 +1,418 @@
+#include "passes/fuse_pointwise.h"
+
+#include <algorithm>
+#include <map>
+#include <queue>
+#include <set>
+
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+#include "ir/op_def.h"
+#include "ir/strided_view.h"
+#include "passes/graph_copy.h"
+
+namespace treadle {
+namespace {
+
+enum class Role : std::uint8_t {
+  outside,      // sources, products, scans, scatters
+  view,         // stays a node of its own: a product reads it in place
+  transparent,  // computed again wherever it is read
+  kernel,       // a member of a cluster
+  sunk,         // computed inside the one reduction or concat that reads it
+};
+
+bool is_reduction(Op op) { return op == Op::reduce_sum || op == Op::reduce_max; }
+
+// Needs no memory of its own to be read cheaply at any index.
+bool is_generated(Op op) {
+  return op == Op::constant || op == Op::iota || op == Op::dimension || op == Op::broadcast;
+}
+
+bool is_addressing(Op op) {
+  return is_generated(op) || op == Op::slice || op == Op::transpose || op == Op::reshape ||
+         op == Op::reverse || op == Op::pad || op == Op::gather;
+}
+
+// A few instructions: cheaper to repeat than to store and load.
+bool is_cheap(Op op) {
+  switch (op) {
+    case Op::add:
+    case Op::sub:
+    case Op::mul:
+    case Op::neg:
+    case Op::abs:
+    case Op::square:
+    case Op::relu:
+    case Op::minimum:
+    case Op::maximum:
+    case Op::select:
+    case Op::cast:
+    case Op::stop_gradient: return true;
+    default: return false;
+  }
+}
+
+constexpr int largest_repeated_cost = 2;
+constexpr std::size_t largest_cluster = 160;
+
+class Fuser {
+ public:
+  explicit Fuser(const Graph& graph) : graph_(graph) {}
+
+  Graph run() {
+    find_users();
+    find_required();
+    assign_roles();
+    sink();
+    cluster();
+    return emit();
+  }
+
+ private:
+  // A cluster, or a node outside of clusters; numbered by `unit_of_`.
+  struct Unit {
+    std::vector<NodeId> members;
+    bool cluster = false;
+    Dims domain;
+    Op reduction = Op::constant;  // of a cluster that is one reduction
+    std::set<NodeId> reads;       // nodes whose memory it reads
+  };
+  struct Dependency {
+    NodeId node = 0;
+    bool identity = false;  // read at the index that is being computed
+  };
+
+  const Node& node(NodeId id) const { return graph_.node(id); }
+  bool fusible(NodeId id) const {
+    const Op op = node(id).op;
+    return op_def(op).pointwise() || is_addressing(op) || is_reduction(op) || op == Op::concat;
+  }
+
+  void find_users() {
+    live_ = live_nodes(graph_);
+    users_.resize(graph_.size());
+    for (NodeId id = 0; id < graph_.size(); ++id)
+      if (live_[id])
+        for (const Value v : node(id).operands) users_[v.node].push_back(id);
+  }
+
+  void find_required() {
+    required_.assign(graph_.size(), false);
+    role_.assign(graph_.size(), Role::outside);
+    for (const Output& output : graph_.outputs()) required_[output.value.node] = true;
+    for (NodeId id = 0; id < graph_.size(); ++id) {
+      if (!live_[id] || fusible(id)) continue;
+      for (std::size_t i = 0; i < node(id).operands.size(); ++i) require_operand(id, i);
+    }
+  }
+
+  void require_operand(NodeId id, std::size_t i) {
+    Value v = node(id).operands[i];
+    if (node(id).op == Op::matmul) {
+      const auto view = matrix_view(graph_, node(id), i);
+      if (view && view->base != v && !is_generated(node(view->base.node).op)) {
+        for (; v != view->base; v = node(v.node).operands[0]) role_[v.node] = Role::view;
+      }
+    }
+    required_[v.node] = true;
+  }
+
+  // Read by a slice, and by nothing that repeats elements.
+  bool read_in_slices(NodeId id) const {
+    bool slices = false;
+    for (const NodeId user : users_[id]) {
+      if (!fusible(user)) return false;
+      const Op op = node(user).op;
+      if (op == Op::slice && !required_[user])
+        slices = true;
+      else if (is_addressing(op) || op == Op::concat)
+        return false;
+    }
+    return slices;
+  }
+
+  void assign_roles() {
+    std::vector<int> cost(graph_.size(), 0);
+    for (NodeId id = 0; id < graph_.size(); ++id) {
+      if (!live_[id] || !fusible(id)) continue;
+      const Op op = node(id).op;
+      if (role_[id] == Role::view) {
+        // A product reads it in place; others may read through it.
+        if (required_[id]) role_[id] = Role::kernel;
+        continue;
+      }
+      role_[id] = Role::kernel;
+      if (is_addressing(op)) {
+        if (!required_[id]) role_[id] = Role::transparent;
+        continue;
+      }
+      if (!is_cheap(op) || required_[id] || !read_in_slices(id)) continue;
+      int sum = 1;
+      for (const Value v : node(id).operands) sum += cost[v.node];
+      if (sum > largest_repeated_cost) continue;
+      cost[id] = sum;
+      role_[id] = Role::transparent;
+    }
+  }
+
+  void sink() {
+    into_.assign(graph_.size(), UINT32_MAX);
+    for (NodeId id = static_cast<NodeId>(graph_.size()); id-- > 0;) {
+      if (role_[id] != Role::kernel || required_[id] || users_[id].empty()) continue;
+      const bool pointwise = op_def(node(id).op).pointwise();
+      NodeId target = UINT32_MAX;
+      bool one = true;
+      for (const NodeId user : users_[id]) {
+        NodeId next = UINT32_MAX;
+        if (role_[user] == Role::sunk && pointwise && op_def(node(user).op).pointwise())
+          next = into_[user];
+        else if (role_[user] == Role::kernel && pointwise && is_reduction(node(user).op))
+          next = user;
+        else if (node(id).op == Op::concat && node(user).op == Op::concat &&
+                 node(id).attributes.integer("axis") == node(user).attributes.integer("axis") &&
+                 users_[id].size() == 1)
+          next = role_[user] == Role::sunk ? into_[user] : user;
+        one = one && next != UINT32_MAX && (target == UINT32_MAX || next == target);
+        target = next;
+      }
+      if (!one) continue;
+      role_[id] = Role::sunk;
+      into_[id] = target;
+    }
+  }
+
+  // The parts of a concat, those of the ones sunk into it included.
+  void parts_of(NodeId id, std::vector<Value>& parts) const {
+    for (const Value v : node(id).operands) {
+      if (role_[v.node] == Role::sunk && node(v.node).op == Op::concat)
+        parts_of(v.node, parts);
+      else
+        parts.push_back(v);
+    }
+  }
+
+  // Equal parts are written each to its place by a kernel over one part.
+  bool equal_parts(NodeId id, Dims* dims) const {
+    std::vector<Value> parts;
+    parts_of(id, parts);
+    for (const Value v : parts)
+      if (graph_.type(v).dims != graph_.type(parts[0]).dims) return false;
+    *dims = graph_.type(parts[0]).dims;
+    return true;
+  }
+
+  Dims domain_of(NodeId id) const {
+    const Node& n = node(id);
+    if (is_reduction(n.op)) return graph_.type(n.operands[0]).dims;
+    Dims out = n.types[0].dims;
+    if (n.op == Op::concat) equal_parts(id, &out);
+    return out;
+  }
+
+  // Whoever reads it in a kernel has its own copy of the node.
+  bool computed_again(NodeId id) const {
+    const Role role = role_[id];
+    return role == Role::transparent || role == Role::sunk || role == Role::view ||
+           (role == Role::kernel && is_generated(node(id).op));
+  }
+
+  void dependencies(NodeId id, bool identity, std::vector<Dependency>& out) const {
+    const Node& n = node(id);
+    Dims part;
+    if (is_addressing(n.op)) identity = false;
+    if (n.op == Op::concat && !equal_parts(id, &part)) identity = false;
+    const bool fused = role_[id] != Role::outside && role_[id] != Role::view;
+    for (const Value v : n.operands) {
+      if (fused && computed_again(v.node))
+        dependencies(v.node, identity, out);
+      else
+        out.push_back({v.node, identity});
+    }
+  }
+
+  // Is `target` reached from what the unit reads, other than directly?
+  bool reaches(const std::set<NodeId>& reads, std::size_t target) const {
+    std::vector<std::size_t> open;
+    std::vector<bool> seen(units_.size(), false);
+    for (const NodeId id : reads)
+      if (unit_of_[id] != target) open.push_back(unit_of_[id]);
+    while (!open.empty()) {
+      const std::size_t unit = open.back();
+      open.pop_back();
+      if (unit == target) return true;
+      if (seen[unit]) continue;
+      seen[unit] = true;
+      for (const NodeId id : units_[unit].reads) open.push_back(unit_of_[id]);
+    }
+    return false;
+  }
+
+  bool may_join(const std::vector<Dependency>& dependencies, const std::set<NodeId>& reads,
+                std::size_t unit) const {
+    const bool crosswise = std::any_of(
+        dependencies.begin(), dependencies.end(),
+        [&](const Dependency& d) { return unit_of_[d.node] == unit && !d.identity; });
+    return !crosswise && units_[unit].members.size() < largest_cluster && !reaches(reads, unit);
+  }
+
+  std::size_t find_cluster(NodeId id, const std::vector<Dependency>& dependencies,
+                           const std::set<NodeId>& reads) const {
+    if (is_reduction(node(id).op)) return units_.size();
+    const Dims domain = domain_of(id);
+    const auto fits = [&](std::size_t unit) {
+      return units_[unit].cluster && units_[unit].reduction == Op::constant &&
+             units_[unit].domain == domain && may_join(dependencies, reads, unit);
+    };
+    for (auto d = dependencies.rbegin(); d != dependencies.rend(); ++d)
+      if (d->identity && fits(unit_of_[d->node])) return unit_of_[d->node];
+    for (std::size_t unit = units_.size(); unit-- > 0;) {
+      const std::set<NodeId>& theirs = units_[unit].reads;
+      const bool share = domain.empty() ||
+                         std::any_of(reads.begin(), reads.end(), [&](NodeId r) {
+                           return theirs.contains(r) && graph_.type({r, 0}).rank() > 0;
+                         });
+      if (share && fits(unit)) return unit;
+    }
+    return units_.size();
+  }
+
+  void cluster() {
+    unit_of_.assign(graph_.size(), SIZE_MAX);
+    for (NodeId id = 0; id < graph_.size(); ++id) {
+      if (!live_[id] || role_[id] == Role::transparent || role_[id] == Role::sunk) continue;
+      std::vector<Dependency> dependencies;
+      this->dependencies(id, true, dependencies);
+      std::set<NodeId> reads;
+      for (const Dependency& d : dependencies) reads.insert(d.node);
+      const bool member = role_[id] == Role::kernel;
+      std::size_t unit = member ? find_cluster(id, dependencies, reads) : units_.size();
+      if (unit == units_.size()) {
+        units_.emplace_back();
+        units_[unit].cluster = member;
+        if (member) units_[unit].domain = domain_of(id);
+        if (member && is_reduction(node(id).op)) units_[unit].reduction = node(id).op;
+      }
+      unit_of_[id] = unit;
+      units_[unit].members.push_back(id);
+      for (const NodeId read : reads)
+        if (unit_of_[read] != unit) units_[unit].reads.insert(read);
+    }
+  }
+
+  std::vector<std::size_t> unit_order() const {
+    std::vector<std::size_t> waiting(units_.size(), 0);
+    std::vector<std::set<std::size_t>> after(units_.size());
+    for (std::size_t unit = 0; unit < units_.size(); ++unit)
+      for (const NodeId read : units_[unit].reads)
+        if (after[unit_of_[read]].insert(unit).second) ++waiting[unit];
+    using Entry = std::pair<NodeId, std::size_t>;
+    std::priority_queue<Entry, std::vector<Entry>, std::greater<>> ready;
+    const auto push = [&](std::size_t unit) { ready.emplace(units_[unit].members.front(), unit); };
+    for (std::size_t unit = 0; unit < units_.size(); ++unit)
+      if (waiting[unit] == 0) push(unit);
+    std::vector<std::size_t> order;
+    while (!ready.empty()) {
+      const std::size_t unit = ready.top().second;
+      ready.pop();
+      order.push_back(unit);
+      for (const std::size_t next : after[unit])
+        if (--waiting[next] == 0) push(next);
+    }
+    ensure(order.size() == units_.size(), "fuse-pointwise", "clusters depend on each other");
+    return order;
+  }
+
+  // ---- the new graph ----
+
+  struct Body {
+    Graph graph;
+    Builder b{graph};
+    std::map<Value, Value> known;
+    std::vector<Value> operands;  // outside
+  };
+
+  Value inside(Body& body, Value v, std::size_t unit) const {
+    if (const auto found = body.known.find(v); found != body.known.end()) return found->second;
+    const bool own = computed_again(v.node) ||
+                     (role_[v.node] == Role::kernel && unit_of_[v.node] == unit);
+    Value out;
+    if (own) {
+      std::vector<Value> operands;
+      for (const Value operand : node(v.node).operands)
+        operands.push_back(inside(body, operand, unit));
+      out = body.b.clone(node(v.node), std::move(operands));
+    } else {
+      out = body.b.argument(graph_.type(v));
+      body.operands.push_back(v);
+    }
+    body.known[v] = out;
+    return out;
+  }
+
+  void emit_cluster(Builder& b, std::size_t unit, const std::vector<bool>& read_outside,
+                    ValueMap& map) const {
+    Body body;
+    std::vector<NodeId> results;
+    for (const NodeId id : units_[unit].members)
+      if (required_[id] || read_outside[id]) results.push_back(id);
+    if (results.empty()) return;
+    for (const NodeId id : results) body.graph.add_output("", inside(body, {id, 0}, unit));
+    std::vector<Value> operands;
+    for (const Value v : body.operands) operands.push_back(map[v]);
+    const LocationScope scope(b, node(results.front()).location);
+    const Value fused = b.add_node(Op::fused, std::move(operands),
+                                   {{"domain", units_[unit].domain}},
+                                   {std::make_shared<const Graph>(std::move(body.graph))});
+    for (std::uint32_t i = 0; i < results.size(); ++i) map.set({results[i], 0}, {fused.node, i});
+  }
+
+  void emit_outside(Builder& b, NodeId id, ValueMap& map) const {
+    if (node(id).regions.empty()) {
+      copy_node(b, graph_, id, map);
+      return;
+    }
+    Node copy = node(id);
+    for (Region& region : copy.regions)
+      region = std::make_shared<const Graph>(fuse_pointwise(*region));
+    const Value first = b.clone(copy, map.all(copy.operands));
+    for (std::uint32_t i = 0; i < copy.types.size(); ++i) map.set({id, i}, {first.node, i});
+  }
+
+  Graph emit() const {
+    std::vector<bool> read_outside(graph_.size(), false);
+    for (const Unit& unit : units_)
+      for (const NodeId read : unit.reads) read_outside[read] = true;
+    Graph out;
+    out.name = graph_.name;
+    out.stage = std::max(graph_.stage, Stage::optimised);
+    Builder b(out);
+    ValueMap map(graph_);
+    // Sources keep their order.
+    for (const NodeId id : graph_.inputs()) copy_node(b, graph_, id, map);
+    for (const std::size_t unit : unit_order()) {
+      if (units_[unit].cluster) {
+        emit_cluster(b, unit, read_outside, map);
+        continue;
+      }
+      const NodeId id = units_[unit].members.front();
+      if (!map.has({id, 0})) emit_outside(b, id, map);
+    }
+    for (const Output& output : graph_.outputs()) out.add_output(output.name, map[output.value]);
+    return out;
+  }
+
+  const Graph& graph_;
+  std::vector<bool> live_, required_;
+  std::vector<std::vector<NodeId>> users_;
+  std::vector<Role> role_;
+  std::vector<NodeId> into_;
+  std::vector<std::size_t> unit_of_;
+  std::vector<Unit> units_;
+};
+
+}  // namespace
+
+Graph fuse_pointwise(const Graph& graph) { return Fuser(graph).run(); }
+
+}  // namespace treadle
