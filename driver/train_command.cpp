@@ -6,14 +6,12 @@
 #include <memory>
 
 #include "driver/commands.h"
+#include "driver/compile.h"
 #include "ir/diagnostic.h"
-#include "passes/fuse_gates.h"
-#include "passes/hoist_scan.h"
 #include "passes/training_step.h"
 #include "runtime/generators.h"
 #include "runtime/initialise.h"
 #include "runtime/progress.h"
-#include "runtime/reference_program.h"
 #include "runtime/safetensors.h"
 #include "runtime/team.h"
 #include "runtime/trainer.h"
@@ -26,6 +24,8 @@ struct Options {
   std::int64_t examples = 1500, epochs = 8, batch = 32;
   double learning_rate = 0.01;
   std::uint64_t seed = 0;
+  std::string backend = "llvm";
+  int threads = 1;
 };
 
 NamedFields generated(const std::string& kind, std::int64_t examples, std::uint64_t seed) {
@@ -91,10 +91,10 @@ std::map<std::string, Tensor> first_tensors(const Graph& loss, const TrainingSte
   return out;
 }
 
-std::unique_ptr<Program> program_of(const TrainingStep& step) {
+std::unique_ptr<Program> program_of(const TrainingStep& step, const Options& options) {
   std::vector<InPlaceUpdate> updates;
   for (const Successor& s : step.updates) updates.push_back({s.output, s.input});
-  return make_reference_program(fuse_gates(hoist_scan(step.graph)), updates);
+  return compile(step.graph, updates, {options.backend, {}, {}});
 }
 
 std::string metrics_text(const Metrics& metrics) {
@@ -130,13 +130,13 @@ int run_train(const Options& options) {
   OptimizerSettings settings;
   settings.clip_norm = 1.0;
   const TrainingStep step = make_training_step(loss, settings);
-  const std::unique_ptr<Program> program = program_of(step);
-  const std::unique_ptr<Program> evaluation = program_of(make_evaluation_step(loss));
+  const std::unique_ptr<Program> program = program_of(step, options);
+  const std::unique_ptr<Program> evaluation = program_of(make_evaluation_step(loss), options);
   TrainerOptions trainer_options;
   trainer_options.epochs = options.epochs;
   trainer_options.seed = options.seed;
   trainer_options.schedule = {Schedule::Kind::cosine, options.learning_rate, 0.1, 0.05};
-  Team team(1);
+  Team team(options.threads);
   Trainer trainer(*program, first_tensors(loss, step, options.seed), *data, trainer_options, team);
   for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
     Progress progress(stdout, is_terminal(stdout),
@@ -181,6 +181,10 @@ void add_train_command(CLI::App& app, Action& action) {
   command->add_option("--batch", options->batch, "Examples a step")->check(CLI::PositiveNumber);
   command->add_option("--learning-rate", options->learning_rate, "The cosine's peak")
       ->check(CLI::PositiveNumber);
+  command->add_option("--backend", options->backend, "llvm, or reference: the evaluator")
+      ->check(CLI::IsMember({"llvm", "reference"}));
+  command->add_option("--threads", options->threads, "How many; the results do not depend on it")
+      ->check(CLI::Range(1, 1024));
   command->add_option("--seed", options->seed, "Of data, order and first values");
   command->add_option("-o,--output", options->output, "Write the parameters (.safetensors)");
   command->callback([options, &action] { action = [options] { return guarded_train(*options); }; });

@@ -108,12 +108,14 @@ std::optional<MatrixView> matrix_view(const Graph& graph, const Node& matmul, st
   const Dims& dims = graph.type(v).dims;
   const Integers& batch = matmul.attributes.integers(operand == 0 ? "batch_a" : "batch_b");
   const Integers& contract = matmul.attributes.integers(operand == 0 ? "contract_a" : "contract_b");
-  const StridedView view = strided_view(graph, v);
-  const auto b = merged_stride(view, dims, batch);
-  const auto f = merged_stride(view, dims, free_axes(dims.size(), batch, contract));
-  const auto c = merged_stride(view, dims, contract);
-  if (!b || !f || !c) return std::nullopt;
-  return MatrixView{view.base, view.offset, *b, *f, *c};
+  for (const StridedView& view :
+       {strided_view(graph, v), StridedView{v, Dim(0), dense_strides(dims)}}) {
+    const auto b = merged_stride(view, dims, batch);
+    const auto f = merged_stride(view, dims, free_axes(dims.size(), batch, contract));
+    const auto c = merged_stride(view, dims, contract);
+    if (b && f && c) return MatrixView{view.base, view.offset, *b, *f, *c};
+  }
+  return std::nullopt;
 }
 
 }  // namespace treadle

@@ -36,7 +36,8 @@ struct MatmulShape {
   Dim batch, m, n, k;
 };
 MatmulShape matmul_shape(const Graph& graph, const Node& matmul);
-// Operand 0 or 1; none when it must be copied first.
+// Operand 0 or 1, looked through when that gives strides; none when it must be
+// copied first.
 std::optional<MatrixView> matrix_view(const Graph& graph, const Node& matmul, std::size_t operand);
 
 }  // namespace treadle

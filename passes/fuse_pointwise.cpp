@@ -56,6 +56,45 @@ bool is_cheap(Op op) {
 constexpr int largest_repeated_cost = 2;
 constexpr std::size_t largest_cluster = 160;
 
+// Products whose operands no strides describe read a copy in the order batch,
+// free, contracted.
+Graph with_strided_products(const Graph& graph) {
+  return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
+    const Node& node = graph.node(id);
+    if (node.op != Op::matmul) return false;
+    std::vector<Value> operands = map.all(node.operands);
+    Attributes attributes = node.attributes;
+    bool changed = false;
+    for (const std::size_t i : {0U, 1U}) {
+      if (matrix_view(graph, node, i)) continue;
+      const std::string batch_name = i == 0 ? "batch_a" : "batch_b";
+      const std::string contract_name = i == 0 ? "contract_a" : "contract_b";
+      const Integers batch = node.attributes.integers(batch_name);
+      const Integers contract = node.attributes.integers(contract_name);
+      const auto has = [](const Integers& list, std::int64_t axis) {
+        return std::find(list.begin(), list.end(), axis) != list.end();
+      };
+      Integers order = batch;
+      const auto rank = static_cast<std::int64_t>(graph.type(node.operands[i]).rank());
+      for (std::int64_t axis = 0; axis < rank; ++axis)
+        if (!has(batch, axis) && !has(contract, axis)) order.push_back(axis);
+      order.insert(order.end(), contract.begin(), contract.end());
+      operands[i] = b.transpose(operands[i], order);
+      Integers first, last;
+      for (std::int64_t k = 0; k < static_cast<std::int64_t>(batch.size()); ++k) first.push_back(k);
+      for (std::int64_t k = rank - static_cast<std::int64_t>(contract.size()); k < rank; ++k)
+        last.push_back(k);
+      attributes.set(batch_name, first);
+      attributes.set(contract_name, last);
+      changed = true;
+    }
+    if (!changed) return false;
+    const LocationScope scope(b, node.location);
+    map.set({id, 0}, b.add_node(Op::matmul, std::move(operands), std::move(attributes)));
+    return true;
+  });
+}
+
 class Fuser {
  public:
   explicit Fuser(const Graph& graph) : graph_(graph) {}
@@ -250,9 +289,9 @@ class Fuser {
 
   bool may_join(const std::vector<Dependency>& dependencies, const std::set<NodeId>& reads,
                 std::size_t unit) const {
-    const bool crosswise = std::any_of(
-        dependencies.begin(), dependencies.end(),
-        [&](const Dependency& d) { return unit_of_[d.node] == unit && !d.identity; });
+    const bool crosswise =
+        std::any_of(dependencies.begin(), dependencies.end(),
+                    [&](const Dependency& d) { return unit_of_[d.node] == unit && !d.identity; });
     return !crosswise && units_[unit].members.size() < largest_cluster && !reaches(reads, unit);
   }
 
@@ -268,8 +307,7 @@ class Fuser {
       if (d->identity && fits(unit_of_[d->node])) return unit_of_[d->node];
     for (std::size_t unit = units_.size(); unit-- > 0;) {
       const std::set<NodeId>& theirs = units_[unit].reads;
-      const bool share = domain.empty() ||
-                         std::any_of(reads.begin(), reads.end(), [&](NodeId r) {
+      const bool share = domain.empty() || std::any_of(reads.begin(), reads.end(), [&](NodeId r) {
                            return theirs.contains(r) && graph_.type({r, 0}).rank() > 0;
                          });
       if (share && fits(unit)) return unit;
@@ -334,8 +372,8 @@ class Fuser {
 
   Value inside(Body& body, Value v, std::size_t unit) const {
     if (const auto found = body.known.find(v); found != body.known.end()) return found->second;
-    const bool own = computed_again(v.node) ||
-                     (role_[v.node] == Role::kernel && unit_of_[v.node] == unit);
+    const bool own =
+        computed_again(v.node) || (role_[v.node] == Role::kernel && unit_of_[v.node] == unit);
     Value out;
     if (own) {
       std::vector<Value> operands;
@@ -361,9 +399,9 @@ class Fuser {
     std::vector<Value> operands;
     for (const Value v : body.operands) operands.push_back(map[v]);
     const LocationScope scope(b, node(results.front()).location);
-    const Value fused = b.add_node(Op::fused, std::move(operands),
-                                   {{"domain", units_[unit].domain}},
-                                   {std::make_shared<const Graph>(std::move(body.graph))});
+    const Value fused =
+        b.add_node(Op::fused, std::move(operands), {{"domain", units_[unit].domain}},
+                   {std::make_shared<const Graph>(std::move(body.graph))});
     for (std::uint32_t i = 0; i < results.size(); ++i) map.set({results[i], 0}, {fused.node, i});
   }
 
@@ -413,6 +451,9 @@ class Fuser {
 
 }  // namespace
 
-Graph fuse_pointwise(const Graph& graph) { return Fuser(graph).run(); }
+Graph fuse_pointwise(const Graph& graph) {
+  const Graph strided = with_strided_products(graph);
+  return Fuser(strided).run();
+}
 
 }  // namespace treadle

@@ -58,7 +58,9 @@ void compare_numerically(const Graph& before, const Graph& after) {
       for (std::int64_t k = 0; k < x[i].size(); ++k)
         largest = std::max(largest, std::abs(x[i].get(k)));
       for (std::int64_t k = 0; k < x[i].size(); ++k)
-        ensure(std::abs(x[i].get(k) - y[j].get(k)) <= tolerance * std::max(1.0, largest), "verify",
+        ensure(x[i].get(k) == y[j].get(k) || (std::isnan(x[i].get(k)) && std::isnan(y[j].get(k))) ||
+                   std::abs(x[i].get(k) - y[j].get(k)) <= tolerance * std::max(1.0, largest),
+               "verify",
                fmt::format("output '{}' changed: element {} was {} and is {}",
                            before.outputs()[i].name, k, x[i].get(k), y[j].get(k)));
     }

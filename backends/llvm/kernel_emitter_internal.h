@@ -65,6 +65,9 @@ class KernelEmitter {
   // Forget what was emitted: code behind this does not lie behind that code.
   void start_block() { known_.clear(); }
 
+  // The position of `index` in a dense value.
+  LaneIndex offset_of(const Type& type, const LaneIndices& index, unsigned lanes);
+
   // The index vector of position `linear` in `dims`.
   LaneIndices delinearise(llvm::Value* linear, std::span<const Dim> dims);
 
@@ -75,7 +78,6 @@ class KernelEmitter {
   llvm::Value* lanes_of(const LaneIndex& x, unsigned lanes);
   llvm::Value* in_range(const LaneIndex& x, llvm::Value* low, llvm::Value* high, unsigned lanes);
   llvm::Value* both(llvm::Value* x, llvm::Value* y);
-  LaneIndex offset_of(const Type& type, const LaneIndices& index, unsigned lanes);
   llvm::Value* zero(DType dtype, unsigned lanes);
   llvm::Value* splat(llvm::Value* x, unsigned lanes);
 

@@ -113,9 +113,10 @@ bool close(const Tensor& a, const Tensor& b, double tolerance, std::string* why)
   };
   if (a.shape() != b.shape()) return say("the shapes differ");
   double largest = 0;
-  for (std::int64_t i = 0; i < b.size(); ++i) largest = std::max(largest, std::abs(b.get(i)));
   for (std::int64_t i = 0; i < b.size(); ++i)
-    if (!(std::abs(a.get(i) - b.get(i)) <= tolerance * largest))
+    if (std::isfinite(b.get(i))) largest = std::max(largest, std::abs(b.get(i)));
+  for (std::int64_t i = 0; i < b.size(); ++i)
+    if (a.get(i) != b.get(i) && !(std::abs(a.get(i) - b.get(i)) <= tolerance * largest))
       return say(fmt::format("element {}: {} against {}", i, a.get(i), b.get(i)));
   return true;
 }

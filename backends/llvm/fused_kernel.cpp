@@ -1,0 +1,385 @@
+#include <algorithm>
+#include <map>
+
+#include "backends/llvm/fused_kernel_internal.h"
+#include "backends/llvm/loop_internal.h"
+#include "backends/llvm/vector_math_internal.h"
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+#include "ir/op_def.h"
+
+namespace treadle {
+
+namespace {
+
+// Vectors that one unit of a kernel over one axis covers.
+constexpr std::int64_t block_vectors = 16;
+// Vectors of columns that one unit of a reduction sums side by side.
+constexpr unsigned wide_columns = 4;
+
+bool is_reduction(Op op) { return op == Op::reduce_sum || op == Op::reduce_max; }
+
+// Lanes of a vector of the widest type that the body computes with.
+unsigned lanes_for(const Target& target, const Graph& body) {
+  std::size_t widest = 4;
+  for (const Node& node : body.nodes())
+    for (const Type& type : node.types) widest = std::max(widest, size_of(type.dtype));
+  return static_cast<unsigned>(target.vector_bytes) / static_cast<unsigned>(widest);
+}
+
+}  // namespace
+
+FusedKernel::FusedKernel(const Target& target, DimTable& dims, const Graph& body,
+                         const Dims& domain)
+    : target_(target), dims_(dims), body_(body), domain_(domain) {
+  if (domain_.size() > 1 && is_flat()) flatten();
+  lanes_ = lanes_for(target, body_);
+  const Node& first = body_.node(body_.outputs()[0].value.node);
+  if (!is_reduction(first.op)) {
+    find_parts();
+    if (domain_.empty())
+      units_ = 1;
+    else if (domain_.size() == 1)
+      units_ = (domain_[0] + Dim(block_vectors * lanes_ - 1)).floor_div(block_vectors * lanes_);
+    else
+      units_ = product(Dims(domain_.begin(), domain_.end() - 1));
+    return;
+  }
+  reduction_ = &first;
+  const Integers& axes = first.attributes.integers("axes");
+  for (std::size_t i = 0; i < domain_.size(); ++i) {
+    const bool gone =
+        std::find(axes.begin(), axes.end(), static_cast<std::int64_t>(i)) != axes.end();
+    (gone ? reduced_ : kept_).push_back(i);
+  }
+  last_reduced_ = kept_.empty() || kept_.back() + 1 != domain_.size();
+  Dims outer;
+  for (const std::size_t i : kept_) outer.push_back(domain_[i]);
+  if (!last_reduced_) {
+    const auto extent = domain_.back().constant();
+    if (extent && *extent % (wide_columns * lanes_) == 0) columns_ = wide_columns;
+    const std::int64_t width = std::int64_t{columns_} * lanes_;
+    outer.back() = (outer.back() + Dim(width - 1)).floor_div(width);
+  }
+  units_ = product(outer);
+}
+
+// Every value is read at the index that is written, or is the same everywhere.
+bool FusedKernel::is_flat() const {
+  for (NodeId id = 0; id < body_.size(); ++id) {
+    const Node& node = body_.node(id);
+    const Dims& dims = node.types[0].dims;
+    if (is_reduction(node.op)) {
+      if (node.attributes.integers("axes").size() != domain_.size()) return false;
+      continue;
+    }
+    if (node.op == Op::broadcast) {
+      if (body_.type(node.operands[0]).rank() != 0) return false;
+    } else if (node.op == Op::constant) {
+      if (node.attributes.tensor("value").size() != 1) return false;
+    } else if (node.op != Op::argument && node.op != Op::dimension &&
+               !op_def(node.op).pointwise()) {
+      return false;
+    }
+    if (!dims.empty() && dims != domain_) return false;
+  }
+  return std::all_of(body_.outputs().begin(), body_.outputs().end(), [&](const Output& output) {
+    const Dims& dims = body_.type(output.value).dims;
+    return dims == domain_ || (dims.empty() && is_reduction(body_.node(output.value.node).op));
+  });
+}
+
+void FusedKernel::flatten() {
+  const Dims flat{product(domain_)};
+  Graph out;
+  Builder b(out);
+  std::map<Value, Value> map;
+  for (NodeId id = 0; id < body_.size(); ++id) {
+    const Node& node = body_.node(id);
+    const bool whole = !node.types[0].dims.empty();
+    std::vector<Value> operands;
+    for (const Value v : node.operands) operands.push_back(map.at(v));
+    Value to;
+    if (node.op == Op::argument)
+      to = b.argument({node.types[0].dtype, whole ? flat : Dims{}});
+    else if (node.op == Op::broadcast)
+      to = whole ? b.broadcast_scalar(operands[0], flat) : operands[0];
+    else if (node.op == Op::constant && whole)
+      to = b.broadcast_scalar(b.add_node(Op::constant, {},
+                                         {{"dims", Dims{}},
+                                          *[&] {
+                                            for (auto it = node.attributes.begin();; ++it)
+                                              if (it->first == "value") return it;
+                                          }()}),
+                              flat);
+    else if (is_reduction(node.op))
+      to = b.add_node(node.op, operands, {{"axes", Integers{0}}});
+    else
+      to = b.clone(node, operands);
+    map[{id, 0}] = to;
+  }
+  for (const Output& output : body_.outputs()) out.add_output("", map.at(output.value));
+  body_ = std::move(out);
+  domain_ = flat;
+}
+
+void FusedKernel::find_parts() {
+  for (std::size_t i = 0; i < body_.outputs().size(); ++i) {
+    const Value v = body_.outputs()[i].value;
+    if (body_.type(v).dims == domain_) {
+      parts_.push_back({v, i, body_.type(v), -1, Dim(0)});
+      continue;
+    }
+    const Node& node = body_.node(v.node);
+    ensure(node.op == Op::concat, "llvm", "an output that does not fit the domain of its kernel");
+    Dim start(0);
+    concat_parts(v, i, static_cast<int>(node.attributes.integer("axis")), start);
+  }
+}
+
+void FusedKernel::concat_parts(Value v, std::size_t output, int axis, Dim& start) {
+  const Node& node = body_.node(v.node);
+  if (body_.type(v).dims != domain_ && node.op == Op::concat &&
+      node.attributes.integer("axis") == axis) {
+    for (const Value part : node.operands) concat_parts(part, output, axis, start);
+    return;
+  }
+  parts_.push_back({v, output, body_.output_type(output), axis, start});
+  start = start + body_.type(v).dims[static_cast<std::size_t>(axis)];
+}
+
+void FusedKernel::emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::Value* begin,
+                       llvm::Value* end, const std::vector<llvm::Value*>& operands,
+                       const std::vector<std::vector<llvm::Value*>>& outputs) {
+  KernelEmitter e(b, target_, body_, dims_, dim_table);
+  for (std::size_t i = 0; i < operands.size(); ++i) e.set_leaf(body_.input_value(i), operands[i]);
+  outputs_ = &outputs;
+  if (reduction_ != nullptr)
+    emit_reduction(e, begin, end);
+  else
+    emit_pointwise(e, begin, end);
+}
+
+void FusedKernel::emit_pointwise(KernelEmitter& e, llvm::Value* begin, llvm::Value* end) {
+  llvm::IRBuilder<>& b = e.b;
+  if (domain_.empty()) {
+    emit_loop(b, begin, end, e.integer(1), [&](llvm::Value*) {
+      e.start_block();
+      emit_parts(e, {}, nullptr, 1);
+    });
+    return;
+  }
+  if (domain_.size() == 1) {
+    llvm::Value* block = e.integer(block_vectors * lanes_);
+    llvm::Value* limit = e.extent(domain_[0]);
+    llvm::Value* to = b.CreateMul(end, block);
+    to = b.CreateSelect(b.CreateICmpSLT(to, limit), to, limit);
+    emit_columns(e, {}, b.CreateMul(begin, block), to);
+    return;
+  }
+  emit_loop(b, begin, end, e.integer(1), [&](llvm::Value* row) {
+    const LaneIndices index = e.delinearise(row, std::span(domain_).first(domain_.size() - 1));
+    emit_columns(e, index, e.integer(0), e.extent(domain_.back()));
+  });
+}
+
+// Columns from ... to - 1 of a row: whole vectors, then what is left.
+void FusedKernel::emit_columns(KernelEmitter& e, const LaneIndices& row, llvm::Value* from,
+                               llvm::Value* to) {
+  llvm::IRBuilder<>& b = e.b;
+  const auto body = [&](llvm::Value* column, llvm::Value* mask) {
+    e.start_block();
+    LaneIndices index = row;
+    index.push_back({column, 1, nullptr});
+    emit_parts(e, index, mask, lanes_);
+  };
+  const auto extent = domain_.back().constant();
+  const bool divisible = extent && *extent % lanes_ == 0;
+  const bool narrow = extent && *extent < lanes_;
+  llvm::Value* count = b.CreateSub(to, from);
+  llvm::Value* left = b.CreateAnd(count, e.integer(lanes_ - 1));
+  llvm::Value* whole = b.CreateSub(to, left);
+  if (!narrow)
+    emit_loop(b, from, whole, e.integer(lanes_),
+              [&](llvm::Value* column) { body(column, nullptr); });
+  if (divisible) return;
+  // A loop of at most one turn: nothing is left when the threads share no
+  // column here.
+  emit_loop(b, narrow ? from : whole, to, e.integer(lanes_), [&](llvm::Value* column) {
+    std::vector<llvm::Constant*> steps;
+    for (unsigned i = 0; i < lanes_; ++i) steps.push_back(b.getInt64(i));
+    llvm::Value* mask = b.CreateICmpSLT(llvm::ConstantVector::get(steps),
+                                        b.CreateVectorSplat(lanes_, b.CreateSub(to, column)));
+    body(column, mask);
+  });
+}
+
+void FusedKernel::emit_parts(KernelEmitter& e, const LaneIndices& index, llvm::Value* mask,
+                             unsigned lanes) {
+  std::vector<llvm::Value*> values;
+  for (const Part& part : parts_) values.push_back(e.emit(part.value, index, mask, lanes));
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    const Part& part = parts_[i];
+    LaneIndices to = index;
+    if (part.axis >= 0) {
+      LaneIndex& x = to[static_cast<std::size_t>(part.axis)];
+      x.base = e.b.CreateAdd(x.base, e.extent(part.start));
+    }
+    const LaneIndex offset = e.offset_of(part.type, to, lanes);
+    for (llvm::Value* place : (*outputs_)[part.output])
+      e.store(values[i], part.type.dtype, place, offset.base, mask);
+  }
+}
+
+// ---- reductions ----
+
+llvm::Value* FusedKernel::combine(KernelEmitter& e, llvm::Value* x, llvm::Value* y) {
+  const DType dtype = reduction_->types[0].dtype;
+  ScalarBuilder scalars;
+  const Scalar a = scalars.argument(0, dtype), c = scalars.argument(1, dtype);
+  const bool sum = reduction_->op == Op::reduce_sum;
+  const ScalarProgram program = scalars.finish(sum ? a + c : maximum(a, c));
+  llvm::Value* values[] = {x, y};
+  return emit_scalar_program(e.b, program, values, target_);
+}
+
+llvm::Value* FusedKernel::neutral(KernelEmitter& e, unsigned lanes) {
+  const DType dtype = reduction_->types[0].dtype;
+  llvm::Type* type = value_type(e.b.getContext(), dtype, lanes);
+  if (reduction_->op == Op::reduce_sum) return llvm::Constant::getNullValue(type);
+  if (is_float(dtype)) return llvm::ConstantFP::getInfinity(type, /*Negative=*/true);
+  const unsigned bits = type->getScalarSizeInBits();
+  return llvm::ConstantInt::get(type, llvm::APInt::getSignedMinValue(bits));
+}
+
+void FusedKernel::emit_reduction(KernelEmitter& e, llvm::Value* begin, llvm::Value* end) {
+  emit_loop(e.b, begin, end, e.integer(1), [&](llvm::Value* unit) {
+    if (last_reduced_)
+      reduce_rows(e, unit);
+    else
+      reduce_columns(e, unit);
+  });
+}
+
+// Loops over reduced_[next...]; `innermost` adds at one index.
+std::vector<llvm::Value*> FusedKernel::reduction_loops(
+    KernelEmitter& e, std::size_t next, LaneIndices& index, std::vector<llvm::Value*> sums,
+    const std::function<std::vector<llvm::Value*>(LaneIndices&, std::vector<llvm::Value*>)>&
+        innermost) {
+  const std::size_t loops = reduced_.size() - (last_reduced_ ? 1 : 0);
+  if (next == loops) return innermost(index, std::move(sums));
+  const std::size_t axis = reduced_[next];
+  return emit_loop(e.b, e.integer(0), e.extent(domain_[axis]), e.integer(1), std::move(sums),
+                   [&](llvm::Value* i, std::vector<llvm::Value*>& values) {
+                     index[axis] = {i, 0, nullptr};
+                     values = reduction_loops(e, next + 1, index, values, innermost);
+                   });
+}
+
+void FusedKernel::store_reduced(KernelEmitter& e, llvm::Value* value, const LaneIndices& kept,
+                                llvm::Value* mask) {
+  const Type& type = reduction_->types[0];
+  const LaneIndex offset = e.offset_of(type, kept, mask != nullptr ? lanes_ : 1);
+  for (llvm::Value* place : (*outputs_)[0]) e.store(value, type.dtype, place, offset.base, mask);
+}
+
+// The last axis goes: vectors along it, folded at the end in a fixed order.
+void FusedKernel::reduce_rows(KernelEmitter& e, llvm::Value* unit) {
+  llvm::IRBuilder<>& b = e.b;
+  Dims outer;
+  for (const std::size_t i : kept_) outer.push_back(domain_[i]);
+  const LaneIndices kept = outer.empty() ? LaneIndices{} : e.delinearise(unit, outer);
+  LaneIndices index(domain_.size());
+  for (std::size_t i = 0; i < kept_.size(); ++i) index[kept_[i]] = kept[i];
+  const Value operand = reduction_->operands[0];
+  const std::size_t last = domain_.size() - 1;
+  constexpr unsigned ways = 4;
+  const auto columns = [&](LaneIndices& at, std::vector<llvm::Value*> sums) {
+    llvm::Value* count = e.extent(domain_[last]);
+    llvm::Value* wide =
+        b.CreateSub(count, b.CreateAnd(count, e.integer(std::int64_t{ways} * lanes_ - 1)));
+    llvm::Value* whole = b.CreateSub(count, b.CreateAnd(count, e.integer(lanes_ - 1)));
+    const auto add = [&](llvm::Value* column, llvm::Value* mask, llvm::Value* sum) {
+      LaneIndices where = at;
+      where[last] = {column, 1, nullptr};
+      llvm::Value* x = e.emit(operand, where, mask, lanes_);
+      if (mask != nullptr) x = b.CreateSelect(mask, x, neutral(e, lanes_));
+      return combine(e, sum, x);
+    };
+    sums = emit_loop(b, e.integer(0), wide, e.integer(std::int64_t{ways} * lanes_), sums,
+                     [&](llvm::Value* column, std::vector<llvm::Value*>& values) {
+                       e.start_block();
+                       for (unsigned w = 0; w < ways; ++w)
+                         values[w] = add(b.CreateAdd(column, e.integer(std::int64_t{w} * lanes_)),
+                                         nullptr, values[w]);
+                     });
+    sums = emit_loop(b, wide, whole, e.integer(lanes_), sums,
+                     [&](llvm::Value* column, std::vector<llvm::Value*>& values) {
+                       e.start_block();
+                       values[0] = add(column, nullptr, values[0]);
+                     });
+    return emit_loop(b, whole, count, e.integer(lanes_), sums,
+                     [&](llvm::Value* column, std::vector<llvm::Value*>& values) {
+                       e.start_block();
+                       std::vector<llvm::Constant*> steps;
+                       for (unsigned i = 0; i < lanes_; ++i) steps.push_back(b.getInt64(i));
+                       llvm::Value* mask =
+                           b.CreateICmpSLT(llvm::ConstantVector::get(steps),
+                                           b.CreateVectorSplat(lanes_, b.CreateSub(count, column)));
+                       values[0] = add(column, mask, values[0]);
+                     });
+  };
+  std::vector<llvm::Value*> sums(ways, neutral(e, lanes_));
+  sums = reduction_loops(e, 0, index, std::move(sums), columns);
+  llvm::Value* total = combine(e, combine(e, sums[0], sums[1]), combine(e, sums[2], sums[3]));
+  for (unsigned half = lanes_ / 2; half >= 1; half /= 2) {
+    std::vector<int> high(lanes_, -1);
+    for (unsigned i = 0; i < half; ++i) high[i] = static_cast<int>(half + i);
+    total = combine(e, total, b.CreateShuffleVector(total, high));
+  }
+  e.start_block();
+  store_reduced(e, b.CreateExtractElement(total, std::uint64_t{0}), kept, nullptr);
+}
+
+// The last axis stays: each lane sums its own column.
+void FusedKernel::reduce_columns(KernelEmitter& e, llvm::Value* unit) {
+  llvm::IRBuilder<>& b = e.b;
+  const std::int64_t width = std::int64_t{columns_} * lanes_;
+  Dims outer;
+  for (const std::size_t i : kept_) outer.push_back(domain_[i]);
+  const Dim last = outer.back();
+  outer.back() = (last + Dim(width - 1)).floor_div(width);
+  LaneIndices kept = e.delinearise(unit, outer);
+  llvm::Value* first = b.CreateMul(kept.back().base, e.integer(width));
+  llvm::Value* mask = nullptr;
+  const auto extent = last.constant();
+  if (!extent || *extent % width != 0) {
+    std::vector<llvm::Constant*> steps;
+    for (unsigned i = 0; i < lanes_; ++i) steps.push_back(b.getInt64(i));
+    mask = b.CreateICmpSLT(llvm::ConstantVector::get(steps),
+                           b.CreateVectorSplat(lanes_, b.CreateSub(e.extent(last), first)));
+  }
+  LaneIndices index(domain_.size());
+  for (std::size_t i = 0; i < kept_.size(); ++i) index[kept_[i]] = kept[i];
+  const Value operand = reduction_->operands[0];
+  std::vector<llvm::Value*> sums(columns_, neutral(e, lanes_));
+  sums = reduction_loops(
+      e, 0, index, std::move(sums), [&](LaneIndices& at, std::vector<llvm::Value*> values) {
+        e.start_block();
+        for (unsigned w = 0; w < columns_; ++w) {
+          LaneIndices where = at;
+          where.back() = {b.CreateAdd(first, e.integer(std::int64_t{w} * lanes_)), 1, nullptr};
+          values[w] = combine(e, values[w], e.emit(operand, where, mask, lanes_));
+        }
+        return values;
+      });
+  e.start_block();
+  for (unsigned w = 0; w < columns_; ++w) {
+    kept.back() = {b.CreateAdd(first, e.integer(std::int64_t{w} * lanes_)), 1, nullptr};
+    const LaneIndex offset = e.offset_of(reduction_->types[0], kept, lanes_);
+    for (llvm::Value* place : (*outputs_)[0])
+      e.store(sums[w], reduction_->types[0].dtype, place, offset.base, mask);
+  }
+}
+
+}  // namespace treadle

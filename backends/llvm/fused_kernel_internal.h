@@ -1,0 +1,70 @@
+// The code of one fused node: a loop over its domain. Included only by
+// backends/llvm/*.cpp.
+#pragma once
+#include <llvm/IR/IRBuilder.h>
+
+#include <functional>
+#include <vector>
+
+#include "backends/llvm/kernel_emitter_internal.h"
+
+namespace treadle {
+
+// The work of a kernel comes in units, which threads share out; a unit's
+// result does not depend on who computes it.
+class FusedKernel {
+ public:
+  FusedKernel(const Target& target, DimTable& dims, const Graph& body, const Dims& domain);
+
+  // How many units there are.
+  const Dim& units() const { return units_; }
+
+  // Code for units begin ... end - 1. `operands[i]` points to argument i's
+  // elements, `outputs[i]` to the places where output i goes.
+  void emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::Value* begin, llvm::Value* end,
+            const std::vector<llvm::Value*>& operands,
+            const std::vector<std::vector<llvm::Value*>>& outputs);
+
+ private:
+  struct Part {  // one value of the domain and where it goes
+    Value value;
+    std::size_t output = 0;
+    Type type;      // of the output
+    int axis = -1;  // it is a part of a concat along this axis ...
+    Dim start;      // ... from here on
+  };
+  bool is_flat() const;
+  void flatten();
+  void find_parts();
+  void concat_parts(Value v, std::size_t output, int axis, Dim& start);
+  void emit_pointwise(KernelEmitter& e, llvm::Value* begin, llvm::Value* end);
+  void emit_columns(KernelEmitter& e, const LaneIndices& row, llvm::Value* from, llvm::Value* to);
+  void emit_parts(KernelEmitter& e, const LaneIndices& index, llvm::Value* mask, unsigned lanes);
+  void emit_reduction(KernelEmitter& e, llvm::Value* begin, llvm::Value* end);
+  void reduce_rows(KernelEmitter& e, llvm::Value* unit);
+  void reduce_columns(KernelEmitter& e, llvm::Value* unit);
+  std::vector<llvm::Value*> reduction_loops(
+      KernelEmitter& e, std::size_t next, LaneIndices& index, std::vector<llvm::Value*> sums,
+      const std::function<std::vector<llvm::Value*>(LaneIndices&, std::vector<llvm::Value*>)>&
+          innermost);
+  llvm::Value* combine(KernelEmitter& e, llvm::Value* x, llvm::Value* y);
+  llvm::Value* neutral(KernelEmitter& e, unsigned lanes);
+  void store_reduced(KernelEmitter& e, llvm::Value* value, const LaneIndices& kept,
+                     llvm::Value* mask);
+
+  const Target& target_;
+  DimTable& dims_;
+  Graph body_;
+  Dims domain_;
+  unsigned lanes_ = 1;
+  Dim units_;
+  std::vector<Part> parts_;
+  const std::vector<std::vector<llvm::Value*>>* outputs_ = nullptr;
+  // A reduction:
+  const Node* reduction_ = nullptr;
+  std::vector<std::size_t> kept_, reduced_;
+  bool last_reduced_ = false;
+  unsigned columns_ = 1;  // vectors of columns that one unit reduces
+};
+
+}  // namespace treadle

@@ -1,0 +1,407 @@
+#include "backends/llvm/program_emitter_internal.h"
+
+#include <fmt/format.h>
+
+#include "backends/llvm/fused_kernel_internal.h"
+#include "backends/llvm/loop_internal.h"
+#include "backends/llvm/target_internal.h"
+#include "backends/llvm/vector_math_internal.h"
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+#include "ir/op_def.h"
+
+namespace treadle {
+
+namespace {
+
+// Elements that one unit of a copy moves.
+constexpr std::int64_t rows_of_tile = 8;
+
+std::int64_t axis_of(const Node& node) { return node.attributes.integer("axis"); }
+
+Dim count(const Dims& dims, std::size_t begin, std::size_t end) {
+  return product(Dims(dims.begin() + static_cast<std::ptrdiff_t>(begin),
+                      dims.begin() + static_cast<std::ptrdiff_t>(end)));
+}
+
+}  // namespace
+
+void ProgramEmitter::emit() {
+  llvm::LLVMContext& context = module_.getContext();
+  auto* pointer_type = llvm::PointerType::getUnqual(context);
+  auto* i64 = llvm::Type::getInt64Ty(context);
+  auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {pointer_type, i64}, false);
+  auto* entry = llvm::Function::Create(type, llvm::Function::ExternalLinkage, entry_name, module_);
+  set_target_attributes(*entry, target_);
+  llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "entry", entry));
+  auto* layout = llvm::StructType::get(context, {pointer_type, pointer_type, pointer_type, i64});
+  const auto field = [&](unsigned i) {
+    return b.CreateLoad(layout->getElementType(i), b.CreateStructGEP(layout, entry->getArg(0), i));
+  };
+  buffers_ = field(0);
+  dim_table_ = field(1);
+  barrier_ = field(2);
+  threads_ = field(3);
+  thread_ = entry->getArg(1);
+  emit_steps(b, plan_.steps);
+  b.CreateRetVoid();
+
+  std::string text;
+  for (const Dim& dim : dims_.dims()) text += dim.to_string() + "\n";
+  auto* bytes = llvm::ConstantDataArray::getString(context, text);
+  new llvm::GlobalVariable(module_, bytes->getType(), true, llvm::GlobalValue::ExternalLinkage,
+                           bytes, dims_name);
+}
+
+llvm::Value* ProgramEmitter::extent(llvm::IRBuilder<>& b, llvm::Value* table, const Dim& dim) {
+  const Graph none;
+  return KernelEmitter(b, target_, none, dims_, table).extent(dim);
+}
+
+void ProgramEmitter::emit_barrier(llvm::IRBuilder<>& b) {
+  auto* type = llvm::FunctionType::get(b.getVoidTy(), {b.getPtrTy()}, false);
+  b.CreateCall(module_.getOrInsertFunction("treadle_barrier", type), {barrier_});
+}
+
+void ProgramEmitter::emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps) {
+  for (const Step& step : steps) {
+    if (step.barrier_before) emit_barrier(b);
+    emit_step(b, step);
+  }
+}
+
+void ProgramEmitter::emit_step(llvm::IRBuilder<>& b, const Step& step) {
+  switch (step.kind) {
+    case Step::Kind::fused: return fused(b, step);
+    case Step::Kind::copy: return copy(b, step);
+    case Step::Kind::pack: return pack(b, step);
+    case Step::Kind::matmul: return matmul(b, step);
+    case Step::Kind::scatter_add: return scatter_add(b, step);
+    case Step::Kind::argmax: return argmax(b, step);
+    case Step::Kind::scan: return emit_scan(b, step);
+  }
+}
+
+void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
+  emit_steps(b, step.before);
+  emit_barrier(b);
+  emit_loop(b, b.getInt64(0), extent(b, dim_table_, step.length), b.getInt64(1),
+            [&](llvm::Value* i) {
+              counters_.push_back(i);
+              emit_steps(b, step.body);
+              emit_barrier(b);
+              counters_.pop_back();
+            });
+}
+
+// ---- kernels ----
+
+std::string ProgramEmitter::kernel_name(std::string_view what) {
+  return fmt::format("kernel{}.{}", kernels_made_++, what);
+}
+
+ProgramEmitter::Kernel ProgramEmitter::start_kernel(llvm::IRBuilder<>& b, const std::string& name,
+                                                    int loops) {
+  llvm::LLVMContext& context = module_.getContext();
+  std::vector<llvm::Type*> types{b.getPtrTy(), b.getPtrTy(), b.getInt64Ty(), b.getInt64Ty()};
+  types.insert(types.end(), static_cast<std::size_t>(loops), b.getInt64Ty());
+  Kernel out;
+  out.function = llvm::Function::Create(llvm::FunctionType::get(b.getVoidTy(), types, false),
+                                        llvm::Function::InternalLinkage, name, module_);
+  out.function->addFnAttr(llvm::Attribute::NoInline);
+  set_target_attributes(*out.function, target_);
+  b.SetInsertPoint(llvm::BasicBlock::Create(context, "entry", out.function));
+  out.buffers = out.function->getArg(0);
+  out.dims = out.function->getArg(1);
+  out.begin = out.function->getArg(2);
+  out.end = out.function->getArg(3);
+  for (int i = 0; i < loops; ++i)
+    out.counters.push_back(out.function->getArg(static_cast<unsigned>(4 + i)));
+  return out;
+}
+
+llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Kernel& kernel,
+                                     const Location& place, DType dtype) {
+  const auto base_of = [&](int buffer) {
+    return b.CreateLoad(b.getPtrTy(), b.CreateConstGEP1_64(b.getPtrTy(), kernel.buffers,
+                                                           static_cast<std::uint64_t>(buffer)));
+  };
+  llvm::Value* base = base_of(place.buffer);
+  if (place.alternate >= 0) {
+    llvm::Value* steps = place.parity_loop >= 0
+                             ? kernel.counters[static_cast<std::size_t>(place.parity_loop)]
+                             : extent(b, kernel.dims, place.parity_length);
+    if (place.next) steps = b.CreateAdd(steps, b.getInt64(1));
+    llvm::Value* odd = b.CreateTrunc(steps, b.getInt1Ty());
+    base = b.CreateSelect(odd, base_of(place.alternate), base);
+  }
+  for (const Location::Row& row : place.rows) {
+    llvm::Value* t = kernel.counters[static_cast<std::size_t>(row.loop)];
+    if (row.reverse)
+      t = b.CreateSub(b.CreateSub(extent(b, kernel.dims, row.length), b.getInt64(1)), t);
+    base = b.CreateGEP(memory_type(b.getContext(), dtype), base,
+                       b.CreateMul(t, extent(b, kernel.dims, row.stride)));
+  }
+  return base;
+}
+
+// Thread i of n computes units u * i / n ... u * (i + 1) / n - 1.
+void ProgramEmitter::call_shared(llvm::IRBuilder<>& b, llvm::Function* kernel, const Dim& units,
+                                 int loops) {
+  llvm::Value* all = extent(b, dim_table_, units);
+  const auto bound = [&](llvm::Value* i) { return b.CreateUDiv(b.CreateMul(all, i), threads_); };
+  std::vector<llvm::Value*> arguments{buffers_, dim_table_, bound(thread_),
+                                      bound(b.CreateAdd(thread_, b.getInt64(1)))};
+  arguments.insert(arguments.end(), counters_.begin(), counters_.begin() + loops);
+  b.CreateCall(kernel, arguments);
+}
+
+void ProgramEmitter::one_kernel(
+    llvm::IRBuilder<>& b, const Step& step, std::string_view name, const Dim& units,
+    const std::function<void(llvm::IRBuilder<>&, const Kernel&)>& body) {
+  llvm::IRBuilder<> inside(module_.getContext());
+  const Kernel kernel = start_kernel(inside, kernel_name(name), step.loops);
+  body(inside, kernel);
+  inside.CreateRetVoid();
+  call_shared(b, kernel.function, units, step.loops);
+}
+
+void ProgramEmitter::fused(llvm::IRBuilder<>& b, const Step& step) {
+  const Node& node = step.graph->node(step.node);
+  FusedKernel kernel(target_, dims_, *node.regions[0], node.attributes.dims("domain"));
+  one_kernel(b, step, "fused", kernel.units(), [&](llvm::IRBuilder<>& inside, const Kernel& k) {
+    std::vector<llvm::Value*> operands;
+    for (std::size_t i = 0; i < step.in.size(); ++i)
+      operands.push_back(pointer(inside, k, step.in[i], step.graph->type(node.operands[i]).dtype));
+    std::vector<std::vector<llvm::Value*>> outputs(node.types.size());
+    for (std::size_t i = 0; i < step.out.size(); ++i)
+      outputs[step.out_index[i]].push_back(
+          pointer(inside, k, step.out[i], node.types[step.out_index[i]].dtype));
+    kernel.emit(inside, k.dims, k.begin, k.end, operands, outputs);
+  });
+}
+
+void ProgramEmitter::copy(llvm::IRBuilder<>& b, const Step& step) {
+  Graph body;
+  Builder builder(body);
+  const Dims flat{step.type.count()};
+  body.add_output("", builder.argument({step.type.dtype, flat}));
+  FusedKernel kernel(target_, dims_, body, flat);
+  one_kernel(b, step, "copy", kernel.units(), [&](llvm::IRBuilder<>& inside, const Kernel& k) {
+    kernel.emit(inside, k.dims, k.begin, k.end, {pointer(inside, k, step.in[0], step.type.dtype)},
+                {{pointer(inside, k, step.out[0], step.type.dtype)}});
+  });
+}
+
+// ---- products ----
+
+const MatmulKernels& ProgramEmitter::kernels(DType dtype) {
+  const auto found = matmuls_.find(dtype);
+  if (found != matmuls_.end()) return found->second;
+  const char* prefix = dtype == DType::f32 ? "f32" : "f64";
+  return matmuls_.emplace(dtype, emit_matmul_kernels(module_, target_, dtype, prefix))
+      .first->second;
+}
+
+// Units are the panels of all batches.
+void ProgramEmitter::pack(llvm::IRBuilder<>& b, const Step& step) {
+  const DType dtype = step.graph->node(step.node).types[0].dtype;
+  const MatmulKernels& made = kernels(dtype);
+  const Dim panels = (step.shape.n + Dim(made.tile.columns - 1)).floor_div(made.tile.columns);
+  one_kernel(
+      b, step, "pack", step.shape.batch * panels, [&](llvm::IRBuilder<>& c, const Kernel& k) {
+        const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
+        llvm::Type* element = memory_type(c.getContext(), dtype);
+        llvm::Value* from =
+            c.CreateGEP(element, pointer(c, k, step.in[0], dtype), size(step.view_b.offset));
+        llvm::Value* to = pointer(c, k, step.out[0], dtype);
+        llvm::Value* one = c.getInt64(1);
+        const auto call = [&](llvm::Value* source, llvm::Value* target, llvm::Value* begin,
+                              llvm::Value* end) {
+          c.CreateCall(made.pack,
+                       {source, size(step.view_b.contract_stride), size(step.view_b.free_stride),
+                        size(step.shape.k), size(step.shape.n), begin, end, target});
+        };
+        if (step.shape.batch == Dim(1)) {
+          call(from, to, k.begin, k.end);
+          return;
+        }
+        emit_loop(c, k.begin, k.end, one, [&](llvm::Value* unit) {
+          llvm::Value* batch = c.CreateUDiv(unit, size(panels));
+          llvm::Value* panel = c.CreateURem(unit, size(panels));
+          llvm::Value* source =
+              c.CreateGEP(element, from, c.CreateMul(batch, size(step.view_b.batch_stride)));
+          llvm::Value* target =
+              c.CreateGEP(element, to,
+                          c.CreateMul(batch, size(panels * Dim(made.tile.columns) * step.shape.k)));
+          call(source, target, panel, c.CreateAdd(panel, one));
+        });
+      });
+}
+
+// A product alone is split by rows or by panels of columns, whichever leaves
+// the slowest thread less to do; of a batch, each unit is one whole product.
+void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
+  const DType dtype = step.graph->node(step.node).types[0].dtype;
+  const MatmulKernels& made = kernels(dtype);
+  const MatmulShape& shape = step.shape;
+  const bool single = shape.batch == Dim(1);
+  llvm::IRBuilder<> c(module_.getContext());
+  const Kernel k = start_kernel(c, kernel_name("matmul"), step.loops);
+  // Here `begin` is the thread and `end` the number of threads.
+  const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
+  const Dim panels_dim = (shape.n + Dim(made.tile.columns - 1)).floor_div(made.tile.columns);
+  llvm::Type* element = memory_type(c.getContext(), dtype);
+  llvm::Value* a = c.CreateGEP(element, pointer(c, k, step.in[0], dtype), size(step.view_a.offset));
+  llvm::Value* packed = pointer(c, k, step.in[1], dtype);
+  llvm::Value* out = pointer(c, k, step.out[0], dtype);
+  llvm::Value *m = size(shape.m), *n = size(shape.n), *panels = size(panels_dim);
+  llvm::Value *zero = c.getInt64(0), *one = c.getInt64(1);
+  auto* null = llvm::ConstantPointerNull::get(c.getPtrTy());
+  const auto call = [&](llvm::Value* a_from, llvm::Value* b_from, llvm::Value* to,
+                        llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
+                        llvm::Value* p_end) {
+    c.CreateCall(made.gemm,
+                 {a_from, size(step.view_a.free_stride), size(step.view_a.contract_stride), b_from,
+                  to, n, null, zero, m_begin, m_end, n, size(shape.k), p_begin, p_end});
+  };
+  const auto part = [&](llvm::Value* all, llvm::Value* i) {
+    return c.CreateUDiv(c.CreateMul(all, i), k.end);
+  };
+  llvm::Value* next = c.CreateAdd(k.begin, one);
+  if (single) {
+    const auto rounded_up = [&](llvm::Value* x, llvm::Value* y) {
+      return c.CreateUDiv(c.CreateSub(c.CreateAdd(x, y), one), y);
+    };
+    llvm::Value* tiles = rounded_up(m, c.getInt64(rows_of_tile));
+    llvm::Value* by_rows = c.CreateMul(rounded_up(tiles, k.end), panels);
+    llvm::Value* by_panels = c.CreateMul(rounded_up(panels, k.end), tiles);
+    emit_if(
+        c, c.CreateICmpULT(by_rows, by_panels),
+        [&] {
+          const auto row = [&](llvm::Value* i) {
+            llvm::Value* r = c.CreateMul(part(tiles, i), c.getInt64(rows_of_tile));
+            return c.CreateSelect(c.CreateICmpSLT(r, m), r, m);
+          };
+          call(a, packed, out, row(k.begin), row(next), zero, panels);
+        },
+        [&] { call(a, packed, out, zero, m, part(panels, k.begin), part(panels, next)); });
+  } else {
+    llvm::Value* batch = size(shape.batch);
+    emit_loop(c, part(batch, k.begin), part(batch, next), one, [&](llvm::Value* i) {
+      const auto at = [&](llvm::Value* base, const Dim& stride) {
+        return c.CreateGEP(element, base, c.CreateMul(i, size(stride)));
+      };
+      call(at(a, step.view_a.batch_stride),
+           at(packed, panels_dim * Dim(made.tile.columns) * shape.k), at(out, shape.m * shape.n),
+           zero, m, zero, panels);
+    });
+  }
+  c.CreateRetVoid();
+  std::vector<llvm::Value*> arguments{buffers_, dim_table_, thread_, threads_};
+  arguments.insert(arguments.end(), counters_.begin(), counters_.begin() + step.loops);
+  b.CreateCall(k.function, arguments);
+}
+
+// ---- rows at an index ----
+
+// Threads share out the columns, so each element's sum has one order.
+void ProgramEmitter::scatter_add(llvm::IRBuilder<>& b, const Step& step) {
+  const Node& node = step.graph->node(step.node);
+  const DType dtype = node.types[0].dtype;
+  const Type& indices = step.graph->type(node.operands[1]);
+  const Dims& dims = node.types[0].dims;
+  const auto shared = static_cast<std::size_t>(node.attributes.integer("batch"));
+  const Dim batch = count(dims, 0, shared);
+  const Dim rows = count(indices.dims, shared, indices.rank());
+  const Dim width = count(dims, shared + 1, dims.size());
+  const Dim& table = dims[shared];
+  const std::int64_t lanes =
+      target_.vector_bytes / static_cast<std::int64_t>(std::max<std::size_t>(4, size_of(dtype)));
+  one_kernel(
+      b, step, "scatter_add", (width + Dim(lanes - 1)).floor_div(lanes),
+      [&](llvm::IRBuilder<>& c, const Kernel& k) {
+        const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
+        const Graph none;
+        KernelEmitter e(c, target_, none, dims_, k.dims);
+        llvm::Value* index = pointer(c, k, step.in[0], indices.dtype);
+        llvm::Value* updates = pointer(c, k, step.in[1], dtype);
+        llvm::Value* out = pointer(c, k, step.out[0], dtype);
+        llvm::Value *zero = c.getInt64(0), *one = c.getInt64(1), *all = size(width);
+        llvm::Value* from = c.CreateMul(k.begin, c.getInt64(static_cast<std::uint64_t>(lanes)));
+        llvm::Value* to = c.CreateMul(k.end, c.getInt64(static_cast<std::uint64_t>(lanes)));
+        to = c.CreateSelect(c.CreateICmpSLT(to, all), to, all);
+        emit_loop(c, zero, size(batch), one, [&](llvm::Value* o) {
+          emit_loop(c, zero, size(rows), one, [&](llvm::Value* r) {
+            llvm::Value* row = c.CreateAdd(c.CreateMul(o, size(rows)), r);
+            llvm::Value* to_row = c.CreateSExt(
+                e.load(indices.dtype, index, {row, 0, nullptr}, nullptr, 1), c.getInt64Ty());
+            llvm::Value* inside =
+                c.CreateAnd(c.CreateICmpSGE(to_row, zero), c.CreateICmpSLT(to_row, size(table)));
+            llvm::Value* end = c.CreateSelect(inside, to, from);
+            llvm::Value* source = c.CreateMul(row, all);
+            llvm::Value* target =
+                c.CreateMul(c.CreateAdd(c.CreateMul(o, size(table)), to_row), all);
+            const auto width_lanes = static_cast<unsigned>(lanes);
+            emit_loop(c, from, end, c.getInt64(width_lanes), [&](llvm::Value* column) {
+              std::vector<llvm::Constant*> steps;
+              for (unsigned i = 0; i < width_lanes; ++i) steps.push_back(c.getInt64(i));
+              llvm::Value* mask =
+                  c.CreateICmpSLT(llvm::ConstantVector::get(steps),
+                                  c.CreateVectorSplat(width_lanes, c.CreateSub(end, column)));
+              llvm::Value* at = c.CreateAdd(target, column);
+              llvm::Value* x = e.load(dtype, updates, {c.CreateAdd(source, column), 1, nullptr},
+                                      mask, width_lanes);
+              llvm::Value* y = e.load(dtype, out, {at, 1, nullptr}, mask, width_lanes);
+              llvm::Value* sum = is_float(dtype) ? c.CreateFAdd(y, x) : c.CreateAdd(y, x);
+              e.store(sum, dtype, out, at, mask);
+            });
+          });
+        });
+      });
+}
+
+void ProgramEmitter::argmax(llvm::IRBuilder<>& b, const Step& step) {
+  const Node& node = step.graph->node(step.node);
+  const Type& type = step.graph->type(node.operands[0]);
+  const auto axis = static_cast<std::size_t>(axis_of(node));
+  const Dim outer = count(type.dims, 0, axis);
+  const Dim inner = count(type.dims, axis + 1, type.rank());
+  const Dim& length = type.dims[axis];
+  one_kernel(b, step, "argmax", outer * inner, [&](llvm::IRBuilder<>& c, const Kernel& k) {
+    const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
+    const Graph none;
+    KernelEmitter e(c, target_, none, dims_, k.dims);
+    llvm::Value* x = pointer(c, k, step.in[0], type.dtype);
+    llvm::Value* out = pointer(c, k, step.out[0], node.types[0].dtype);
+    llvm::Value *zero = c.getInt64(0), *one = c.getInt64(1);
+    emit_loop(c, k.begin, k.end, one, [&](llvm::Value* unit) {
+      llvm::Value* base =
+          c.CreateAdd(c.CreateMul(c.CreateUDiv(unit, size(inner)), size(length * inner)),
+                      c.CreateURem(unit, size(inner)));
+      const auto element = [&](llvm::Value* i) {
+        llvm::Value* at = c.CreateAdd(base, c.CreateMul(i, size(inner)));
+        return e.load(type.dtype, x, {at, 0, nullptr}, nullptr, 1);
+      };
+      llvm::Value* some = c.CreateICmpSGT(size(length), zero);
+      llvm::Value* first = c.CreateSelect(some, one, zero);
+      std::vector<llvm::Value*> best =
+          emit_loop(c, first, size(length), one, {zero},
+                    [&](llvm::Value* i, std::vector<llvm::Value*>& values) {
+                      llvm::Value *top = element(values[0]), *value = element(i);
+                      llvm::Value* better = nullptr;
+                      if (is_float(type.dtype))
+                        better = c.CreateOr(
+                            c.CreateFCmpOGT(value, top),
+                            c.CreateAnd(c.CreateFCmpUNO(value, value), c.CreateFCmpORD(top, top)));
+                      else
+                        better = c.CreateICmpSGT(value, top);
+                      values[0] = c.CreateSelect(better, i, values[0]);
+                    });
+      e.store(c.CreateTrunc(best[0], memory_type(c.getContext(), node.types[0].dtype)),
+              node.types[0].dtype, out, unit, nullptr);
+    });
+  });
+}
+
+}  // namespace treadle

@@ -1,0 +1,77 @@
+// A plan as one native function. Included only by backends/llvm/*.cpp.
+#pragma once
+#include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/Module.h>
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "backends/llvm/kernel_emitter_internal.h"
+#include "backends/llvm/matmul_kernel_internal.h"
+#include "backends/llvm/program_plan.h"
+
+namespace treadle {
+
+// What the entry function is given. The layout is that of the compiled code.
+struct ProgramContext {
+  void* const* buffers = nullptr;
+  const std::int64_t* dims = nullptr;
+  void* barrier = nullptr;
+  std::int64_t threads = 1;
+};
+using ProgramEntry = void(const ProgramContext*, std::int64_t thread);
+inline constexpr const char* entry_name = "treadle_step";
+inline constexpr const char* dims_name = "treadle_dims";
+
+// Adds the entry function `treadle_step` and its kernels to the module, and the
+// constant `treadle_dims`: the expressions of the table of dims, one a line.
+class ProgramEmitter {
+ public:
+  ProgramEmitter(llvm::Module& module, const Target& target, const ProgramPlan& plan)
+      : module_(module), target_(target), plan_(plan) {}
+  void emit();
+
+ private:
+  // A kernel under construction: void(buffers, dims, begin, end, counters...).
+  struct Kernel {
+    llvm::Function* function = nullptr;
+    llvm::Value *buffers = nullptr, *dims = nullptr, *begin = nullptr, *end = nullptr;
+    std::vector<llvm::Value*> counters;
+  };
+  Kernel start_kernel(llvm::IRBuilder<>& b, const std::string& name, int loops);
+  llvm::Value* pointer(llvm::IRBuilder<>& b, const Kernel& kernel, const Location& place,
+                       DType dtype);
+  llvm::Value* extent(llvm::IRBuilder<>& b, llvm::Value* table, const Dim& dim);
+
+  void emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps);
+  void emit_step(llvm::IRBuilder<>& b, const Step& step);
+  void emit_scan(llvm::IRBuilder<>& b, const Step& step);
+  void emit_barrier(llvm::IRBuilder<>& b);
+  void call_shared(llvm::IRBuilder<>& b, llvm::Function* kernel, const Dim& units, int loops);
+
+  std::string kernel_name(std::string_view what);
+  void fused(llvm::IRBuilder<>& b, const Step& step);
+  void copy(llvm::IRBuilder<>& b, const Step& step);
+  void pack(llvm::IRBuilder<>& b, const Step& step);
+  void matmul(llvm::IRBuilder<>& b, const Step& step);
+  void scatter_add(llvm::IRBuilder<>& b, const Step& step);
+  void argmax(llvm::IRBuilder<>& b, const Step& step);
+  void one_kernel(llvm::IRBuilder<>& b, const Step& step, std::string_view name, const Dim& units,
+                  const std::function<void(llvm::IRBuilder<>&, const Kernel&)>& body);
+  const MatmulKernels& kernels(DType dtype);
+
+  llvm::Module& module_;
+  const Target& target_;
+  const ProgramPlan& plan_;
+  DimTable dims_;
+  std::map<DType, MatmulKernels> matmuls_;
+  int kernels_made_ = 0;
+  // Of the entry function:
+  llvm::Value *buffers_ = nullptr, *dim_table_ = nullptr, *barrier_ = nullptr, *threads_ = nullptr,
+              *thread_ = nullptr;
+  std::vector<llvm::Value*> counters_;
+};
+
+}  // namespace treadle

@@ -1,0 +1,451 @@
+#include "backends/llvm/program_plan.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "ir/builder.h"
+#include "ir/diagnostic.h"
+#include "ir/op_def.h"
+
+namespace treadle {
+
+bool operator==(const Location& a, const Location& b) {
+  const auto same_row = [](const Location::Row& x, const Location::Row& y) {
+    return x.loop == y.loop && x.reverse == y.reverse && x.length == y.length &&
+           x.stride == y.stride;
+  };
+  return a.buffer == b.buffer && a.alternate == b.alternate && a.parity_loop == b.parity_loop &&
+         a.next == b.next && a.parity_length == b.parity_length &&
+         std::equal(a.rows.begin(), a.rows.end(), b.rows.begin(), b.rows.end(), same_row);
+}
+
+Dim packed_elements(const MatmulTile& tile, const MatmulShape& shape) {
+  const Dim panels = (shape.n + Dim(tile.columns - 1)).floor_div(tile.columns);
+  return shape.batch * panels * Dim(tile.columns) * shape.k;
+}
+
+bool reads_in_place(const Graph& body, std::size_t argument) {
+  const NodeId source = body.inputs()[argument];
+  const Dims& dims = body.node(source).types[0].dims;
+  for (const Node& node : body.nodes()) {
+    const bool reads = std::any_of(node.operands.begin(), node.operands.end(),
+                                   [&](Value v) { return v.node == source; });
+    if (reads && (!op_def(node.op).pointwise() || node.types[0].dims != dims)) return false;
+  }
+  return std::none_of(body.outputs().begin(), body.outputs().end(),
+                      [&](const Output& output) { return body.type(output.value).dims != dims; });
+}
+
+namespace {
+
+class Planner {
+ public:
+  Planner(const Graph& graph, std::span<const InPlaceUpdate> updates, const MatmulTile& f32,
+          const MatmulTile& f64)
+      : graph_(graph), updates_(updates), f32_(f32), f64_(f64) {}
+
+  ProgramPlan run() {
+    std::vector<Location> arguments;
+    int slot = 0;
+    for (const NodeId id : graph_.inputs())
+      arguments.push_back(whole(BufferPlan::Kind::input, slot++, graph_.node(id).types[0]));
+    std::vector<std::vector<Location>> destinations(graph_.outputs().size());
+    std::vector<std::pair<std::size_t, Location>> late;
+    for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
+      const Output& output = graph_.outputs()[i];
+      const int input = updated_input(output.name);
+      if (input < 0) {
+        destinations[i].push_back(
+            whole(BufferPlan::Kind::output, static_cast<int>(i), graph_.type(output.value)));
+        continue;
+      }
+      const Location& place = arguments[static_cast<std::size_t>(input)];
+      if (may_overwrite(i, input))
+        destinations[i].push_back(place);
+      else
+        late.emplace_back(i, place);
+    }
+    std::map<Value, Location> home = region(graph_, arguments, destinations, 0, plan_.steps);
+    // Results that are inputs first, since the others overwrite inputs.
+    for (const bool sources : {true, false})
+      for (const auto& [i, place] : late) {
+        const Value v = graph_.outputs()[i].value;
+        const bool source = graph_.node(v.node).op == Op::input;
+        if (source == sources) copy(home.at(v), place, graph_.type(v), 0, plan_.steps);
+      }
+    State state;
+    barriers(plan_.steps, state);
+    return std::move(plan_);
+  }
+
+ private:
+  // ---- memory ----
+
+  Location whole(BufferPlan::Kind kind, int slot, const Type& type) {
+    plan_.buffers.push_back({kind, slot, type.dtype, type.count()});
+    Location out;
+    out.buffer = static_cast<int>(plan_.buffers.size()) - 1;
+    return out;
+  }
+  Location temporary(DType dtype, const Dim& elements, int level) {
+    plan_.buffers.push_back({BufferPlan::Kind::arena, -1, dtype, elements});
+    Location out;
+    out.buffer = static_cast<int>(plan_.buffers.size()) - 1;
+    out.level = level;
+    return out;
+  }
+
+  int updated_input(const std::string& output) const {
+    for (const InPlaceUpdate& update : updates_) {
+      if (update.output != output) continue;
+      for (std::size_t i = 0; i < graph_.inputs().size(); ++i)
+        if (graph_.node(graph_.inputs()[i]).attributes.string("name") == update.input)
+          return static_cast<int>(i);
+    }
+    return -1;
+  }
+
+  // The output's node may write over the input: nobody reads that later, and
+  // the node itself reads element by element.
+  bool may_overwrite(std::size_t output, int input) const {
+    const Value v = graph_.outputs()[output].value;
+    const NodeId source = graph_.inputs()[static_cast<std::size_t>(input)];
+    for (std::size_t i = 0; i < graph_.outputs().size(); ++i)
+      if (graph_.outputs()[i].value.node == source ||
+          (i != output && graph_.outputs()[i].value == v))
+        return false;
+    for (NodeId id = 0; id < graph_.size(); ++id) {
+      const Node& node = graph_.node(id);
+      for (std::size_t k = 0; k < node.operands.size(); ++k) {
+        if (node.operands[k].node != source) continue;
+        if (id > v.node || strided_reader(id)) return false;
+        if (id < v.node) continue;
+        if (node.op == Op::scan) return false;
+        if (node.op != Op::fused || !reads_in_place(*node.regions[0], k)) return false;
+      }
+    }
+    const Op op = graph_.node(v.node).op;
+    return op == Op::fused || op == Op::matmul;
+  }
+  bool strided_reader(NodeId id) const {
+    const Op op = graph_.node(id).op;
+    return op != Op::fused && op != Op::matmul && op != Op::scan && op != Op::scatter_add &&
+           op != Op::argmax;
+  }
+
+  // ---- steps ----
+
+  void copy(const Location& from, const Location& to, const Type& type, int loops,
+            std::vector<Step>& steps) {
+    if (from == to) return;
+    Step step;
+    step.kind = Step::Kind::copy;
+    step.type = type;
+    step.in = {from};
+    step.out = {to};
+    step.out_index = {0};
+    step.loops = loops;
+    steps.push_back(std::move(step));
+  }
+
+  // Plans the nodes of a graph; returns where its values stand.
+  std::map<Value, Location> region(const Graph& graph, const std::vector<Location>& arguments,
+                                   const std::vector<std::vector<Location>>& destinations,
+                                   int loops, std::vector<Step>& steps) {
+    std::map<Value, Location> home;
+    for (std::size_t i = 0; i < arguments.size(); ++i) home[graph.input_value(i)] = arguments[i];
+    std::map<Value, std::vector<Location>> wanted;
+    for (std::size_t i = 0; i < destinations.size(); ++i)
+      for (const Location& place : destinations[i])
+        wanted[graph.outputs()[i].value].push_back(place);
+    for (NodeId id = 0; id < graph.size(); ++id) {
+      const Node& node = graph.node(id);
+      switch (node.op) {
+        case Op::input:
+        case Op::parameter:
+        case Op::argument:
+        case Op::slice:  // views, read in place
+        case Op::transpose:
+        case Op::reverse:
+        case Op::reshape: break;
+        case Op::scan: scan(graph, id, home, wanted, loops, steps); break;
+        default: ordinary(graph, id, home, wanted, loops, steps);
+      }
+    }
+    for (const auto& [v, places] : wanted)
+      for (const Location& place : places)
+        if (graph.node(v.node).op == Op::argument || graph.node(v.node).op == Op::input ||
+            graph.node(v.node).op == Op::parameter)
+          copy(home.at(v), place, graph.type(v), loops, steps);
+    return home;
+  }
+
+  void ordinary(const Graph& graph, NodeId id, std::map<Value, Location>& home,
+                std::map<Value, std::vector<Location>>& wanted, int loops,
+                std::vector<Step>& steps) {
+    const Node& node = graph.node(id);
+    Step step;
+    step.graph = &graph;
+    step.node = id;
+    step.loops = loops;
+    for (std::uint32_t i = 0; i < node.types.size(); ++i) {
+      std::vector<Location> places;
+      if (const auto found = wanted.find({id, i}); found != wanted.end()) places = found->second;
+      if (places.empty())
+        places.push_back(temporary(node.types[i].dtype, node.types[i].count(), loops));
+      home[{id, i}] = places.front();
+      // A value that belongs in several places is copied to the others, unless
+      // a kernel writes it to all of them.
+      const bool all = node.op == Op::fused;
+      for (std::size_t p = 0; p < (all ? places.size() : 1); ++p) {
+        step.out.push_back(places[p]);
+        step.out_index.push_back(i);
+      }
+    }
+    if (node.op == Op::matmul) {
+      matmul(graph, node, home, step, steps);
+    } else {
+      ensure(node.op == Op::fused || node.op == Op::scatter_add || node.op == Op::argmax, "llvm",
+             "no code for '" + std::string(to_string(node.op)) + "'");
+      step.kind = node.op == Op::fused         ? Step::Kind::fused
+                  : node.op == Op::scatter_add ? Step::Kind::scatter_add
+                                               : Step::Kind::argmax;
+      for (const Value v : node.operands) step.in.push_back(home.at(v));
+      if (node.op == Op::scatter_add) {
+        copy(step.in[0], step.out[0], node.types[0], loops, steps);
+        step.in.erase(step.in.begin());
+      }
+      steps.push_back(std::move(step));
+    }
+    if (node.op == Op::fused) return;
+    for (std::uint32_t i = 0; i < node.types.size(); ++i)
+      if (const auto found = wanted.find({id, i}); found != wanted.end())
+        for (std::size_t p = 1; p < found->second.size(); ++p)
+          copy(found->second[0], found->second[p], node.types[i], loops, steps);
+  }
+
+  void matmul(const Graph& graph, const Node& node, const std::map<Value, Location>& home,
+              Step& step, std::vector<Step>& steps) {
+    const auto a = matrix_view(graph, node, 0);
+    const auto b = matrix_view(graph, node, 1);
+    ensure(a && b, "llvm", "a product whose operand has no strides");
+    const DType dtype = node.types[0].dtype;
+    ensure(dtype == DType::f32 || dtype == DType::f64, "llvm", "a product that is not f32 or f64");
+    step.kind = Step::Kind::matmul;
+    step.shape = matmul_shape(graph, node);
+    step.view_a = *a;
+    step.view_b = *b;
+
+    const Location& from = home.at(b->base);
+    const int level = from.level;
+    Step pack = step;
+    pack.kind = Step::Kind::pack;
+    pack.in = {from};
+    pack.loops = level;
+    const MatmulTile& tile = dtype == DType::f32 ? f32_ : f64_;
+    const Location packed = temporary(dtype, packed_elements(tile, step.shape), level);
+    pack.out = {packed};
+    pack.out_index = {0};
+    std::vector<Step>& where =
+        level < step.loops ? *before_[static_cast<std::size_t>(level)] : steps;
+    where.push_back(std::move(pack));
+    step.in = {home.at(a->base), packed};
+    steps.push_back(std::move(step));
+  }
+
+  void scan(const Graph& graph, NodeId id, std::map<Value, Location>& home,
+            std::map<Value, std::vector<Location>>& wanted, int loops, std::vector<Step>& steps) {
+    const Node& node = graph.node(id);
+    const ScanView view(node);
+    const Graph& body = *view.body;
+    Step step;
+    step.kind = Step::Kind::scan;
+    step.graph = &graph;
+    step.node = id;
+    step.loops = loops;
+    step.length = view.length;
+    std::vector<Location> arguments;
+    for (std::size_t i = 0; i < view.constants; ++i) arguments.push_back(home.at(node.operands[i]));
+    std::vector<std::vector<Location>> destinations(body.outputs().size());
+    for (std::size_t i = 0; i < view.carries; ++i) {
+      const Value initial = node.operands[view.first_carry() + i];
+      const Type& type = graph.type(initial);
+      Location place = temporary(type.dtype, type.count(), loops + 1);
+      place.alternate = temporary(type.dtype, type.count(), loops + 1).buffer;
+      Location start = place;
+      start.alternate = -1;
+      start.level = loops;
+      copy(home.at(initial), start, type, loops, step.before);
+      place.parity_loop = loops;
+      arguments.push_back(place);
+      place.next = true;
+      destinations[i].push_back(place);
+      Location last = place;
+      last.parity_loop = -1;
+      last.next = false;
+      last.parity_length = view.length;
+      last.level = loops;
+      home[{id, static_cast<std::uint32_t>(i)}] = last;
+    }
+    const auto row = [&](Location place, const Type& stacked) {
+      Dim stride(1);
+      for (std::size_t d = 1; d < stacked.rank(); ++d) stride = stride * stacked.dims[d];
+      place.rows.push_back({loops, view.reverse, view.length, stride});
+      place.level = loops + 1;
+      return place;
+    };
+    for (std::size_t i = 0; i < view.sequences; ++i) {
+      const Value v = node.operands[view.first_sequence() + i];
+      arguments.push_back(row(home.at(v), graph.type(v)));
+    }
+    for (std::size_t i = 0; i < view.outputs; ++i) {
+      const Value v{id, static_cast<std::uint32_t>(view.carries + i)};
+      const Type& type = graph.type(v);
+      const auto found = wanted.find(v);
+      Location place = found != wanted.end() && !found->second.empty()
+                           ? found->second.front()
+                           : temporary(type.dtype, type.count(), loops);
+      home[v] = place;
+      destinations[view.carries + i].push_back(row(place, type));
+    }
+    before_.push_back(&step.before);
+    region(body, arguments, destinations, loops + 1, step.body);
+    before_.pop_back();
+    steps.push_back(std::move(step));
+    for (std::uint32_t i = 0; i < node.types.size(); ++i) {
+      const auto found = wanted.find({id, i});
+      if (found == wanted.end()) continue;
+      for (const Location& place : found->second)
+        copy(home.at({id, i}), place, node.types[i], loops, steps);
+    }
+  }
+
+  // ---- barriers and phases ----
+
+  struct State {
+    std::set<int> read, written;
+    int phase = 0;
+  };
+
+  void use(int buffer, int phase) {
+    if (buffer < 0) return;
+    BufferPlan& plan = plan_.buffers[static_cast<std::size_t>(buffer)];
+    plan.first_phase = std::min(plan.first_phase, phase);
+    plan.last_phase = std::max(plan.last_phase, phase);
+  }
+
+  static std::set<int> buffers_of(const std::vector<Location>& places) {
+    std::set<int> out;
+    for (const Location& place : places) {
+      out.insert(place.buffer);
+      if (place.alternate >= 0) out.insert(place.alternate);
+    }
+    return out;
+  }
+
+  void barriers(std::vector<Step>& steps, State& state) {
+    for (Step& step : steps) {
+      if (step.kind == Step::Kind::scan) {
+        loop(step, state);
+        continue;
+      }
+      const std::set<int> reads = buffers_of(step.in), writes = buffers_of(step.out);
+      const auto meets = [](const std::set<int>& a, const std::set<int>& b) {
+        return std::any_of(a.begin(), a.end(), [&](int x) { return b.contains(x); });
+      };
+      if (meets(reads, state.written) || meets(writes, state.written) ||
+          meets(writes, state.read)) {
+        step.barrier_before = true;
+        state.read.clear();
+        state.written.clear();
+        ++state.phase;
+      }
+      state.read.insert(reads.begin(), reads.end());
+      state.written.insert(writes.begin(), writes.end());
+      for (const int buffer : reads) use(buffer, state.phase);
+      for (const int buffer : writes) use(buffer, state.phase);
+    }
+  }
+
+  // The threads meet before the loop and at the end of each turn. What the
+  // loop touches is in use from its start to its end.
+  void loop(Step& step, State& state) {
+    const int first = state.phase;
+    barriers(step.before, state);
+    State inside;
+    inside.phase = state.phase + 1;
+    barriers(step.body, inside);
+    const int last = inside.phase;
+    std::set<int> touched;
+    collect(step, touched);
+    for (const int buffer : touched) {
+      use(buffer, first);
+      use(buffer, last);
+    }
+    state.read.clear();
+    state.written.clear();
+    state.phase = last + 1;
+  }
+
+  static void collect(const Step& step, std::set<int>& touched) {
+    touched.merge(buffers_of(step.in));
+    touched.merge(buffers_of(step.out));
+    for (const Step& inner : step.before) collect(inner, touched);
+    for (const Step& inner : step.body) collect(inner, touched);
+  }
+
+  const Graph& graph_;
+  std::span<const InPlaceUpdate> updates_;
+  const MatmulTile &f32_, &f64_;
+  ProgramPlan plan_;
+  std::vector<std::vector<Step>*> before_;
+};
+
+}  // namespace
+
+ProgramPlan plan_program(const Graph& graph, std::span<const InPlaceUpdate> updates,
+                         const MatmulTile& tile_f32, const MatmulTile& tile_f64) {
+  return Planner(graph, updates, tile_f32, tile_f64).run();
+}
+
+// Largest first, each at the lowest place that is free in its phases.
+std::vector<std::size_t> ProgramPlan::arena_offsets(const DimEnv& env, std::size_t* size) const {
+  constexpr std::size_t alignment = 64;
+  struct Piece {
+    std::size_t buffer, bytes;
+  };
+  std::vector<Piece> pieces;
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    if (buffers[i].kind != BufferPlan::Kind::arena || buffers[i].last_phase < 0) continue;
+    const auto elements = static_cast<std::size_t>(buffers[i].elements.evaluate(env));
+    const std::size_t bytes = elements * size_of(buffers[i].dtype);
+    pieces.push_back({i, (bytes + alignment - 1) / alignment * alignment});
+  }
+  std::stable_sort(pieces.begin(), pieces.end(),
+                   [](const Piece& a, const Piece& b) { return a.bytes > b.bytes; });
+  std::vector<std::size_t> offsets(buffers.size(), 0);
+  std::vector<Piece> placed;
+  *size = 0;
+  for (const Piece& piece : pieces) {
+    const BufferPlan& mine = buffers[piece.buffer];
+    std::vector<std::pair<std::size_t, std::size_t>> taken;
+    for (const Piece& other : placed) {
+      const BufferPlan& theirs = buffers[other.buffer];
+      if (theirs.first_phase <= mine.last_phase && mine.first_phase <= theirs.last_phase)
+        taken.emplace_back(offsets[other.buffer], offsets[other.buffer] + other.bytes);
+    }
+    std::sort(taken.begin(), taken.end());
+    std::size_t at = 0;
+    for (const auto& [begin, end] : taken) {
+      if (at + piece.bytes <= begin) break;
+      at = std::max(at, end);
+    }
+    offsets[piece.buffer] = at;
+    placed.push_back(piece);
+    *size = std::max(*size, at + piece.bytes);
+  }
+  return offsets;
+}
+
+}  // namespace treadle

@@ -1,0 +1,89 @@
+// What a program does, step by step, before any code is emitted: which value
+// stands in which memory, which steps run in which order, where the threads
+// must meet.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "backends/llvm/matmul_kernel.h"
+#include "ir/graph.h"
+#include "ir/strided_view.h"
+#include "runtime/program.h"
+
+namespace treadle {
+
+// Memory of its own: an input's or output's, or a piece of the arena. Two
+// pieces may share bytes when the phases (between barriers) in which they are
+// used do not overlap.
+struct BufferPlan {
+  enum class Kind : std::uint8_t { input, output, arena };
+  Kind kind = Kind::arena;
+  int slot = -1;  // of an input or output
+  DType dtype = DType::f32;
+  Dim elements;
+  int first_phase = INT32_MAX, last_phase = -1;
+};
+
+// Where a value stands: dense and row-major from a pointer on that may depend
+// on the counters of the loops around.
+struct Location {
+  int buffer = -1;
+  // A carried value alternates between two buffers: `alternate` is the one of
+  // odd steps. The step is the counter of loop `parity_loop`, plus one with
+  // `next`; or, behind the loop, its whole length `parity_length`.
+  int alternate = -1;
+  int parity_loop = -1;
+  bool next = false;
+  Dim parity_length;
+  // Row t of a stacked value, t counted by a loop.
+  struct Row {
+    int loop = 0;
+    bool reverse = false;
+    Dim length, stride;  // stride in elements
+  };
+  std::vector<Row> rows;
+  int level = 0;  // loops around the place where it is defined
+  friend bool operator==(const Location& a, const Location& b);
+};
+
+struct Step {
+  enum class Kind : std::uint8_t { fused, copy, pack, matmul, scatter_add, argmax, scan };
+  Kind kind = Kind::copy;
+  const Graph* graph = nullptr;  // where the node stands; null for a copy
+  NodeId node = 0;
+  Type type;                  // copy: of what is copied
+  std::vector<Location> in;   // operands; a matmul's: A, packed B
+  std::vector<Location> out;  // places to write; `out_index` says which output
+  std::vector<std::uint32_t> out_index;
+  int loops = 0;  // around it
+  bool barrier_before = false;
+  // pack and matmul
+  MatmulShape shape;
+  MatrixView view_a, view_b;
+  // scan
+  Dim length;
+  std::vector<Step> before;  // once, in front of the loop
+  std::vector<Step> body;
+};
+
+struct ProgramPlan {
+  std::vector<BufferPlan> buffers;
+  std::vector<Step> steps;
+
+  // Offsets of the arena's buffers, in bytes, and its size.
+  std::vector<std::size_t> arena_offsets(const DimEnv& env, std::size_t* size) const;
+};
+
+// `tile_f32` and `tile_f64` say how B is packed.
+ProgramPlan plan_program(const Graph& graph, std::span<const InPlaceUpdate> updates,
+                         const MatmulTile& tile_f32, const MatmulTile& tile_f64);
+
+// How many elements the packed B of all batches has.
+Dim packed_elements(const MatmulTile& tile, const MatmulShape& shape);
+
+// Do all uses of argument `i` of a fused node's body read it at the index that
+// is being written?
+bool reads_in_place(const Graph& body, std::size_t argument);
+
+}  // namespace treadle

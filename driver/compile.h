@@ -1,0 +1,31 @@
+// From a graph to a Program: the optimising pipeline, then a backend.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "ir/graph.h"
+#include "runtime/program.h"
+
+namespace treadle {
+
+struct CompileOptions {
+  std::string backend = "llvm";  // or "reference": the evaluator
+  std::string features;          // mask of the processor's features, backends/llvm/target.h
+  std::optional<std::filesystem::path> cache;  // folder of compiled objects
+};
+
+// What the reference evaluator and the backends are given: loops hoisted, gates
+// fused.
+Graph optimise(const Graph& graph);
+// The same in the form that the LLVM backend takes: no composite ops, pointwise
+// work in kernels.
+Graph lower(const Graph& graph);
+
+// Throws UserError T0836 for an unknown backend.
+std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpdate> updates,
+                                 const CompileOptions& options = {});
+
+}  // namespace treadle
