@@ -59,6 +59,7 @@ class Parser {
   bool looks_like_assignment() const;
   syntax::Pattern pattern();
   std::vector<syntax::Argument> results();
+  syntax::ExprPtr leading_dims();
   syntax::TypePtr type();
 
   // Expressions (parser_expressions.cpp).

@@ -107,6 +107,16 @@ std::vector<Argument> Parser::results() {
   return out;
 }
 
+// `...` in a type: any leading dimensions. Kept as the Name "...".
+ExprPtr Parser::leading_dims() {
+  const std::uint32_t start = begin();
+  for (int i = 0; i < 3; ++i) expect(".", "'...' stands for any leading dimensions");
+  auto out = std::make_unique<Expr>();
+  out->node = Name{"..."};
+  out->range = range_from(start);
+  return out;
+}
+
 TypePtr Parser::type() {
   const Nesting nesting(*this);
   const std::uint32_t start = begin();
@@ -131,7 +141,7 @@ TypePtr Parser::type() {
     if (at("(")) element.arguments = arguments();
     if (accept("[")) {
       while (!at("]")) {
-        element.dims.push_back(expression());
+        element.dims.push_back(at(".") ? leading_dims() : expression());
         if (!accept(",")) break;
       }
       expect("]", "after the dimensions");
