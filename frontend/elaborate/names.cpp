@@ -26,6 +26,9 @@ void collect_names(const ModuleScope& module, std::vector<std::string>& into) {
 Any GraphMaker::lookup(const std::string& name, Scope& scope, const SourceRange& range) {
   if (const auto it = scope.names.find(name); it != scope.names.end()) {
     it->second.used = true;
+    if (it->second.unbound)
+      fail("T0320", range, fmt::format("the value of '{}' cannot be told from the arguments", name),
+           {}, {fmt::format("give it in brackets at the call")}, {{it->second.range, "declared here"}});
     return it->second.value;
   }
   const ModuleScope& module = *scope.module;
@@ -74,7 +77,13 @@ Dim GraphMaker::named_dim(const std::string& name, const ModuleScope& module,
          {{at, "used here"}});
   Scope scope;
   scope.module = &module;
-  const Dim value = eval_dim(*entry.value, scope);
+  Dim value;
+  try {
+    value = eval_dim(*entry.value, scope);
+  } catch (const Failure&) {
+    dim_values_.emplace(key, Dim::symbol(name));
+    throw;
+  }
   if (const auto constant = value.constant(); constant && *constant < 0)
     fail("T0306", entry.value->range,
          fmt::format("the dim '{}' is negative: {}", name, *constant));

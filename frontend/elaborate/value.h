@@ -97,6 +97,7 @@ struct Binding {
   Kind kind = Kind::local;
   SourceRange range;  // of its declaration
   bool used = false;
+  bool unbound = false;  // a generic whose value is still to be inferred
 };
 
 // A file's own names; those of the standard library are behind them.
