@@ -1,0 +1,274 @@
+// Functions that the language itself cannot express.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "frontend/elaborate/elaborator.h"
+#include "ir/op_def.h"
+
+namespace treadle::elaboration {
+
+namespace {
+
+constexpr std::string_view unary_functions[] = {
+    "exp",     "expm1", "log",  "log1p", "sqrt", "rsqrt",    "reciprocal", "square",
+    "sin",     "cos",   "erf",  "tanh",  "sigmoid", "relu",  "gelu",       "silu",
+    "softplus", "abs",  "sign", "floor", "stop_gradient"};
+constexpr std::string_view other_functions[] = {
+    "sum",    "mean",    "max",     "min",     "argmax",  "softmax", "log_softmax", "logsumexp",
+    "split",  "concat",  "transpose", "reshape", "reverse", "one_hot", "iota",      "length",
+    "size",   "real",    "where",   "uniform", "l1",      "l2",      "pow"};
+
+bool in(std::span<const std::string_view> list, std::string_view name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+// The arguments of one call, by name or position.
+class Arguments {
+ public:
+  Arguments(GraphMaker& maker, std::string name, std::vector<ArgumentValue> values,
+            SourceRange range)
+      : maker_(maker), name_(std::move(name)), values_(std::move(values)), range_(std::move(range)) {}
+
+  const ArgumentValue* find(std::size_t position, std::string_view name) const {
+    std::size_t i = 0;
+    for (const ArgumentValue& value : values_) {
+      if (value.name.empty() ? i++ == position : value.name == name) return &value;
+    }
+    return nullptr;
+  }
+  const ArgumentValue& need(std::size_t position, std::string_view name) const {
+    const ArgumentValue* out = find(position, name);
+    if (!out)
+      maker_.fail("T0334", range_, fmt::format("'{}' needs a value for '{}'", name_, name));
+    return *out;
+  }
+  TensorValue tensor(std::size_t position, std::string_view name, DType dtype) const {
+    const ArgumentValue& value = need(position, name);
+    return maker_.to_tensor(value.value, dtype, value.range);
+  }
+  std::optional<std::int64_t> integer(std::size_t position, std::string_view name) const {
+    const ArgumentValue* value = find(position, name);
+    if (!value) return std::nullopt;
+    const auto* dim = value->value.as<DimValue>();
+    const auto out = dim ? dim->dim.constant() : std::nullopt;
+    if (!out)
+      maker_.fail("T0350", value->range,
+                  fmt::format("'{}' of '{}' is a known integer", name, name_),
+                  fmt::format("this is {}", maker_.show(value->value)));
+    return out;
+  }
+  // An axis of x; negative ones count from the end.
+  std::int64_t axis(std::size_t position, const TensorValue& x, std::int64_t otherwise) const {
+    const auto rank = static_cast<std::int64_t>(x.type.rank());
+    std::int64_t out = integer(position, "axis").value_or(otherwise);
+    if (out < 0) out += rank;
+    if (out < 0 || out >= rank)
+      maker_.fail("T0351", range_,
+                  fmt::format("'{}' has no such axis to work along", name_),
+                  fmt::format("the argument is {}", maker_.show_type(x)));
+    return out;
+  }
+  std::size_t size() const { return values_.size(); }
+  const std::vector<ArgumentValue>& all() const { return values_; }
+
+ private:
+  GraphMaker& maker_;
+  std::string name_;
+  std::vector<ArgumentValue> values_;
+  SourceRange range_;
+};
+
+std::vector<Origin> without(const TensorValue& x, std::int64_t axis) {
+  std::vector<Origin> out = x.origins;
+  if (out.size() > static_cast<std::size_t>(axis))
+    out.erase(out.begin() + static_cast<std::ptrdiff_t>(axis));
+  return out;
+}
+
+}  // namespace
+
+bool GraphMaker::is_builtin(std::string_view name) {
+  return in(unary_functions, name) || in(other_functions, name);
+}
+
+std::vector<std::string_view> GraphMaker::builtin_names() {
+  std::vector<std::string_view> out(std::begin(unary_functions), std::end(unary_functions));
+  out.insert(out.end(), std::begin(other_functions), std::end(other_functions));
+  return out;
+}
+
+Any GraphMaker::call_builtin(const std::string& name, std::vector<Any> generics,
+                             std::vector<ArgumentValue> values, const SourceRange& range) {
+  const Arguments a(*this, name, std::move(values), range);
+  const DType real = options_.real;
+  const auto call = [&]() -> Any {
+    if (in(unary_functions, name)) return {pointwise(*op_from_name(name), {a.tensor(0, "x", real)})};
+    if (name == "l1" || name == "l2") {
+      if (!a.need(0, "parameters").value.as<ParametersValue>())
+        fail("T0352", range, fmt::format("'{}' is a norm of parameters: {}(params)", name, name));
+      const LevelScope whole(*this, 0);
+      Value sum;
+      for (const auto& [path, parameter] : parameters_) {
+        const Value p = use(parameter);
+        Value term = name == "l1" ? b().abs(p) : b().square(p);
+        Integers axes;
+        for (std::size_t i = 0; i < parameter.type.rank(); ++i)
+          axes.push_back(static_cast<std::int64_t>(i));
+        if (!axes.empty()) term = b().reduce_sum(term, axes);
+        sum = sum.valid() ? b().add(sum, term) : term;
+      }
+      return sum.valid() ? Any{tensor(sum)} : Any{constant({real, {}}, 0)};
+    }
+    if (name == "uniform") {
+      const TensorValue like = a.tensor(0, "like", real);
+      Scope none;
+      TensorValue out = uniform(like.type.dims, none);
+      out.origins = like.origins;
+      return {out};
+    }
+    if (name == "concat") {
+      std::vector<TensorValue> parts;
+      for (const ArgumentValue& value : a.all()) {
+        if (!value.name.empty()) continue;
+        if (const auto* tuple = value.value.as<TupleValue>()) {
+          for (const Any& element : tuple->elements)
+            parts.push_back(to_tensor(element, real, value.range));
+        } else {
+          parts.push_back(to_tensor(value.value, real, value.range));
+        }
+      }
+      if (parts.empty()) fail("T0334", range, "'concat' needs something to join");
+      const std::int64_t axis = a.axis(SIZE_MAX, parts[0], -1);
+      std::vector<Value> joined;
+      for (const TensorValue& part : parts) joined.push_back(use(part));
+      return {tensor(b().concat(std::move(joined), axis))};
+    }
+    if (name == "max" || name == "min" || name == "pow") {
+      const bool two = a.size() == 2 && a.all()[1].name.empty();
+      if (two) {
+        const auto [x, y] = align(a.all()[0].value, a.all()[1].value, name, range,
+                                  a.all()[0].range, a.all()[1].range);
+        const Op op = name == "max" ? Op::maximum : name == "min" ? Op::minimum : Op::pow;
+        return {pointwise(op, {x, y})};
+      }
+    }
+    const TensorValue x = a.tensor(0, "x", real);
+    const auto all_axes = [&] {
+      Integers out;
+      for (std::size_t i = 0; i < x.type.rank(); ++i) out.push_back(static_cast<std::int64_t>(i));
+      return out;
+    };
+    if (name == "sum" || name == "mean" || name == "max" || name == "min") {
+      const bool one = a.find(1, "axis") != nullptr;
+      const Integers axes = one ? Integers{a.axis(1, x, -1)} : all_axes();
+      if (axes.empty()) return {x};
+      TensorValue out;
+      if (name == "sum") out = tensor(b().reduce_sum(use(x), axes));
+      if (name == "mean") out = tensor(b().mean(use(x), axes));
+      if (name == "max") out = tensor(b().reduce_max(use(x), axes));
+      if (name == "min") out = tensor(b().neg(b().reduce_max(b().neg(use(x)), axes)));
+      if (one) out.origins = without(x, axes[0]);
+      return {out};
+    }
+    if (name == "argmax" || name == "logsumexp") {
+      const std::int64_t axis = a.axis(1, x, -1);
+      TensorValue out = tensor(name == "argmax" ? b().argmax(use(x), axis)
+                                                : b().logsumexp(use(x), axis));
+      out.origins = without(x, axis);
+      if (name == "argmax") out.classes = x.type.dims[static_cast<std::size_t>(axis)];
+      return {out};
+    }
+    if (name == "softmax" || name == "log_softmax") {
+      const std::int64_t axis = a.axis(1, x, -1);
+      TensorValue out = tensor(name == "softmax" ? b().softmax(use(x), axis)
+                                                 : b().log_softmax(use(x), axis));
+      out.origins = x.origins;
+      return {out};
+    }
+    if (name == "split") {
+      const std::int64_t parts = a.integer(1, "parts").value_or(2);
+      const std::int64_t axis = a.axis(2, x, -1);
+      const Dim& size = x.type.dims[static_cast<std::size_t>(axis)];
+      const auto part = parts > 0 ? size.exact_div(Dim(parts)) : std::nullopt;
+      if (!part)
+        fail("T0353", range,
+             fmt::format("{} cannot be split into {} equal parts", size.to_string(), parts),
+             fmt::format("the argument is {}", show_type(x)));
+      TupleValue out;
+      for (std::int64_t i = 0; i < parts; ++i) {
+        TensorValue piece = tensor(b().slice(use(x), axis, *part * Dim(i), *part));
+        piece.origins = x.origins;
+        if (piece.origins.size() > static_cast<std::size_t>(axis))
+          piece.origins[static_cast<std::size_t>(axis)] = {};
+        out.elements.push_back({piece});
+      }
+      return {std::move(out)};
+    }
+    if (name == "transpose") {
+      if (x.type.rank() < 2) fail("T0351", range, "'transpose' needs two dimensions");
+      Integers order = all_axes();
+      std::swap(order[order.size() - 1], order[order.size() - 2]);
+      TensorValue out = tensor(b().transpose(use(x), order));
+      out.origins = x.origins;
+      if (out.origins.size() > 1) std::swap(out.origins.back(), out.origins[out.origins.size() - 2]);
+      return {out};
+    }
+    if (name == "reshape") {
+      Dims dims;
+      for (std::size_t i = 1; i < a.size(); ++i) {
+        const auto* dim = a.all()[i].value.as<DimValue>();
+        if (!dim) fail("T0302", a.all()[i].range, "a dimension is expected");
+        dims.push_back(dim->dim);
+      }
+      return {tensor(b().reshape(use(x), dims))};
+    }
+    if (name == "reverse") {
+      TensorValue out = tensor(b().reverse(use(x), a.axis(1, x, 0)));
+      out.origins = x.origins;
+      out.classes = x.classes;
+      return {out};
+    }
+    if (name == "one_hot") {
+      Dim classes = x.classes.value_or(Dim(0));
+      if (const ArgumentValue* given = a.find(1, "classes"))
+        if (const auto* dim = given->value.as<DimValue>()) classes = dim->dim;
+      if (classes == Dim(0)) fail("T0354", range, "how many classes? one_hot(x, classes)");
+      TensorValue out = tensor(b().one_hot(use(x), classes, real));
+      if (!x.origins.empty() || x.type.rank() == 0) {
+        out.origins = x.origins;
+        out.origins.push_back({});
+      }
+      return {out};
+    }
+    if (name == "length" || name == "size") {
+      return {DimValue{x.type.dims.at(static_cast<std::size_t>(a.axis(1, x, 0)))}};
+    }
+    if (name == "real") {
+      TensorValue out = tensor(b().cast(use(x), real));
+      out.origins = x.origins;
+      return {out};
+    }
+    if (name == "where") {
+      const ArgumentValue &yes = a.need(1, "then"), &no = a.need(2, "else");
+      const auto [y, z] = align(yes.value, no.value, "where", range, yes.range, no.range);
+      return {pointwise(Op::select, {broadcast_to(x, y.type.dims, y.origins), y, z})};
+    }
+    fail("T0334", range, fmt::format("'{}' cannot be called like this", name));
+  };
+  if (name == "iota") {
+    const ArgumentValue& count = a.need(0, "count");
+    const auto* dim = count.value.as<DimValue>();
+    if (!dim) fail("T0302", count.range, "a dimension is expected");
+    return guarded(range, [&]() -> Any {
+      TensorValue out = tensor(b().iota({dim->dim}, 0, DType::i32));
+      out.classes = dim->dim;
+      return {out};
+    });
+  }
+  (void)generics;
+  return guarded(range, call);
+}
+
+}  // namespace treadle::elaboration

@@ -1,0 +1,107 @@
+// The graph in the making: levels, captures, parameters, inputs.
+#include <fmt/format.h>
+
+#include "frontend/elaborate/elaborator.h"
+
+namespace treadle::elaboration {
+
+GraphMaker::GraphMaker(const ModuleScope& module, GraphOptions options, Reporter& reporter)
+    : module_(module), options_(std::move(options)), reporter_(reporter) {
+  levels_.push_back(std::make_unique<Level>());
+}
+
+GraphMaker::~GraphMaker() = default;
+
+Graph GraphMaker::finish() { return std::move(levels_.front()->graph); }
+
+TensorValue GraphMaker::tensor(Value v) const {
+  TensorValue out;
+  out.level = current_;
+  out.value = v;
+  out.type = levels_[current_]->graph.type(v);
+  return out;
+}
+
+// A value from around a scan enters each step on the way as an argument.
+Value GraphMaker::use(const TensorValue& x) {
+  ensure(x.level <= current_, "elaborate", "a value of a scan's step is used outside of it");
+  Value v = x.value;
+  for (std::size_t level = x.level + 1; level <= current_; ++level) {
+    Level& here = *levels_[level];
+    Value inner;
+    for (const Level::Capture& capture : here.captures)
+      if (capture.outer == v) inner = capture.inner;
+    if (!inner.valid()) {
+      inner = here.b.argument(x.type);
+      here.captures.push_back({v, inner});
+    }
+    v = inner;
+  }
+  return v;
+}
+
+TensorValue GraphMaker::parameter(const std::string& path, const Type& type,
+                                  std::vector<Origin> origins, const std::string& initialiser,
+                                  bool shared, const SourceRange& range) {
+  if (const auto found = parameters_.find(path); found != parameters_.end()) {
+    if (found->second.type != type)
+      fail("T0210", range,
+           fmt::format("the parameter '{}' is used as {} and as {}", path,
+                       to_string(found->second.type), to_string(type)),
+           {}, {"instances share their weights, so all uses need the same dimensions"});
+    if (!shared && found->second.level == 0 && parameter_places_.contains(path))
+      return found->second;
+    return found->second;
+  }
+  const LevelScope whole(*this, 0);
+  const LocationScope location(b(), range);
+  TensorValue out = tensor(b().parameter(path, type, initialiser));
+  out.origins = std::move(origins);
+  parameters_.emplace(path, out);
+  parameter_places_.emplace(path, range);
+  return out;
+}
+
+TensorValue GraphMaker::extra_input(const std::string& name, const Type& type,
+                                    Attributes attributes) {
+  if (const auto found = extra_inputs_.find(name); found != extra_inputs_.end())
+    return found->second;
+  const LevelScope whole(*this, 0);
+  const TensorValue out = tensor(b().input(name, type, std::move(attributes)));
+  extra_inputs_.emplace(name, out);
+  return out;
+}
+
+// Uniform in [0, 1), a function of seed, site, step, example, time and element.
+TensorValue GraphMaker::uniform(const Dims& dims, Scope&) {
+  const Type scalar{DType::i64, {}};
+  const auto site = static_cast<double>(++random_sites_);
+  const TensorValue seed =
+      extra_input("random.seed", scalar, {{"role", std::string("seed")}, {"shared", true}});
+  const TensorValue step =
+      extra_input("random.step", scalar, {{"role", std::string("step")}, {"shared", true}});
+  const TensorValue example = extra_input("random.example", scalar, {{"role", std::string("example")}});
+  Builder& g = b();
+  const auto times = [&](Value x, double factor) { return g.mul(x, g.constant(scalar, factor)); };
+  const Value key = g.add(times(use(seed), 1000003), g.constant(scalar, site));
+  Value high = times(use(example), 1 << 20);
+  for (std::size_t level = 1; level <= current_; ++level) {
+    Level& scan = *levels_[level];
+    if (!scan.time.valid()) scan.time = scan.b.argument(scalar);
+    TensorValue time;
+    time.level = level;
+    time.value = scan.time;
+    time.type = scalar;
+    high = g.add(times(high, 1031), use(time));
+  }
+  const Dim count = product(dims);
+  const Dims flat{count};
+  const Value element = g.add(g.iota(flat, 0, DType::i64),
+                              g.broadcast_scalar(times(use(step), 4294967296.0), flat));
+  const Value bits =
+      g.philox(g.broadcast_scalar(key, flat), element, g.broadcast_scalar(high, flat));
+  const Value u = g.uniform_from_bits(bits, options_.real);
+  return tensor(dims.size() == 1 ? u : g.reshape(u, dims));
+}
+
+}  // namespace treadle::elaboration
