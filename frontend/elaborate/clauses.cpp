@@ -1,0 +1,347 @@
+// The blocks that say how to train, generate and test.
+#include "frontend/elaborate/clauses.h"
+
+#include <fmt/format.h>
+
+#include "frontend/suggest.h"
+
+namespace treadle::elaboration {
+
+using namespace syntax;
+
+namespace {
+
+[[noreturn]] void fail(std::string code, const SourceRange& range, std::string message,
+                       std::string hint = {}) {
+  Diagnostic out;
+  out.code = std::move(code);
+  out.range = range;
+  out.message = std::move(message);
+  if (!hint.empty()) out.hints.push_back(std::move(hint));
+  throw UserError(std::move(out));
+}
+
+[[noreturn]] void unknown(const Identifier& word, std::string_view what,
+                          std::vector<std::string> known) {
+  const std::string near = closest_word(word.text, std::span<const std::string>(known));
+  std::string hint = near.empty() ? "known are " : fmt::format("did you mean '{}'? known are ", near);
+  for (std::size_t i = 0; i < known.size(); ++i) hint += (i > 0 ? ", " : "") + known[i];
+  fail("T0401", word.range, fmt::format("'{}' is no {}", word.text, what), hint);
+}
+
+SettingValue setting_value(const Expr& expr, const ElaborateOptions& options, const Module& module) {
+  if (const auto* number = as<Number>(expr))
+    return number->is_integer ? SettingValue{number->integer} : SettingValue{number->value};
+  if (const auto* text = as<String>(expr)) return text->value;
+  if (const auto* flag = as<Bool>(expr)) return flag->value;
+  if (const auto* unary = as<Unary>(expr); unary && unary->op == UnaryOp::negate) {
+    const SettingValue inner = setting_value(*unary->operand, options, module);
+    if (const auto* i = std::get_if<std::int64_t>(&inner)) return -*i;
+    if (const auto* d = std::get_if<double>(&inner)) return -*d;
+  }
+  if (const auto* name = as<Name>(expr)) {
+    if (const auto found = options.dims.find(name->text); found != options.dims.end())
+      return found->second;
+    for (const Declaration& declaration : module.declarations)
+      if (const auto* dims = std::get_if<DimDecl>(&declaration.node))
+        for (const DimDecl::Entry& entry : dims->entries)
+          if (entry.name.text == name->text && entry.value)
+            return setting_value(*entry.value, options, module);
+    return name->text;
+  }
+  fail("T0402", expr.range, "a setting is a number, a word or a string");
+}
+
+double real_of(const SettingValue& value, const SourceRange& range) {
+  if (const auto* i = std::get_if<std::int64_t>(&value)) return static_cast<double>(*i);
+  if (const auto* d = std::get_if<double>(&value)) return *d;
+  fail("T0403", range, "a number is expected here");
+}
+std::int64_t integer_of(const SettingValue& value, const SourceRange& range) {
+  if (const auto* i = std::get_if<std::int64_t>(&value)) return *i;
+  fail("T0403", range, "a whole number is expected here");
+}
+
+class ClauseReader {
+ public:
+  ClauseReader(const Module& module, const ElaborateOptions& options)
+      : module_(module), options_(options) {}
+
+  SettingValue value(const Expr& expr) const { return setting_value(expr, options_, module_); }
+  double real(const Expr& expr) const { return real_of(value(expr), expr.range); }
+  std::int64_t positive(const Expr& expr) const {
+    const std::int64_t out = integer_of(value(expr), expr.range);
+    if (out < 1) fail("T0403", expr.range, "a positive number is expected here");
+    return out;
+  }
+
+  const ClauseItem& only(const Clause& clause) const {
+    if (clause.items.size() != 1)
+      fail("T0404", clause.range, fmt::format("'{}' takes one value", clause.keyword.text));
+    return clause.items[0];
+  }
+
+  DataSpec data(const Clause& clause) const {
+    if (clause.items.empty()) fail("T0404", clause.range, "what data? data text(\"input.txt\")");
+    DataSpec out;
+    out.range = clause.range;
+    const Expr& source = *clause.items[0].argument.value;
+    const auto* call = as<Call>(source);
+    const auto* name = call ? as<Name>(call->callee) : as<Name>(source);
+    if (!name) fail("T0405", source.range, "the kind of data is expected: text(\"input.txt\")");
+    out.kind = name->text;
+    std::vector<std::string> kinds;
+    for (const DataKind& kind : data_kinds()) kinds.push_back(kind.name);
+    if (std::find(kinds.begin(), kinds.end(), out.kind) == kinds.end())
+      unknown({name->text, source.range}, "kind of data", kinds);
+    if (call)
+      for (const Argument& argument : call->arguments) {
+        const Setting setting{value(*argument.value), argument.range};
+        if (argument.name)
+          out.settings[argument.name->text] = setting;
+        else
+          out.arguments.push_back(setting);
+      }
+    for (std::size_t i = 1; i < clause.items.size(); ++i) {
+      const ClauseItem& item = clause.items[i];
+      const SettingValue v = value(*item.argument.value);
+      if (!item.words.empty())
+        out.settings[item.words[0].text] = {v, item.range};
+      else if (item.argument.name && std::holds_alternative<std::string>(v))
+        out.fields[item.argument.name->text] = std::get<std::string>(v);
+      else
+        fail("T0406", item.range, "a data setting is a word and a value: window 128");
+    }
+    return out;
+  }
+
+  ScheduleSpec schedule(const Expr& expr) const {
+    ScheduleSpec out;
+    const auto* call = as<Call>(expr);
+    if (!call) {
+      out.peak = real(expr);
+      return out;
+    }
+    const auto* name = as<Name>(call->callee);
+    const std::vector<std::string> kinds{"constant", "cosine", "one_cycle", "linear"};
+    if (!name || std::find(kinds.begin(), kinds.end(), name->text) == kinds.end())
+      unknown({name ? name->text : "?", call->callee->range}, "learning-rate schedule", kinds);
+    out.kind = name->text;
+    for (const Argument& argument : call->arguments) {
+      const double v = real(*argument.value);
+      if (!argument.name || argument.name->text == "peak")
+        out.peak = v;
+      else if (argument.name->text == "warmup")
+        out.warmup = v;
+      else if (argument.name->text == "final")
+        out.final = v;
+      else
+        unknown(*argument.name, "setting of a schedule", {"peak", "warmup", "final"});
+    }
+    return out;
+  }
+
+  OptimizerSpec optimizer(const Clause& clause) const {
+    OptimizerSpec out;
+    for (std::size_t i = 0; i < clause.items.size(); ++i) {
+      const ClauseItem& item = clause.items[i];
+      if (!item.words.empty()) {
+        if (item.words[0].text != "clip_norm")
+          unknown(item.words[0], "setting of the optimizer", {"clip_norm"});
+        out.clip_norm = real(*item.argument.value);
+        continue;
+      }
+      const Expr& expr = *item.argument.value;
+      const auto* call = as<Call>(expr);
+      const auto* name = call ? as<Name>(call->callee) : as<Name>(expr);
+      const std::vector<std::string> known{"adamw", "adam", "sgd"};
+      if (!name || std::find(known.begin(), known.end(), name->text) == known.end())
+        unknown({name ? name->text : "?", expr.range}, "optimizer", known);
+      out.name = name->text;
+      if (!call) continue;
+      for (const Argument& argument : call->arguments) {
+        if (!argument.name || argument.name->text == "lr") {
+          out.learning_rate = schedule(*argument.value);
+          continue;
+        }
+        const std::vector<std::string> settings{"lr",           "beta1",   "beta2", "epsilon",
+                                                "weight_decay", "momentum"};
+        if (std::find(settings.begin(), settings.end(), argument.name->text) == settings.end())
+          unknown(*argument.name, "setting of the optimizer", settings);
+        out.settings[argument.name->text] = real(*argument.value);
+      }
+    }
+    return out;
+  }
+
+  TruncationSpec truncation(const Clause& clause) const {
+    const ClauseItem& item = only(clause);
+    TruncationSpec out;
+    const auto* name = as<Name>(item.argument.value);
+    if (item.words.size() == 1 && item.words[0].text == "window") {
+      out.kind = TruncationSpec::Kind::window;
+      out.window = positive(*item.argument.value);
+    } else if (item.words.size() == 1 && item.words[0].text == "carry" && name) {
+      out.kind = TruncationSpec::Kind::carry;
+      out.output = name->text;
+    } else {
+      fail("T0407", item.range, "tbptt is followed by window K or carry OUTPUT");
+    }
+    return out;
+  }
+
+  TrainBlock train(const ClauseBlock& block, const SourceRange& range) const {
+    TrainBlock out;
+    out.spec.range = range;
+    const auto* subject = as<Name>(block.subject);
+    if (!subject) fail("T0408", block.subject->range, "the name of a model is expected here");
+    out.spec.model = subject->text;
+    bool has_data = false;
+    for (const Clause& clause : block.clauses) {
+      const std::string& word = clause.keyword.text;
+      if (word == "data") {
+        out.spec.data = data(clause);
+        has_data = true;
+      } else if (word == "loss") {
+        const ClauseItem& item = only(clause);
+        out.spec.per_token = !item.words.empty() && item.words[0].text == "per";
+        out.loss = item.argument.value.get();
+      } else if (word == "optimizer") {
+        out.spec.optimizer = optimizer(clause);
+      } else if (word == "tbptt") {
+        out.spec.truncation = truncation(clause);
+      } else if (word == "epochs") {
+        out.spec.epochs = positive(*only(clause).argument.value);
+      } else if (word == "batch") {
+        out.spec.batch = positive(*only(clause).argument.value);
+      } else if (word == "seed") {
+        out.spec.seed = integer_of(value(*only(clause).argument.value), clause.range);
+      } else if (word == "validation") {
+        const Expr& expr = *clause.items.at(0).argument.value;
+        if (as<Call>(expr))
+          out.spec.validation_data = data(clause);
+        else
+          out.spec.validation_split = real(expr);
+      } else if (word == "report") {
+        for (const ClauseItem& item : clause.items) {
+          std::string name;
+          const auto* call = as<Call>(item.argument.value);
+          const auto* callee = call ? as<Name>(call->callee) : nullptr;
+          if (item.argument.name)
+            name = item.argument.name->text;
+          else if (callee)
+            name = callee->text;
+          else
+            fail("T0409", item.range, "a report needs a name: report NAME = VALUE");
+          out.spec.reports.push_back({name, item.range});
+          out.reports.push_back(item.argument.value.get());
+        }
+      } else {
+        unknown(clause.keyword, "clause of a train block",
+                {"data", "validation", "loss", "optimizer", "tbptt", "epochs", "batch", "seed",
+                 "report"});
+      }
+    }
+    if (!out.loss) fail("T0410", range, "a train block needs a loss", "loss cross_entropy(logits, label)");
+    if (!has_data) fail("T0411", range, "a train block needs data", "data text(\"input.txt\"), window 128, lanes 32");
+    return out;
+  }
+
+  GenerateSpec generate(const ClauseBlock& block, const SourceRange& range) const {
+    GenerateSpec out;
+    out.range = range;
+    const auto* subject = as<Name>(block.subject);
+    if (!subject) fail("T0408", block.subject->range, "the name of a model is expected here");
+    out.model = subject->text;
+    for (const Clause& clause : block.clauses) {
+      const std::string& word = clause.keyword.text;
+      if (word == "greedy") {
+        out.greedy = true;
+        continue;
+      }
+      const Expr& expr = *only(clause).argument.value;
+      if (word == "from" && as<String>(expr))
+        out.from = as<String>(expr)->value;
+      else if (word == "temperature")
+        out.temperature = real(expr);
+      else if (word == "top_k")
+        out.top_k = positive(expr);
+      else if (word == "top_p")
+        out.top_p = real(expr);
+      else if (word == "max")
+        out.max = positive(expr);
+      else if (word == "seed")
+        out.seed = integer_of(value(expr), expr.range);
+      else
+        unknown(clause.keyword, "clause of a generate block",
+                {"from", "temperature", "top_k", "top_p", "max", "seed", "greedy"});
+    }
+    return out;
+  }
+
+  TestSpec test(const ClauseBlock& block, const SourceRange& range) const {
+    TestSpec out;
+    out.range = range;
+    out.title = block.title ? block.title->text : "";
+    for (const Clause& clause : block.clauses) {
+      TestCheck check;
+      check.range = clause.range;
+      const auto model_of = [&](const Expr& expr) {
+        const auto* call = as<Call>(expr);
+        const auto* name = call ? as<Name>(call->callee) : as<Name>(expr);
+        if (!name) fail("T0408", expr.range, "the name of a model is expected here");
+        if (call)
+          for (const Argument& argument : call->arguments) {
+            if (!argument.name) fail("T0412", argument.range, "a dim is given by name: T: 5");
+            check.dims[argument.name->text] = integer_of(value(*argument.value), argument.range);
+          }
+        return name->text;
+      };
+      if (clause.items.empty()) fail("T0404", clause.range, "what is to be tested?");
+      const Expr& first = *clause.items[0].argument.value;
+      if (clause.keyword.text == "gradcheck") {
+        check.model = model_of(first);
+        for (std::size_t i = 1; i < clause.items.size(); ++i) {
+          const Argument& argument = clause.items[i].argument;
+          if (!argument.name || argument.name->text != "order")
+            fail("T0413", clause.items[i].range, "gradcheck takes order: 1 or order: 2");
+          check.order = integer_of(value(*argument.value), argument.range);
+        }
+      } else if (clause.keyword.text == "expect") {
+        const auto* equal = as<Binary>(first);
+        const auto* step = equal ? as<Call>(equal->left) : nullptr;
+        const auto* name = step ? as<Name>(step->callee) : nullptr;
+        if (!equal || equal->op != BinaryOp::equal || !name || name->text != "step" ||
+            step->arguments.size() != 1)
+          fail("T0414", first.range, "what can be expected is step(MODEL) == full(MODEL)");
+        check.kind = TestCheck::Kind::step_equals_full;
+        check.model = model_of(*step->arguments[0].value);
+      } else {
+        unknown(clause.keyword, "check of a test", {"gradcheck", "expect"});
+      }
+      out.checks.push_back(std::move(check));
+    }
+    return out;
+  }
+
+ private:
+  const Module& module_;
+  const ElaborateOptions& options_;
+};
+
+}  // namespace
+
+TrainBlock read_train(const ClauseBlock& block, const SourceRange& range, const Module& module,
+                      const ElaborateOptions& options) {
+  return ClauseReader(module, options).train(block, range);
+}
+GenerateSpec read_generate(const ClauseBlock& block, const SourceRange& range, const Module& module,
+                           const ElaborateOptions& options) {
+  return ClauseReader(module, options).generate(block, range);
+}
+TestSpec read_test(const ClauseBlock& block, const SourceRange& range, const Module& module,
+                   const ElaborateOptions& options) {
+  return ClauseReader(module, options).test(block, range);
+}
+
+}  // namespace treadle::elaboration

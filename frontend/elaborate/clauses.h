@@ -1,0 +1,24 @@
+// From the clauses of a block to plain records. Internal to frontend/elaborate.
+#pragma once
+#include <vector>
+
+#include "frontend/elaborate.h"
+
+namespace treadle::elaboration {
+
+// A train or eval block and the expressions that its loss graph is made of.
+struct TrainBlock {
+  TrainSpec spec;
+  const syntax::Expr* loss = nullptr;
+  std::vector<const syntax::Expr*> reports;  // as spec.reports
+};
+
+// All throw UserError T04xx.
+TrainBlock read_train(const syntax::ClauseBlock& block, const SourceRange& range,
+                      const syntax::Module& module, const ElaborateOptions& options);
+GenerateSpec read_generate(const syntax::ClauseBlock& block, const SourceRange& range,
+                           const syntax::Module& module, const ElaborateOptions& options);
+TestSpec read_test(const syntax::ClauseBlock& block, const SourceRange& range,
+                   const syntax::Module& module, const ElaborateOptions& options);
+
+}  // namespace treadle::elaboration

@@ -1,0 +1,393 @@
+// A whole file: its names, its models and losses, its blocks.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "frontend/elaborate/clauses.h"
+#include "frontend/elaborate/elaborator.h"
+#include "frontend/parser.h"
+#include "frontend/standard_library.h"
+
+namespace treadle {
+
+using namespace elaboration;
+using namespace syntax;
+
+struct Experiment::Source {
+  std::shared_ptr<const Module> user;
+  std::vector<std::shared_ptr<const Module>> library;
+  ModuleScope standard, names;
+  ElaborateOptions options;
+  std::vector<TrainBlock> blocks;  // trains, then evals
+};
+
+namespace {
+
+void add_names(ModuleScope& scope, const Module& module, Reporter& reporter) {
+  std::map<std::string, SourceRange> places;
+  const auto declare = [&](const Identifier& name) {
+    const auto [before, fresh] = places.emplace(name.text, name.range);
+    if (fresh) return true;
+    Diagnostic twice;
+    twice.code = "T0204";
+    twice.range = name.range;
+    twice.message = fmt::format("'{}' is declared twice", name.text);
+    twice.related.push_back({before->second, "first declared here"});
+    reporter.add(std::move(twice));
+    return false;
+  };
+  for (const Declaration& declaration : module.declarations) {
+    if (const auto* dims = std::get_if<DimDecl>(&declaration.node)) {
+      for (const DimDecl::Entry& entry : dims->entries) {
+        if (!declare(entry.name)) continue;
+        scope.dim_order.push_back(entry.name.text);
+        scope.dims[entry.name.text] = {Dim(0), entry.name.range, entry.value.get()};
+      }
+    } else if (const auto* definition = std::get_if<Definition>(&declaration.node)) {
+      if (declare(definition->name))
+        scope.definitions[definition->name.text] = {definition, &scope};
+    }
+  }
+}
+
+void throw_errors(const Reporter& reporter) {
+  std::vector<Diagnostic> errors;
+  for (const Diagnostic& diagnostic : reporter.all())
+    if (diagnostic.severity == Severity::error) errors.push_back(diagnostic);
+  if (!errors.empty()) throw UserError(std::move(errors));
+}
+
+bool mentions(const SourceRange& range, const std::string& name) {
+  const std::string text = source_text(range);
+  const auto word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
+  for (std::size_t at = text.find(name); at != std::string::npos; at = text.find(name, at + 1)) {
+    const bool begins = at == 0 || !word(text[at - 1]);
+    const bool ends = at + name.size() == text.size() || !word(text[at + name.size()]);
+    if (begins && ends) return true;
+  }
+  return false;
+}
+
+// The inputs that only the loss reads: targets that the data set gives.
+void add_targets(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
+  const Graph& graph = maker.b().graph();
+  const DType real = maker.real();
+  const auto wanted = [&](const std::string& name) {
+    if (scope.names.contains(name)) return false;
+    bool out = mentions(block.loss->range, name);
+    for (const Expr* report : block.reports) out = out || mentions(report->range, name);
+    return out;
+  };
+  const auto add = [&](const std::string& name, const Type& type,
+                       const std::optional<Dim>& classes) {
+    if (!wanted(name)) return;
+    Attributes more;
+    if (classes) more.set("classes", Dims{*classes});
+    TensorValue value = maker.extra_input(name, type, std::move(more));
+    value.classes = classes;
+    scope.names[name] = {{value}, Binding::Kind::argument, block.spec.data.range, true, false};
+  };
+  const Type result = graph.outputs().empty() ? Type{} : graph.output_type(0);
+  const std::optional<Dim> classes =
+      result.rank() > 0 ? std::optional<Dim>(result.dims.back()) : std::nullopt;
+  for (const NodeId id : graph.inputs()) {
+    const Node& node = graph.node(id);
+    if (node.op != Op::input || !node.attributes.has("classes") ||
+        node.attributes.string("role", "") == "state")
+      continue;
+    const Type type = node.types[0];
+    const Dim vocabulary = node.attributes.dim("classes");
+    if (block.spec.data.kind == "text") add("next", type, vocabulary);
+    break;
+  }
+  add("label", {DType::i32, {}}, classes);
+  add("target", {real, {}}, std::nullopt);
+  if (block.spec.data.kind == "npy") add("y", result.with_dtype(real), std::nullopt);
+}
+
+bool depends_on_input(const Graph& graph, Value v) {
+  std::vector<bool> seen(graph.size(), false);
+  std::vector<NodeId> open{v.node};
+  while (!open.empty()) {
+    const NodeId id = open.back();
+    open.pop_back();
+    if (seen[id]) continue;
+    seen[id] = true;
+    if (graph.node(id).op == Op::input) return true;
+    for (const Value operand : graph.node(id).operands) open.push_back(operand.node);
+  }
+  return false;
+}
+
+void additive_terms(const Expr& expr, std::vector<const Expr*>& terms) {
+  if (const auto* binary = as<Binary>(expr); binary && binary->op == BinaryOp::add) {
+    additive_terms(*binary->left, terms);
+    additive_terms(*binary->right, terms);
+    return;
+  }
+  terms.push_back(&expr);
+}
+
+TensorValue scalar(GraphMaker& maker, const Expr& expr, Scope& scope, std::string_view what) {
+  const TensorValue value = maker.eval_tensor(expr, scope);
+  if (value.type.rank() != 0)
+    maker.fail("T0360", expr.range, fmt::format("{} of one example is a number", what),
+               fmt::format("this is {}", maker.show_type(value)), {"take its mean or its sum"});
+  return value;
+}
+
+void add_loss(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
+  add_targets(maker, block, scope);
+  Graph& graph = maker.b().graph();
+  std::vector<const Expr*> terms;
+  additive_terms(*block.loss, terms);
+  Value loss, penalty;
+  for (const Expr* term : terms) {
+    const TensorValue value = scalar(maker, *term, scope, "the loss");
+    Value& sum = depends_on_input(graph, value.value) ? loss : penalty;
+    sum = sum.valid() ? maker.b().add(sum, value.value) : value.value;
+  }
+  if (!loss.valid())
+    maker.fail("T0361", block.loss->range, "this loss does not depend on the data");
+  scope.names["loss"] = {{maker.tensor(loss)}, Binding::Kind::local, block.loss->range, true, false};
+  std::vector<std::pair<std::string, Value>> reports;
+  for (std::size_t i = 0; i < block.reports.size(); ++i)
+    reports.emplace_back("report." + block.spec.reports[i].name,
+                         scalar(maker, *block.reports[i], scope, "a report").value);
+  graph.add_output("loss", loss);
+  if (penalty.valid()) graph.add_output("penalty", penalty);
+  for (const auto& [name, value] : reports) graph.add_output(name, value);
+  if (block.spec.per_token)
+    for (const NodeId id : graph.inputs())
+      if (graph.node(id).op == Op::input && graph.node(id).types[0].rank() > 0) {
+        graph.add_output("weight", maker.b().dimension(graph.node(id).types[0].dims[0],
+                                                       maker.real()));
+        break;
+      }
+}
+
+const Definition* find_model(const ModuleScope& names, const std::string& name) {
+  const auto found = names.definitions.find(name);
+  return found == names.definitions.end() || found->second.syntax->kind != Definition::Kind::model
+             ? nullptr
+             : found->second.syntax;
+}
+
+}  // namespace
+
+const std::vector<DataKind>& data_kinds() {
+  static const std::vector<DataKind> kinds{
+      {"text", {{"text", "token(V)[T]"}, {"next", "token(V)[T]"}}},
+      {"idx", {{"image", "real[rows, columns]"}, {"label", "token(classes)"}}},
+      {"digits", {{"image", "real[16, 16]"}, {"label", "token(10)"}}},
+      {"csv", {{"features", "real[F]"}, {"target", "real"}, {"label", "token(classes)"}}},
+      {"npy", {{"x", "real[...]"}, {"y", "real[...]"}}},
+      {"adding", {{"numbers", "real[T, 2]"}, {"target", "real"}}},
+  };
+  return kinds;
+}
+
+std::int64_t DataSpec::integer(std::string_view name, std::int64_t otherwise) const {
+  const auto found = settings.find(std::string(name));
+  if (found == settings.end()) return otherwise;
+  if (const auto* value = std::get_if<std::int64_t>(&found->second.value)) return *value;
+  throw_user_error("T0403", fmt::format("'{}' is a whole number", name), {}, found->second.range);
+}
+double DataSpec::real(std::string_view name, double otherwise) const {
+  const auto found = settings.find(std::string(name));
+  if (found == settings.end()) return otherwise;
+  if (const auto* value = std::get_if<double>(&found->second.value)) return *value;
+  return static_cast<double>(integer(name, 0));
+}
+std::string DataSpec::string(std::string_view name, std::string otherwise) const {
+  const auto found = settings.find(std::string(name));
+  if (found == settings.end()) return otherwise;
+  if (const auto* value = std::get_if<std::string>(&found->second.value)) return *value;
+  throw_user_error("T0403", fmt::format("'{}' is a text", name), {}, found->second.range);
+}
+double OptimizerSpec::setting(std::string_view setting_name, double otherwise) const {
+  const auto found = settings.find(std::string(setting_name));
+  return found == settings.end() ? otherwise : found->second;
+}
+
+namespace {
+
+GraphOptions graph_options(const ElaborateOptions& options, Mode mode,
+                           const std::map<std::string, std::int64_t>& dims) {
+  GraphOptions out{options.real, mode, options.dims, 0};
+  for (const auto& [name, value] : dims) out.dims[name] = value;
+  return out;
+}
+
+// Runs `make` and gives the finished graph; mistakes go to the reporter.
+template <typename Make>
+std::optional<Graph> make_graph(const ModuleScope& names, GraphOptions options, Reporter& reporter,
+                                Make&& make) {
+  GraphMaker maker(names, std::move(options), reporter);
+  try {
+    make(maker);
+    return maker.finish();
+  } catch (const Failure&) {
+    return std::nullopt;
+  } catch (const UserError& error) {
+    for (const Diagnostic& diagnostic : error.diagnostics()) reporter.add(diagnostic);
+    return std::nullopt;
+  }
+}
+
+void make_loss(GraphMaker& maker, const ModuleScope& names, const TrainBlock& block) {
+  const Definition* definition = find_model(names, block.spec.model);
+  if (!definition)
+    maker.fail("T0206", block.spec.range, fmt::format("there is no model '{}'", block.spec.model));
+  Scope scope;
+  maker.model(*definition, scope);
+  add_loss(maker, block, scope);
+}
+
+std::int64_t truncation(const TrainSpec& spec) {
+  return spec.truncation.kind == TruncationSpec::Kind::window ? spec.truncation.window : 0;
+}
+
+}  // namespace
+
+Graph Experiment::model(std::string_view name, Mode mode,
+                        const std::map<std::string, std::int64_t>& dims) const {
+  Reporter reporter;
+  const Definition* definition = find_model(source_->names, std::string(name));
+  if (!definition) throw_user_error("T0206", fmt::format("there is no model '{}'", name));
+  auto graph = make_graph(source_->names, graph_options(source_->options, mode, dims), reporter,
+                          [&](GraphMaker& maker) {
+                            Scope scope;
+                            maker.model(*definition, scope);
+                          });
+  throw_errors(reporter);
+  return std::move(*graph);
+}
+
+Graph Experiment::loss(const TrainSpec& spec, Mode mode,
+                       const std::map<std::string, std::int64_t>& dims) const {
+  Reporter reporter;
+  const TrainBlock* block = nullptr;
+  for (const TrainBlock& candidate : source_->blocks)
+    if (candidate.spec.range.begin == spec.range.begin) block = &candidate;
+  ensure(block, "elaborate", "a train block that is not of this file");
+  GraphOptions options = graph_options(source_->options, mode, dims);
+  options.truncate = truncation(spec);
+  auto graph = make_graph(source_->names, std::move(options), reporter,
+                          [&](GraphMaker& maker) { make_loss(maker, source_->names, *block); });
+  throw_errors(reporter);
+  return std::move(*graph);
+}
+
+const TrainSpec* Experiment::find_train(std::string_view model) const {
+  for (const TrainSpec& spec : trains)
+    if (model.empty() || spec.model == model) return &spec;
+  return nullptr;
+}
+
+Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOptions& options,
+                     std::vector<Diagnostic>& diagnostics) {
+  Experiment out;
+  Reporter reporter;
+  const auto source = std::make_shared<Experiment::Source>();
+  source->user = module;
+  source->options = options;
+  source->standard.is_standard = true;
+  for (const EmbeddedFile& file : standard_library_files()) {
+    auto text = std::make_shared<SourceFile>();
+    text->path = "std/" + std::string(file.name);
+    text->text = std::string(file.text);
+    source->library.push_back(std::make_shared<const Module>(parse_or_throw(std::move(text))));
+    add_names(source->standard, *source->library.back(), reporter);
+  }
+  source->names.syntax = module;
+  source->names.standard = &source->standard;
+  add_names(source->names, *module, reporter);
+  std::vector<TrainBlock> evals;
+  for (const Declaration& declaration : module->declarations) {
+    if (const auto* definition = std::get_if<Definition>(&declaration.node)) {
+      if (definition->kind == Definition::Kind::model)
+        out.models.push_back({definition->name.text, declaration.doc, definition->name.range});
+      continue;
+    }
+    const auto* block = std::get_if<ClauseBlock>(&declaration.node);
+    if (!block) continue;
+    try {
+      switch (block->kind) {
+        case ClauseBlock::Kind::train:
+          source->blocks.push_back(read_train(*block, declaration.range, *module, options));
+          out.trains.push_back(source->blocks.back().spec);
+          break;
+        case ClauseBlock::Kind::eval:
+          evals.push_back(read_train(*block, declaration.range, *module, options));
+          out.evals.push_back(evals.back().spec);
+          break;
+        case ClauseBlock::Kind::generate:
+          out.generates.push_back(read_generate(*block, declaration.range, *module, options));
+          break;
+        case ClauseBlock::Kind::test:
+          out.tests.push_back(read_test(*block, declaration.range, *module, options));
+          break;
+      }
+    } catch (const UserError& error) {
+      for (const Diagnostic& diagnostic : error.diagnostics()) reporter.add(diagnostic);
+    }
+  }
+  source->blocks.insert(source->blocks.end(), std::make_move_iterator(evals.begin()),
+                        std::make_move_iterator(evals.end()));
+  for (const Mode mode : {Mode::train, Mode::eval}) {
+    for (const ModelInfo& info : out.models)
+      make_graph(source->names, graph_options(options, mode, {}), reporter,
+                 [&](GraphMaker& maker) {
+                   Scope scope;
+                   maker.model(*find_model(source->names, info.name), scope);
+                   for (const std::string& name : source->names.dim_order)
+                     out.dims[name] = maker.named_dim(name, source->names, {});
+                 });
+    for (const TrainBlock& block : source->blocks)
+      make_graph(source->names, graph_options(options, mode, {}), reporter,
+                 [&](GraphMaker& maker) { make_loss(maker, source->names, block); });
+  }
+  for (const Diagnostic& diagnostic : reporter.all()) {
+    diagnostics.push_back(diagnostic);
+    if (diagnostic.severity == Severity::warning) out.warnings.push_back(diagnostic);
+  }
+  out.source_ = source;
+  return out;
+}
+
+Experiment elaborate_or_throw(std::shared_ptr<const Module> module,
+                              const ElaborateOptions& options) {
+  std::vector<Diagnostic> diagnostics;
+  Experiment out = elaborate(std::move(module), options, diagnostics);
+  std::erase_if(diagnostics, [](const Diagnostic& d) { return d.severity != Severity::error; });
+  if (!diagnostics.empty()) throw UserError(std::move(diagnostics));
+  return out;
+}
+
+Experiment load_experiment(const std::string& path, const ElaborateOptions& options) {
+  std::ifstream stream(path, std::ios::binary);
+  if (!stream) throw_user_error("T0901", fmt::format("'{}' cannot be read", path));
+  std::ostringstream text;
+  text << stream.rdbuf();
+  auto file = std::make_shared<SourceFile>();
+  file->path = path;
+  file->text = text.str();
+  return elaborate_or_throw(std::make_shared<const Module>(parse_or_throw(std::move(file))),
+                            options);
+}
+
+std::vector<ParameterRow> parameter_table(const Graph& graph) {
+  std::vector<ParameterRow> out;
+  for (const NodeId id : graph.inputs()) {
+    const Node& node = graph.node(id);
+    if (node.op == Op::parameter)
+      out.push_back({node.attributes.string("name"), node.types[0],
+                     node.attributes.string("initialiser")});
+  }
+  return out;
+}
+
+}  // namespace treadle
