@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "driver/commands.h"
+#include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "ir/text_parser.h"
 #include "passes/pass_manager.h"
@@ -51,7 +52,18 @@ int guarded(const Action& action) {
 
 }  // namespace
 
-Graph load_graph(const std::string& path) {
+Graph load_graph(const std::string& path, DType real, const DimEnv& dims) {
+  if (path.ends_with(".tdl")) {
+    ElaborateOptions options;
+    options.real = real;
+    for (const auto& [name, value] : dims) options.dims[name] = value;
+    const Experiment experiment = load_experiment(path, options);
+    if (const TrainSpec* train = experiment.find_train())
+      return experiment.loss(*train, Mode::eval);
+    if (experiment.models.empty())
+      throw_user_error("T0842", "'" + path + "' has no model", "model NAME(...) { ... }");
+    return experiment.model(experiment.models[0].name, Mode::eval);
+  }
   if (path != "-") return parse_graph(read_file(path), path);
   const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
   return parse_graph(text, "<stdin>");
@@ -86,6 +98,8 @@ int run_command_line(int argc, const char* const* argv) {
   Action action;
   add_opt_command(app, action);
   add_gradcheck_command(app, action);
+  add_check_command(app, action);
+  add_dump_command(app, action);
   add_train_command(app, action);
   add_list_commands(app, action);
   try {

@@ -20,8 +20,8 @@ struct Options {
 };
 
 int run_gradcheck(const Options& options) {
-  const Graph graph = load_graph(options.file);
   const DimEnv env = parse_dims(options.dims);
+  const Graph graph = load_graph(options.file, DType::f64, env);
   for (const std::string& symbol : graph.symbols())
     if (!env.contains(symbol))
       throw_user_error("T0831", fmt::format("the dimension '{}' has no value", symbol),
@@ -56,7 +56,7 @@ void add_gradcheck_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("gradcheck", "Hold gradients against finite differences, in f64");
-  command->add_option("file", options->file, "The graph (.tir), or - for standard input")
+  command->add_option("file", options->file, "A program (.tdl), or a graph (.tir; - is standard input)")
       ->required();
   command->add_option("-D", options->dims, "Value of a dimension: -D T=5");
   command->add_option("--order", options->order, "2: second derivatives too")

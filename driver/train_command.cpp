@@ -4,9 +4,12 @@
 #include <cstdio>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "driver/commands.h"
 #include "driver/compile.h"
+#include "driver/data_sets.h"
+#include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "passes/training_step.h"
 #include "runtime/generators.h"
@@ -21,15 +24,20 @@ namespace {
 
 struct Options {
   std::string file, data, output;
-  std::int64_t examples = 1500, epochs = 8, batch = 32;
-  double learning_rate = 0.01;
-  std::uint64_t seed = 0;
+  std::vector<std::string> dims;
+  std::int64_t examples = 1500;
+  std::optional<std::int64_t> epochs, batch;
+  std::optional<double> learning_rate;
+  std::optional<std::uint64_t> seed;
   std::string backend = "llvm";
-  int threads = 1;
+  int threads = 2;
 };
 
 NamedFields generated(const std::string& kind, std::int64_t examples, std::uint64_t seed) {
   NamedFields out;
+  if (kind != "strokes" && kind != "adding")
+    throw_user_error("T0841", fmt::format("there is no generated data '{}'", kind),
+                     "--data strokes or --data adding");
   if (kind == "strokes") {
     StrokeImages data = stroke_images(examples, seed);
     out.emplace("images", std::move(data.images));
@@ -117,41 +125,94 @@ void save_parameters(const std::string& path, const Graph& loss,
   write_safetensors(path, content);
 }
 
-int run_train(const Options& options) {
-  const Graph loss = load_graph(options.file);
-  const NamedFields fields = generated(options.data, options.examples, options.seed);
-  require_fields(loss, fields, options.data);
+// Everything that a run needs, wherever it was described.
+struct Run {
+  Graph loss, evaluation;
+  DataSets data;
+  OptimizerSettings optimizer;
+  TrainerOptions trainer;
+};
+
+Run run_of_graph(const Options& options) {
+  Run out;
+  out.loss = out.evaluation = load_graph(options.file);
+  const NamedFields fields = generated(options.data, options.examples, options.seed.value_or(0));
+  require_fields(out.loss, fields, options.data);
   const std::int64_t held_back = std::max<std::int64_t>(1, options.examples / 5);
   const std::int64_t used = options.examples - held_back;
-  const auto data = array_batches(rows(fields, 0, used), {options.batch, true, options.seed});
-  const auto test =
-      array_batches(rows(fields, used, options.examples), {options.batch, false, options.seed});
+  const std::int64_t batch = options.batch.value_or(32);
+  const std::uint64_t seed = options.seed.value_or(0);
+  out.data.training = array_batches(rows(fields, 0, used), {batch, true, seed});
+  out.data.validation = array_batches(rows(fields, used, options.examples), {batch, false, seed});
+  out.optimizer.clip_norm = 1.0;
+  out.trainer.epochs = options.epochs.value_or(8);
+  out.trainer.seed = seed;
+  out.trainer.schedule = {Schedule::Kind::cosine, options.learning_rate.value_or(0.01), 0.1, 0.05};
+  return out;
+}
 
-  OptimizerSettings settings;
-  settings.clip_norm = 1.0;
-  const TrainingStep step = make_training_step(loss, settings);
+Run run_of_experiment(const Options& options) {
+  ElaborateOptions language;
+  for (const auto& [name, value] : parse_dims(options.dims)) language.dims[name] = value;
+  const Experiment experiment = load_experiment(options.file, language);
+  const TrainSpec* found = experiment.find_train();
+  if (found == nullptr)
+    throw_user_error("T0840", fmt::format("'{}' has no train block", options.file),
+                     "train MODEL { data ...  loss ...  optimizer ... }");
+  TrainSpec spec = *found;
+  if (options.epochs) spec.epochs = *options.epochs;
+  if (options.batch) spec.batch = *options.batch;
+  if (options.seed) spec.seed = static_cast<std::int64_t>(*options.seed);
+  if (options.learning_rate) spec.optimizer.learning_rate.peak = *options.learning_rate;
+  Run out;
+  out.loss = experiment.loss(spec, Mode::train);
+  out.evaluation = experiment.loss(spec, Mode::eval);
+  out.data = open_data(spec, out.loss, options.data);
+  const OptimizerSpec& optimizer = spec.optimizer;
+  out.optimizer.kind = optimizer.name == "sgd"    ? OptimizerSettings::Kind::sgd
+                       : optimizer.name == "adam" ? OptimizerSettings::Kind::adam
+                                                  : OptimizerSettings::Kind::adamw;
+  out.optimizer.beta1 = optimizer.setting("beta1", out.optimizer.beta1);
+  out.optimizer.beta2 = optimizer.setting("beta2", out.optimizer.beta2);
+  out.optimizer.epsilon = optimizer.setting("epsilon", out.optimizer.epsilon);
+  out.optimizer.weight_decay = optimizer.setting("weight_decay", 0);
+  out.optimizer.momentum = optimizer.setting("momentum", 0);
+  out.optimizer.clip_norm = optimizer.clip_norm;
+  out.trainer.epochs = spec.epochs;
+  out.trainer.seed = static_cast<std::uint64_t>(spec.seed);
+  const ScheduleSpec& rate = optimizer.learning_rate;
+  out.trainer.schedule = {schedule_kind(rate.kind), rate.peak, rate.warmup, rate.final};
+  return out;
+}
+
+int run_train(const Options& options) {
+  const Run run =
+      options.file.ends_with(".tdl") ? run_of_experiment(options) : run_of_graph(options);
+  const TrainingStep step = make_training_step(run.loss, run.optimizer);
   const std::unique_ptr<Program> program = program_of(step, options);
-  const std::unique_ptr<Program> evaluation = program_of(make_evaluation_step(loss), options);
-  TrainerOptions trainer_options;
-  trainer_options.epochs = options.epochs;
-  trainer_options.seed = options.seed;
-  trainer_options.schedule = {Schedule::Kind::cosine, options.learning_rate, 0.1, 0.05};
+  const std::unique_ptr<Program> evaluation =
+      program_of(make_evaluation_step(run.evaluation), options);
   Team team(options.threads);
-  Trainer trainer(*program, first_tensors(loss, step, options.seed), *data, trainer_options, team);
-  for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
+  Trainer trainer(*program, first_tensors(run.loss, step, run.trainer.seed), *run.data.training,
+                  run.trainer, team);
+  const std::int64_t batches = run.data.training->batches();
+  for (std::int64_t epoch = 0; epoch < run.trainer.epochs; ++epoch) {
     Progress progress(stdout, is_terminal(stdout),
-                      fmt::format("epoch {}/{}", epoch + 1, options.epochs), data->batches());
+                      fmt::format("epoch {}/{}", epoch + 1, run.trainer.epochs), batches);
     double sum = 0;
-    for (std::int64_t i = 0; i < data->batches(); ++i) {
+    for (std::int64_t i = 0; i < batches; ++i) {
       sum += trainer.step().loss;
       progress.update(i + 1, fmt::format("loss {:.4f}", sum / static_cast<double>(i + 1)));
     }
-    const Metrics metrics =
-        evaluate_metrics(*evaluation, trainer.tensors(), *test, options.seed, team);
-    progress.finish(fmt::format("training loss {:.4f}  held back: {}",
-                                sum / static_cast<double>(data->batches()), metrics_text(metrics)));
+    std::string held_back;
+    if (run.data.validation)
+      held_back = "  held back: " + metrics_text(evaluate_metrics(*evaluation, trainer.tensors(),
+                                                                  *run.data.validation,
+                                                                  run.trainer.seed, team));
+    progress.finish(
+        fmt::format("training loss {:.4f}{}", sum / static_cast<double>(batches), held_back));
   }
-  if (!options.output.empty()) save_parameters(options.output, loss, trainer.tensors());
+  if (!options.output.empty()) save_parameters(options.output, run.loss, trainer.tensors());
   return 0;
 }
 
@@ -169,12 +230,14 @@ int guarded_train(const Options& options) {
 
 void add_train_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("train", "Train a loss graph on generated data");
-  command->add_option("file", options->file, "The loss of one example (.tir)")->required();
-  command->add_option("--data", options->data, "Generated data: strokes or adding")
-      ->required()
-      ->check(CLI::IsMember({"strokes", "adding"}));
-  command->add_option("--examples", options->examples, "How many; a fifth is held back")
+  CLI::App* command = app.add_subcommand("train", "Train the model of a file");
+  command->add_option("file", options->file, "A program (.tdl), or the loss of one example (.tir)")
+      ->required();
+  command->add_option("--data", options->data,
+                      "The folder of the data files; for a .tir file strokes or adding");
+  command->add_option("-D", options->dims, "Value of a dim: -D H=64");
+  command->add_option("--examples", options->examples,
+                      "Of generated data for a .tir file; a fifth is held back")
       ->check(CLI::Range(2, 10000000));
   command->add_option("--epochs", options->epochs, "Passes over the data")
       ->check(CLI::PositiveNumber);

@@ -44,7 +44,6 @@ std::pair<TensorValue, TensorValue> GraphMaker::align(const Any& a, const Any& b
                                                       const SourceRange& range,
                                                       const SourceRange& a_range,
                                                       const SourceRange& b_range) {
-  const auto* left = a.as<TensorValue>();
   const auto* right = b.as<TensorValue>();
   TensorValue x = to_tensor(a, right ? right->type.dtype : options_.real, a_range);
   TensorValue y = to_tensor(b, x.type.dtype, b_range);

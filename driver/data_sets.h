@@ -1,0 +1,27 @@
+// The data that a train block names, as batches.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "frontend/elaborate.h"
+#include "ir/graph.h"
+#include "runtime/batches.h"
+#include "runtime/vocabulary.h"
+
+namespace treadle {
+
+struct DataSets {
+  std::unique_ptr<BatchSource> training, validation;  // validation may be null
+  std::optional<Vocabulary> vocabulary;               // of a text
+};
+
+// Reads or generates the data of `spec`; files are looked up in `folder`.
+// Fields are those of frontend/elaborate.h, under the names that `loss` asks
+// for. Generated kinds take `examples` (and adding `length`) as settings.
+// T0833 when the loss reads a field that the data does not have; errors of the
+// readers as they are; T0927 for classes out of range; T0965 for no examples.
+DataSets open_data(const TrainSpec& spec, const Graph& loss, const std::filesystem::path& folder);
+
+}  // namespace treadle

@@ -1,0 +1,70 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+
+#include "backends/llvm/compile.h"
+#include "driver/commands.h"
+#include "driver/compile.h"
+#include "ir/diagnostic.h"
+#include "ir/text_printer.h"
+#include "passes/pass_manager.h"
+#include "passes/training_step.h"
+
+namespace treadle {
+namespace {
+
+struct Options {
+  std::string file, after, stage = "graph";
+  std::vector<std::string> dims;
+};
+
+// What training does to the loss, pass by pass.
+constexpr std::string_view pipeline =
+    "hoist-scan,fuse-gates,simplify,expand-composites,fuse-pointwise";
+
+Graph stage_of(const Graph& loss, const Options& options) {
+  if (options.stage == "graph" && options.after.empty()) return loss;
+  const Graph step = make_training_step(loss, {}).graph;
+  if (!options.after.empty()) {
+    std::vector<PassCall> calls = parse_pipeline(pipeline);
+    const auto last = std::find_if(calls.begin(), calls.end(), [&](const PassCall& call) {
+      return call.pass->name == options.after;
+    });
+    if (last == calls.end())
+      throw_user_error("T0843", fmt::format("'{}' is no pass of the pipeline", options.after),
+                       fmt::format("its passes are {}", pipeline));
+    return run_pipeline(step, std::span(calls.begin(), last + 1));
+  }
+  if (options.stage == "grad") return step;
+  return lower(step);
+}
+
+int run_dump(const Options& options) {
+  const Graph loss = load_graph(options.file, DType::f32, parse_dims(options.dims));
+  const Graph graph = stage_of(loss, options);
+  if (options.stage == "llvm")
+    std::cout << llvm_ir_text(graph);
+  else if (options.stage == "asm")
+    std::cout << assembly_text(graph);
+  else
+    std::cout << print(graph);
+  return 0;
+}
+
+}  // namespace
+
+void add_dump_command(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("dump", "Show the training step of a program at a stage");
+  command->add_option("file", options->file, "A program (.tdl) or the loss of one example (.tir)")
+      ->required();
+  command->add_option("--after", options->after, "Show the graph after this pass");
+  command->add_option("--stage", options->stage, "graph, grad, loop, llvm or asm")
+      ->check(CLI::IsMember({"graph", "grad", "loop", "llvm", "asm"}));
+  command->add_option("-D", options->dims, "Value of a dim: -D H=64");
+  command->callback([options, &action] { action = [options] { return run_dump(*options); }; });
+}
+
+}  // namespace treadle
