@@ -300,8 +300,23 @@ Any GraphMaker::fresh_state(const Callable& callable, Scope& scope, const MakeLe
       callable.definition->kind != Definition::Kind::cell)
     fail("T0335", range, fmt::format("{} carries no state", show({std::make_shared<const Callable>(callable)})),
          {}, {"a state belongs to a cell, or to a stack of cells"});
-  Activation activation = activate(callable, {}, scope, true, range);
-  return fresh(*callable.definition->parameters.back().type, activation.scope, leaf, suffix);
+  // Only the generics matter to the state's type.
+  Scope inner;
+  inner.module = callable.module;
+  inner.definition = callable.definition;
+  const auto& generics = callable.definition->generics;
+  for (std::size_t i = 0; i < generics.size(); ++i) {
+    Binding binding{{Poison{}}, Binding::Kind::generic, generics[i].name.range, true, true};
+    if (i < callable.generics.size()) {
+      binding.value = callable.generics[i];
+      binding.unbound = false;
+    } else if (generics[i].default_value && generics[i].kind == Generic::Kind::dim) {
+      binding.value = {DimValue{eval_dim(*generics[i].default_value, inner)}};
+      binding.unbound = false;
+    }
+    inner.names[generics[i].name.text] = std::move(binding);
+  }
+  return fresh(*callable.definition->parameters.back().type, inner, leaf, suffix);
 }
 
 namespace {
