@@ -93,7 +93,9 @@ int run_command_line(int argc, const char* const* argv) {
       "  treadle opt cell.tir -p differentiate,hoist-scan,fuse-gates\n"
       "  treadle opt cell.tir -p batch --print-after all --verify-each=numeric\n"
       "  treadle gradcheck cell.tir -D T=5 --order 2\n"
-      "  treadle train examples/strokes.tir --data strokes\n"
+      "  treadle check examples/demo.tdl\n"
+      "  treadle train examples/demo.tdl\n"
+      "  treadle dump examples/my_cell.tdl --after fuse-gates\n"
       "  treadle passes");
   Action action;
   add_opt_command(app, action);

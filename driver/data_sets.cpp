@@ -18,7 +18,8 @@ std::filesystem::path file_of(const DataSpec& spec, std::size_t argument,
   if (argument >= spec.arguments.size() ||
       !std::holds_alternative<std::string>(spec.arguments[argument].value))
     throw_user_error("T0837", fmt::format("'{}' needs the name of a file", spec.kind),
-                     "data idx(\"images.gz\", \"labels.gz\"), data text(\"input.txt\")", spec.range);
+                     "data idx(\"images.gz\", \"labels.gz\"), data text(\"input.txt\")",
+                     spec.range);
   return folder / std::get<std::string>(spec.arguments[argument].value);
 }
 

@@ -56,7 +56,9 @@ void add_gradcheck_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("gradcheck", "Hold gradients against finite differences, in f64");
-  command->add_option("file", options->file, "A program (.tdl), or a graph (.tir; - is standard input)")
+  command
+      ->add_option("file", options->file,
+                   "A program (.tdl), or a graph (.tir; - is standard input)")
       ->required();
   command->add_option("-D", options->dims, "Value of a dimension: -D T=5");
   command->add_option("--order", options->order, "2: second derivatives too")

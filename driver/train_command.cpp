@@ -206,9 +206,9 @@ int run_train(const Options& options) {
     }
     std::string held_back;
     if (run.data.validation)
-      held_back = "  held back: " + metrics_text(evaluate_metrics(*evaluation, trainer.tensors(),
-                                                                  *run.data.validation,
-                                                                  run.trainer.seed, team));
+      held_back = "  held back: " +
+                  metrics_text(evaluate_metrics(*evaluation, trainer.tensors(),
+                                                *run.data.validation, run.trainer.seed, team));
     progress.finish(
         fmt::format("training loss {:.4f}{}", sum / static_cast<double>(batches), held_back));
   }
@@ -236,8 +236,9 @@ void add_train_command(CLI::App& app, Action& action) {
   command->add_option("--data", options->data,
                       "The folder of the data files; for a .tir file strokes or adding");
   command->add_option("-D", options->dims, "Value of a dim: -D H=64");
-  command->add_option("--examples", options->examples,
-                      "Of generated data for a .tir file; a fifth is held back")
+  command
+      ->add_option("--examples", options->examples,
+                   "Of generated data for a .tir file; a fifth is held back")
       ->check(CLI::Range(2, 10000000));
   command->add_option("--epochs", options->epochs, "Passes over the data")
       ->check(CLI::PositiveNumber);

@@ -142,11 +142,11 @@ std::optional<Op> tensor_op(BinaryOp op) {
 Any GraphMaker::binary(BinaryOp op, const Any& a, const Any& b, const Binary& at,
                        const SourceRange& range) {
   if (a.is_poison() || b.is_poison()) throw Failure{};
-  if (const auto *x = a.as<BoolValue>(), *y = b.as<BoolValue>(); x && y) {
+  if (const auto* x = a.as<BoolValue>(), *y = b.as<BoolValue>(); x && y) {
     if (op == BinaryOp::logical_and) return {BoolValue{x->value && y->value}};
     if (op == BinaryOp::logical_or) return {BoolValue{x->value || y->value}};
   }
-  if (const auto *x = a.as<DimValue>(), *y = b.as<DimValue>(); x && y)
+  if (const auto* x = a.as<DimValue>(), *y = b.as<DimValue>(); x && y)
     if (const auto dim = compute(op, x->dim, y->dim)) return {DimValue{*dim}};
   if (const auto x = number_of(a), y = number_of(b); x && y) {
     if (const auto number = compute(op, *x, *y)) return {NumberValue{*number}};
@@ -194,9 +194,8 @@ TensorValue GraphMaker::matmul(const TensorValue& a, const TensorValue& b, const
     }
   }
   return guarded(range, [&] {
-    TensorValue out =
-        tensor(this->b().matmul(use(a), use(b), {static_cast<std::int64_t>(m) - 1},
-                                {static_cast<std::int64_t>(inner)}, batch, batch));
+    TensorValue out = tensor(this->b().matmul(use(a), use(b), {static_cast<std::int64_t>(m) - 1},
+                                              {static_cast<std::int64_t>(inner)}, batch, batch));
     if (a.origins.size() == m && b.origins.size() == n) {
       out.origins.assign(a.origins.begin(), a.origins.end() - 1);
       if (n > 1) out.origins.push_back(b.origins.back());

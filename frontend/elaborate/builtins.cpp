@@ -12,13 +12,13 @@ namespace treadle::elaboration {
 namespace {
 
 constexpr std::string_view unary_functions[] = {
-    "exp",     "expm1", "log",  "log1p", "sqrt", "rsqrt",    "reciprocal", "square",
-    "sin",     "cos",   "erf",  "tanh",  "sigmoid", "relu",  "gelu",       "silu",
-    "softplus", "abs",  "sign", "floor", "stop_gradient"};
+    "exp",    "expm1", "log",      "log1p", "sqrt", "rsqrt",   "reciprocal",
+    "square", "sin",   "cos",      "erf",   "tanh", "sigmoid", "relu",
+    "gelu",   "silu",  "softplus", "abs",   "sign", "floor",   "stop_gradient"};
 constexpr std::string_view other_functions[] = {
-    "sum",    "mean",    "max",     "min",     "argmax",  "softmax", "log_softmax", "logsumexp",
-    "split",  "concat",  "transpose", "reshape", "reverse", "one_hot", "iota",      "length",
-    "size",   "real",    "where",   "uniform", "l1",      "l2",      "pow"};
+    "sum",   "mean",   "max",       "min",     "argmax",  "softmax", "log_softmax", "logsumexp",
+    "split", "concat", "transpose", "reshape", "reverse", "one_hot", "iota",        "length",
+    "size",  "real",   "where",     "uniform", "l1",      "l2",      "pow"};
 
 bool in(std::span<const std::string_view> list, std::string_view name) {
   return std::find(list.begin(), list.end(), name) != list.end();
@@ -29,7 +29,10 @@ class Arguments {
  public:
   Arguments(GraphMaker& maker, std::string name, std::vector<ArgumentValue> values,
             SourceRange range)
-      : maker_(maker), name_(std::move(name)), values_(std::move(values)), range_(std::move(range)) {}
+      : maker_(maker),
+        name_(std::move(name)),
+        values_(std::move(values)),
+        range_(std::move(range)) {}
 
   const ArgumentValue* find(std::size_t position, std::string_view name) const {
     std::size_t i = 0;
@@ -40,8 +43,7 @@ class Arguments {
   }
   const ArgumentValue& need(std::size_t position, std::string_view name) const {
     const ArgumentValue* out = find(position, name);
-    if (!out)
-      maker_.fail("T0334", range_, fmt::format("'{}' needs a value for '{}'", name_, name));
+    if (!out) maker_.fail("T0334", range_, fmt::format("'{}' needs a value for '{}'", name_, name));
     return *out;
   }
   TensorValue tensor(std::size_t position, std::string_view name, DType dtype) const {
@@ -65,8 +67,7 @@ class Arguments {
     std::int64_t out = integer(position, "axis").value_or(otherwise);
     if (out < 0) out += rank;
     if (out < 0 || out >= rank)
-      maker_.fail("T0351", range_,
-                  fmt::format("'{}' has no such axis to work along", name_),
+      maker_.fail("T0351", range_, fmt::format("'{}' has no such axis to work along", name_),
                   fmt::format("the argument is {}", maker_.show_type(x)));
     return out;
   }
@@ -104,7 +105,8 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<Any> generics,
   const Arguments a(*this, name, std::move(values), range);
   const DType real = options_.real;
   const auto call = [&]() -> Any {
-    if (in(unary_functions, name)) return {pointwise(*op_from_name(name), {a.tensor(0, "x", real)})};
+    if (in(unary_functions, name))
+      return {pointwise(*op_from_name(name), {a.tensor(0, "x", real)})};
     if (name == "l1" || name == "l2") {
       if (!a.need(0, "parameters").value.as<ParametersValue>())
         fail("T0352", range, fmt::format("'{}' is a norm of parameters: {}(params)", name, name));
@@ -148,8 +150,8 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<Any> generics,
     if (name == "max" || name == "min" || name == "pow") {
       const bool two = a.size() == 2 && a.all()[1].name.empty();
       if (two) {
-        const auto [x, y] = align(a.all()[0].value, a.all()[1].value, name, range,
-                                  a.all()[0].range, a.all()[1].range);
+        const auto [x, y] = align(a.all()[0].value, a.all()[1].value, name, range, a.all()[0].range,
+                                  a.all()[1].range);
         const Op op = name == "max" ? Op::maximum : name == "min" ? Op::minimum : Op::pow;
         return {pointwise(op, {x, y})};
       }
@@ -174,16 +176,16 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<Any> generics,
     }
     if (name == "argmax" || name == "logsumexp") {
       const std::int64_t axis = a.axis(1, x, -1);
-      TensorValue out = tensor(name == "argmax" ? b().argmax(use(x), axis)
-                                                : b().logsumexp(use(x), axis));
+      TensorValue out =
+          tensor(name == "argmax" ? b().argmax(use(x), axis) : b().logsumexp(use(x), axis));
       out.origins = without(x, axis);
       if (name == "argmax") out.classes = x.type.dims[static_cast<std::size_t>(axis)];
       return {out};
     }
     if (name == "softmax" || name == "log_softmax") {
       const std::int64_t axis = a.axis(1, x, -1);
-      TensorValue out = tensor(name == "softmax" ? b().softmax(use(x), axis)
-                                                 : b().log_softmax(use(x), axis));
+      TensorValue out =
+          tensor(name == "softmax" ? b().softmax(use(x), axis) : b().log_softmax(use(x), axis));
       out.origins = x.origins;
       return {out};
     }
@@ -212,7 +214,8 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<Any> generics,
       std::swap(order[order.size() - 1], order[order.size() - 2]);
       TensorValue out = tensor(b().transpose(use(x), order));
       out.origins = x.origins;
-      if (out.origins.size() > 1) std::swap(out.origins.back(), out.origins[out.origins.size() - 2]);
+      if (out.origins.size() > 1)
+        std::swap(out.origins.back(), out.origins[out.origins.size() - 2]);
       return {out};
     }
     if (name == "reshape") {

@@ -63,8 +63,8 @@ Any GraphMaker::index(const Index& index, const Expr& expr, Scope& scope) {
   if (const Callable* callable = base.callable())
     return instantiate(index, *callable, scope, expr.range);
   if (const auto* tuple = base.as<TupleValue>()) {
-    const Dim which = index.subscripts[0].is_slice ? Dim(-1)
-                                                   : eval_dim(*index.subscripts[0].value, scope);
+    const Dim which =
+        index.subscripts[0].is_slice ? Dim(-1) : eval_dim(*index.subscripts[0].value, scope);
     const auto i = which.constant();
     if (!i || *i < 0 || *i >= static_cast<std::int64_t>(tuple->elements.size()))
       fail("T0333", expr.range,
@@ -89,15 +89,15 @@ Any GraphMaker::index(const Index& index, const Expr& expr, Scope& scope) {
         Dims dims = sliced.type.dims;
         std::vector<Origin> origins = x.origins;
         dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(axis));
-        if (origins.size() > axis) origins.erase(origins.begin() + static_cast<std::ptrdiff_t>(axis));
+        if (origins.size() > axis)
+          origins.erase(origins.begin() + static_cast<std::ptrdiff_t>(axis));
         TensorValue out = tensor(b().reshape(use(sliced), dims));
         out.origins = std::move(origins);
         out.classes = x.classes;
         return out;
       };
       const auto cut = [&](const Dim& begin, const Dim& extent) {
-        TensorValue out =
-            tensor(b().slice(use(x), static_cast<std::int64_t>(axis), begin, extent));
+        TensorValue out = tensor(b().slice(use(x), static_cast<std::int64_t>(axis), begin, extent));
         out.classes = x.classes;
         out.origins = x.origins;
         if (out.origins.size() > axis) out.origins[axis] = {};
@@ -154,7 +154,8 @@ Any GraphMaker::call(const Call& call, const Expr& expr, Scope& scope) {
   for (const Argument& argument : call.arguments) {
     Any value = eval_or_poison(*argument.value, scope);
     failed = failed || value.is_poison();
-    arguments.push_back({argument.name ? argument.name->text : "", std::move(value), argument.range});
+    arguments.push_back(
+        {argument.name ? argument.name->text : "", std::move(value), argument.range});
   }
   if (failed) throw Failure{};
   return call_value(*callee.callable(), std::move(arguments), scope, expr.range);
@@ -164,8 +165,8 @@ Any GraphMaker::call_value(const Callable& callable, std::vector<ArgumentValue> 
                            Scope& caller, const SourceRange& range) {
   if (callable.kind == Callable::Kind::builtin)
     return call_builtin(callable.builtin, callable.generics, std::move(arguments), range);
-  const bool cell = callable.kind == Callable::Kind::stack ||
-                    callable.definition->kind == Definition::Kind::cell;
+  const bool cell =
+      callable.kind == Callable::Kind::stack || callable.definition->kind == Definition::Kind::cell;
   if (cell && callable.kind == Callable::Kind::stack && !callable.layers.empty()) {
     const Callable* first = callable.layers[0].callable();
     if (first->kind == Callable::Kind::definition &&
@@ -183,12 +184,12 @@ Any GraphMaker::call_value(const Callable& callable, std::vector<ArgumentValue> 
   }
   if (cell) {
     if (arguments.size() < 2)
-      fail("T0334", range, "a cell is called with its inputs and its state",
-           {}, {"scan CELL over SEQUENCE runs it over a sequence"});
+      fail("T0334", range, "a cell is called with its inputs and its state", {},
+           {"scan CELL over SEQUENCE runs it over a sequence"});
     const ArgumentValue state = arguments.back();
     arguments.pop_back();
-    Step out = step(callable, std::move(arguments), &state.value, state.range, nullptr, caller,
-                    range);
+    Step out =
+        step(callable, std::move(arguments), &state.value, state.range, nullptr, caller, range);
     return {TupleValue{{make_tuple(std::move(out.outputs)), std::move(out.carry)}}};
   }
   Activation activation = activate(callable, std::move(arguments), caller, false, range);
@@ -203,9 +204,9 @@ GraphMaker::Activation GraphMaker::activate(const Callable& callable,
                                             bool without_last, const SourceRange& range) {
   const Definition& definition = *callable.definition;
   if (call_sites_.size() >= deepest_call)
-    fail("T0205", range, fmt::format("'{}' calls itself, or calls are nested too deeply",
-                                     definition.name.text),
-         {}, {"recursion has no end here: a scan repeats a cell over time"});
+    fail("T0205", range,
+         fmt::format("'{}' calls itself, or calls are nested too deeply", definition.name.text), {},
+         {"recursion has no end here: a scan repeats a cell over time"});
   Activation out;
   out.scope.module = callable.module;
   out.scope.definition = &definition;
@@ -302,9 +303,8 @@ Results GraphMaker::run(const Callable& callable, Activation& activation,
   if (results.values.empty())
     fail("T0336", callable.definition->header,
          fmt::format("'{}' gives nothing back", callable.definition->name.text), {},
-         {callable.definition->kind == Definition::Kind::cell
-              ? "a cell ends in yield OUTPUT, STATE"
-              : "a block ends in return VALUE"});
+         {callable.definition->kind == Definition::Kind::cell ? "a cell ends in yield OUTPUT, STATE"
+                                                              : "a block ends in return VALUE"});
   for (const Any& value : results.values)
     if (!value.is_poison()) {
       warn_unused(activation.scope);

@@ -26,12 +26,14 @@ namespace {
 [[noreturn]] void unknown(const Identifier& word, std::string_view what,
                           std::vector<std::string> known) {
   const std::string near = closest_word(word.text, std::span<const std::string>(known));
-  std::string hint = near.empty() ? "known are " : fmt::format("did you mean '{}'? known are ", near);
+  std::string hint =
+      near.empty() ? "known are " : fmt::format("did you mean '{}'? known are ", near);
   for (std::size_t i = 0; i < known.size(); ++i) hint += (i > 0 ? ", " : "") + known[i];
   fail("T0401", word.range, fmt::format("'{}' is no {}", word.text, what), hint);
 }
 
-SettingValue setting_value(const Expr& expr, const ElaborateOptions& options, const Module& module) {
+SettingValue setting_value(const Expr& expr, const ElaborateOptions& options,
+                           const Module& module) {
   if (const auto* number = as<Number>(expr))
     return number->is_integer ? SettingValue{number->integer} : SettingValue{number->value};
   if (const auto* text = as<String>(expr)) return text->value;
@@ -166,8 +168,8 @@ class ClauseReader {
           out.learning_rate = schedule(*argument.value);
           continue;
         }
-        const std::vector<std::string> settings{"lr",           "beta1",   "beta2", "epsilon",
-                                                "weight_decay", "momentum"};
+        const std::vector<std::string> settings{"lr",      "beta1",        "beta2",
+                                                "epsilon", "weight_decay", "momentum"};
         if (std::find(settings.begin(), settings.end(), argument.name->text) == settings.end())
           unknown(*argument.name, "setting of the optimizer", settings);
         out.settings[argument.name->text] = real(*argument.value);
@@ -244,8 +246,11 @@ class ClauseReader {
                  "report"});
       }
     }
-    if (!out.loss) fail("T0410", range, "a train block needs a loss", "loss cross_entropy(logits, label)");
-    if (!has_data) fail("T0411", range, "a train block needs data", "data text(\"input.txt\"), window 128, lanes 32");
+    if (!out.loss)
+      fail("T0410", range, "a train block needs a loss", "loss cross_entropy(logits, label)");
+    if (!has_data)
+      fail("T0411", range, "a train block needs data",
+           "data text(\"input.txt\"), window 128, lanes 32");
     return out;
   }
 

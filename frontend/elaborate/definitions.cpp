@@ -29,28 +29,31 @@ void GraphMaker::model(const Definition& definition, Scope& scope) {
     if (!generic.default_value)
       fail("T0326", generic.name.range, "a model's generic arguments need a default value");
     scope.names[generic.name.text] = {{DimValue{eval_dim(*generic.default_value, scope)}},
-                                      Binding::Kind::generic, generic.name.range, true, false};
+                                      Binding::Kind::generic,
+                                      generic.name.range,
+                                      true,
+                                      false};
   }
   for (const Parameter& parameter : definition.parameters) {
     bind_free_symbols(*parameter.type, scope);
     const std::string name = parameter.pattern.name;
     const bool state = std::holds_alternative<StateType>(parameter.type->node);
     const std::string successor = state ? successor_name(definition, name) : std::string();
-    const Any value = fresh(
-        *parameter.type, scope,
-        [&](const Type& type, const std::vector<Origin>& origins, const std::optional<Dim>& classes,
-            const std::string& suffix) {
-          Attributes more;
-          if (classes) more.set("classes", Dims{*classes});
-          if (state) {
-            more.set("role", std::string("state"));
-            if (!successor.empty()) more.set("successor", successor + suffix);
-          }
-          TensorValue out = tensor(b().input(name + suffix, type, std::move(more)));
-          out.origins = origins;
-          out.classes = classes;
-          return out;
-        });
+    const Any value = fresh(*parameter.type, scope,
+                            [&](const Type& type, const std::vector<Origin>& origins,
+                                const std::optional<Dim>& classes, const std::string& suffix) {
+                              Attributes more;
+                              if (classes) more.set("classes", Dims{*classes});
+                              if (state) {
+                                more.set("role", std::string("state"));
+                                if (!successor.empty()) more.set("successor", successor + suffix);
+                              }
+                              TensorValue out =
+                                  tensor(b().input(name + suffix, type, std::move(more)));
+                              out.origins = origins;
+                              out.classes = classes;
+                              return out;
+                            });
     bind(parameter.pattern, value, scope, Binding::Kind::argument);
   }
   Callable callable;
@@ -60,12 +63,11 @@ void GraphMaker::model(const Definition& definition, Scope& scope) {
   Results results;
   statements(definition.body, scope, results);
   if (results.values.empty())
-    fail("T0336", definition.header,
-         fmt::format("'{}' gives nothing back", definition.name.text), {},
-         {"a model ends in return VALUE"});
+    fail("T0336", definition.header, fmt::format("'{}' gives nothing back", definition.name.text),
+         {}, {"a model ends in return VALUE"});
   warn_unused(scope);
   for (std::size_t i = 0; i < results.values.size(); ++i) {
-    const std::string name = !results.names[i].empty()       ? results.names[i]
+    const std::string name = !results.names[i].empty()    ? results.names[i]
                              : results.values.size() == 1 ? "output"
                                                           : fmt::format("output.{}", i);
     Any& value = results.values[i];

@@ -76,7 +76,8 @@ std::optional<Dim> GraphMaker::try_dim(const Expr& expr, Scope& scope) {
     fail("T0301", expr.range, "a dimension is made of integers, dims, + - * / % and max");
   }
   const auto* binary = as<Binary>(expr);
-  if (!binary) fail("T0301", expr.range, "a dimension is made of integers, dims, + - * / % and max");
+  if (!binary)
+    fail("T0301", expr.range, "a dimension is made of integers, dims, + - * / % and max");
   const auto a = try_dim(*binary->left, scope);
   const auto b = try_dim(*binary->right, scope);
   if (!a || !b) return std::nullopt;

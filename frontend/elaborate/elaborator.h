@@ -36,7 +36,7 @@ class Reporter {
 struct Scope {
   const ModuleScope* module = nullptr;
   const syntax::Definition* definition = nullptr;
-  std::string path;                     // of its parameters: "encoder.lstm", "" in a model
+  std::string path;  // of its parameters: "encoder.lstm", "" in a model
   std::map<std::string, Binding> names;
   std::map<std::string, int> segments;  // call sites so far, by path segment
 };
@@ -50,8 +50,8 @@ struct Level {
     Value inner;  // an argument node
   };
   std::vector<Capture> captures;
-  Dim length;          // of the scan
-  Value time;          // argument: the step's index, i64; invalid until asked for
+  Dim length;  // of the scan
+  Value time;  // argument: the step's index, i64; invalid until asked for
   bool reverse = false;
 };
 
@@ -60,7 +60,7 @@ struct ScanFrame {
   struct Carry {
     Value initial;  // in the level around
     Value argument;
-    Value final;    // in the step
+    Value final;  // in the step
     Type type;
   };
   std::size_t level = 0;  // of the step
@@ -134,9 +134,9 @@ class GraphMaker {
            const SourceRange& range, const std::string& name);
   void settle(Scope& scope, Unification& u);
   // A fresh value of the declared type, leaf by leaf.
-  using MakeLeaf = std::function<TensorValue(const Type&, const std::vector<Origin>&,
-                                             const std::optional<Dim>& classes,
-                                             const std::string& suffix)>;
+  using MakeLeaf =
+      std::function<TensorValue(const Type&, const std::vector<Origin>&,
+                                const std::optional<Dim>& classes, const std::string& suffix)>;
   Any fresh(const syntax::TypeExpr& type, Scope& scope, const MakeLeaf& leaf,
             const std::string& suffix = {});
   Any fresh_state(const Callable& callable, Scope& scope, const MakeLeaf& leaf,
@@ -192,8 +192,8 @@ class GraphMaker {
   };
   // Binds generics and arguments; with `without_last` the last parameter (a
   // cell's carry) is left out.
-  Activation activate(const Callable& callable, std::vector<ArgumentValue> arguments,
-                      Scope& caller, bool without_last, const SourceRange& range);
+  Activation activate(const Callable& callable, std::vector<ArgumentValue> arguments, Scope& caller,
+                      bool without_last, const SourceRange& range);
   void check_where(const Callable& callable, Scope& scope, const SourceRange& range);
   Results run(const Callable& callable, Activation& activation, const SourceRange& range);
   Any resolve_callable(const syntax::Expr& expr, Scope& scope);

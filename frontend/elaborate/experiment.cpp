@@ -151,7 +151,8 @@ void add_loss(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
   }
   if (!loss.valid())
     maker.fail("T0361", block.loss->range, "this loss does not depend on the data");
-  scope.names["loss"] = {{maker.tensor(loss)}, Binding::Kind::local, block.loss->range, true, false};
+  scope.names["loss"] = {
+      {maker.tensor(loss)}, Binding::Kind::local, block.loss->range, true, false};
   std::vector<std::pair<std::string, Value>> reports;
   for (std::size_t i = 0; i < block.reports.size(); ++i)
     reports.emplace_back("report." + block.spec.reports[i].name,
@@ -162,8 +163,8 @@ void add_loss(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
   if (block.spec.per_token)
     for (const NodeId id : graph.inputs())
       if (graph.node(id).op == Op::input && graph.node(id).types[0].rank() > 0) {
-        graph.add_output("weight", maker.b().dimension(graph.node(id).types[0].dims[0],
-                                                       maker.real()));
+        graph.add_output("weight",
+                         maker.b().dimension(graph.node(id).types[0].dims[0], maker.real()));
         break;
       }
 }
@@ -339,13 +340,12 @@ Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOption
                         std::make_move_iterator(evals.end()));
   for (const Mode mode : {Mode::train, Mode::eval}) {
     for (const ModelInfo& info : out.models)
-      make_graph(source->names, graph_options(options, mode, {}), reporter,
-                 [&](GraphMaker& maker) {
-                   Scope scope;
-                   maker.model(*find_model(source->names, info.name), scope);
-                   for (const std::string& name : source->names.dim_order)
-                     out.dims[name] = maker.named_dim(name, source->names, {});
-                 });
+      make_graph(source->names, graph_options(options, mode, {}), reporter, [&](GraphMaker& maker) {
+        Scope scope;
+        maker.model(*find_model(source->names, info.name), scope);
+        for (const std::string& name : source->names.dim_order)
+          out.dims[name] = maker.named_dim(name, source->names, {});
+      });
     for (const TrainBlock& block : source->blocks)
       make_graph(source->names, graph_options(options, mode, {}), reporter,
                  [&](GraphMaker& maker) { make_loss(maker, source->names, block); });
@@ -384,8 +384,8 @@ std::vector<ParameterRow> parameter_table(const Graph& graph) {
   for (const NodeId id : graph.inputs()) {
     const Node& node = graph.node(id);
     if (node.op == Op::parameter)
-      out.push_back({node.attributes.string("name"), node.types[0],
-                     node.attributes.string("initialiser")});
+      out.push_back(
+          {node.attributes.string("name"), node.types[0], node.attributes.string("initialiser")});
   }
   return out;
 }

@@ -60,8 +60,8 @@ Any GraphMaker::eval(const Expr& expr, Scope& scope) {
     if (const auto* known = condition.as<BoolValue>())
       return eval(known->value ? *choice->then_value : *choice->else_value, scope);
     const Any a = eval(*choice->then_value, scope), c = eval(*choice->else_value, scope);
-    const auto [x, y] = align(a, c, "if", expr.range, choice->then_value->range,
-                              choice->else_value->range);
+    const auto [x, y] =
+        align(a, c, "if", expr.range, choice->then_value->range, choice->else_value->range);
     TensorValue truth = to_tensor(condition, DType::b1, choice->condition->range);
     if (truth.type.dtype != DType::b1)
       fail("T0323", choice->condition->range, "a condition is expected",
@@ -70,8 +70,9 @@ Any GraphMaker::eval(const Expr& expr, Scope& scope) {
       const bool wider = truth.type.rank() > x.type.rank();
       const Dims dims = wider ? truth.type.dims : x.type.dims;
       const auto origins = wider ? truth.origins : x.origins;
-      return {pointwise(Op::select, {broadcast_to(truth, dims, origins),
-                                     broadcast_to(x, dims, origins), broadcast_to(y, dims, origins)})};
+      return {
+          pointwise(Op::select, {broadcast_to(truth, dims, origins), broadcast_to(x, dims, origins),
+                                 broadcast_to(y, dims, origins)})};
     });
   }
   if (const auto* member = as<Member>(expr))
@@ -117,21 +118,20 @@ void GraphMaker::statements(const std::vector<Statement>& body, Scope& scope, Re
         fail("T0204", name.range, fmt::format("'{}' is declared twice", name.text), {}, {},
              {{scope.names[name.text].range, "first declared here"}});
       const std::string path = scope.path.empty() ? name.text : scope.path + "." + name.text;
-      const Any value = fresh(*p.type, scope,
-                              [&](const Type& type, const std::vector<Origin>& origins,
-                                  const std::optional<Dim>&, const std::string& suffix) {
-                                std::string initialiser =
-                                    type.rank() >= 2 ? "xavier" : "zeros";
-                                if (p.initialiser) initialiser = source_text(p.initialiser->range);
-                                for (const Dim& dim : type.dims)
-                                  if (!dim.is_constant())
-                                    fail("T0325", p.type->range,
-                                         fmt::format("the parameter '{}' needs dimensions that are "
-                                                     "known: {} is not",
-                                                     name.text, dim.to_string()));
-                                return parameter(path + suffix, type, origins, initialiser, false,
-                                                 name.range);
-                              });
+      const Any value =
+          fresh(*p.type, scope,
+                [&](const Type& type, const std::vector<Origin>& origins, const std::optional<Dim>&,
+                    const std::string& suffix) {
+                  std::string initialiser = type.rank() >= 2 ? "xavier" : "zeros";
+                  if (p.initialiser) initialiser = source_text(p.initialiser->range);
+                  for (const Dim& dim : type.dims)
+                    if (!dim.is_constant())
+                      fail("T0325", p.type->range,
+                           fmt::format("the parameter '{}' needs dimensions that are "
+                                       "known: {} is not",
+                                       name.text, dim.to_string()));
+                  return parameter(path + suffix, type, origins, initialiser, false, name.range);
+                });
       scope.names[name.text] = {value, Binding::Kind::parameter, name.range, false, false};
     }
   };
@@ -162,13 +162,15 @@ void GraphMaker::statements(const std::vector<Statement>& body, Scope& scope, Re
         Callable instance = *value.callable();
         instance.path = scope.path.empty() ? let->name.text : scope.path + "." + let->name.text;
         scope.names[let->name.text] = {{std::make_shared<const Callable>(std::move(instance))},
-                                       Binding::Kind::instance, let->name.range, false, false};
+                                       Binding::Kind::instance,
+                                       let->name.range,
+                                       false,
+                                       false};
       } else if (const auto* value = std::get_if<ExprStatement>(&statement.node)) {
         eval(*value->value, scope);
       } else {
         const auto* yield = std::get_if<Yield>(&statement.node);
-        const auto& values =
-            yield ? yield->values : std::get<Return>(statement.node).values;
+        const auto& values = yield ? yield->values : std::get<Return>(statement.node).values;
         for (const Argument& argument : values) {
           results.names.push_back(argument.name ? argument.name->text : std::string());
           results.values.push_back(eval_or_poison(*argument.value, scope));

@@ -80,7 +80,8 @@ TensorValue GraphMaker::uniform(const Dims& dims, Scope&) {
       extra_input("random.seed", scalar, {{"role", std::string("seed")}, {"shared", true}});
   const TensorValue step =
       extra_input("random.step", scalar, {{"role", std::string("step")}, {"shared", true}});
-  const TensorValue example = extra_input("random.example", scalar, {{"role", std::string("example")}});
+  const TensorValue example =
+      extra_input("random.example", scalar, {{"role", std::string("example")}});
   Builder& g = b();
   const auto times = [&](Value x, double factor) { return g.mul(x, g.constant(scalar, factor)); };
   const Value key = g.add(times(use(seed), 1000003), g.constant(scalar, site));
@@ -96,8 +97,8 @@ TensorValue GraphMaker::uniform(const Dims& dims, Scope&) {
   }
   const Dim count = product(dims);
   const Dims flat{count};
-  const Value element = g.add(g.iota(flat, 0, DType::i64),
-                              g.broadcast_scalar(times(use(step), 4294967296.0), flat));
+  const Value element =
+      g.add(g.iota(flat, 0, DType::i64), g.broadcast_scalar(times(use(step), 4294967296.0), flat));
   const Value bits =
       g.philox(g.broadcast_scalar(key, flat), element, g.broadcast_scalar(high, flat));
   const Value u = g.uniform_from_bits(bits, options_.real);

@@ -24,9 +24,8 @@ std::string snake_case(std::string_view name) {
   std::string out;
   for (std::size_t i = 0; i < name.size(); ++i) {
     const auto c = static_cast<unsigned char>(name[i]);
-    const bool after_lower =
-        i > 0 && (std::islower(static_cast<unsigned char>(name[i - 1])) != 0 ||
-                  std::isdigit(static_cast<unsigned char>(name[i - 1])) != 0);
+    const bool after_lower = i > 0 && (std::islower(static_cast<unsigned char>(name[i - 1])) != 0 ||
+                                       std::isdigit(static_cast<unsigned char>(name[i - 1])) != 0);
     const bool before_lower = i > 0 && i + 1 < name.size() && name[i - 1] != '_' &&
                               std::islower(static_cast<unsigned char>(name[i + 1])) != 0;
     if (std::isupper(c) != 0 && (after_lower || before_lower)) out += '_';
@@ -130,8 +129,7 @@ std::string GraphMaker::show(const Any& value) const {
   if (value.as<ParametersValue>()) return "all parameters";
   if (const auto* tuple = value.as<TupleValue>()) {
     std::string out = "(";
-    for (const Any& element : tuple->elements)
-      out += (out.size() > 1 ? ", " : "") + show(element);
+    for (const Any& element : tuple->elements) out += (out.size() > 1 ? ", " : "") + show(element);
     return out + ")";
   }
   if (const Callable* callable = value.callable()) {
@@ -168,7 +166,8 @@ std::vector<std::string> GraphMaker::dim_notes(
 }
 
 void GraphMaker::warn_unused(const Scope& scope) {
-  if (scope.module->is_standard) return;
+  // What an error gave up may well be what would have used a name.
+  if (scope.module->is_standard || reporter_.has_errors()) return;
   for (const auto& [name, binding] : scope.names) {
     if (binding.used || name.starts_with("_") || !binding.range) continue;
     switch (binding.kind) {

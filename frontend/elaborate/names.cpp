@@ -28,7 +28,8 @@ Any GraphMaker::lookup(const std::string& name, Scope& scope, const SourceRange&
     it->second.used = true;
     if (it->second.unbound)
       fail("T0320", range, fmt::format("the value of '{}' cannot be told from the arguments", name),
-           {}, {fmt::format("give it in brackets at the call")}, {{it->second.range, "declared here"}});
+           {}, {fmt::format("give it in brackets at the call")},
+           {{it->second.range, "declared here"}});
     return it->second.value;
   }
   const ModuleScope& module = *scope.module;
@@ -85,8 +86,7 @@ Dim GraphMaker::named_dim(const std::string& name, const ModuleScope& module,
     throw;
   }
   if (const auto constant = value.constant(); constant && *constant < 0)
-    fail("T0306", entry.value->range,
-         fmt::format("the dim '{}' is negative: {}", name, *constant));
+    fail("T0306", entry.value->range, fmt::format("the dim '{}' is negative: {}", name, *constant));
   dims_in_progress_.erase(key);
   dim_values_.emplace(key, value);
   return value;

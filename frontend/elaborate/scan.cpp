@@ -61,7 +61,8 @@ GraphMaker::Step GraphMaker::step(const Callable& callable, std::vector<Argument
     return out;
   }
   if (callable.kind != Callable::Kind::definition ||
-      callable.definition->kind != Definition::Kind::cell || callable.definition->parameters.empty())
+      callable.definition->kind != Definition::Kind::cell ||
+      callable.definition->parameters.empty())
     fail("T0335", range, "only a cell steps through time",
          fmt::format("this is {}", show({std::make_shared<const Callable>(callable)})));
   const Definition& definition = *callable.definition;
@@ -99,8 +100,8 @@ GraphMaker::Step GraphMaker::step(const Callable& callable, std::vector<Argument
     if (value.is_poison()) throw Failure{};
   Step out;
   if (results.values.size() < 2)
-    fail("T0338", results.ranges.back(), "a cell yields its outputs and then its new state",
-         {}, {"yield h, (h, c)"});
+    fail("T0338", results.ranges.back(), "a cell yields its outputs and then its new state", {},
+         {"yield h, (h, c)"});
   Unification u;
   Any next = meet(*carried.type, results.values.back(), activation.scope, u, results.ranges.back(),
                   "the new state");

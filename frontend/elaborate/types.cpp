@@ -29,7 +29,7 @@ std::optional<DType> GraphMaker::element_type(const std::string& word) const {
 }
 
 namespace {
-constexpr std::string_view element_words[] = {"real", "token", "mask", "f32", "f64",
+constexpr std::string_view element_words[] = {"real", "token", "mask", "f32",  "f64",
                                               "bf16", "i32",   "i64",  "bool", "number"};
 }
 
@@ -126,7 +126,8 @@ Any GraphMaker::meet(const TypeExpr& type, Any value, Scope& scope, Unification&
         const auto expected = try_dim(*dim, scope);
         const std::string text = source_text(dim->range);
         if (expected && expected->to_string() != text)
-          bound += fmt::format("{}{} is {}", bound.empty() ? "" : ", ", text, expected->to_string());
+          bound +=
+              fmt::format("{}{} is {}", bound.empty() ? "" : ", ", text, expected->to_string());
       } catch (const Failure&) {
         continue;
       }
@@ -157,8 +158,8 @@ Any GraphMaker::meet(const TypeExpr& type, Any value, Scope& scope, Unification&
     if (fill) return {constant(expected, value.as<FillValue>()->value)};
     return {to_tensor(value, *dtype, range)};
   }
-  if (tensor->type.dtype != *dtype && !(is_integer(*dtype) && word == "token" &&
-                                        is_integer(tensor->type.dtype)))
+  if (tensor->type.dtype != *dtype &&
+      !(is_integer(*dtype) && word == "token" && is_integer(tensor->type.dtype)))
     wrong("T0342", "");
 
   TensorValue out = *tensor;
@@ -188,8 +189,7 @@ Any GraphMaker::meet(const TypeExpr& type, Any value, Scope& scope, Unification&
     const Expr& dim = *element.dims[i];
     bool undecided = false;
     if (!unify_dim(*this, dim, tensor->type.dims[axis], scope, undecided)) wrong("T0314", "");
-    if (undecided)
-      u.pending.push_back({&dim, tensor->type.dims[axis], value, &type, range, name});
+    if (undecided) u.pending.push_back({&dim, tensor->type.dims[axis], value, &type, range, name});
     out.origins[axis] = {source_text(dim.range), dim.range};
     ++axis;
   }
@@ -212,7 +212,8 @@ void GraphMaker::settle(Scope& scope, Unification& u) {
       auto expected = try_dim(*p.expr, scope);
       if (!expected) {
         // k * N with N unknown: N is the exact quotient.
-        if (const auto* product = as<Binary>(*p.expr); product && product->op == BinaryOp::multiply) {
+        if (const auto* product = as<Binary>(*p.expr);
+            product && product->op == BinaryOp::multiply) {
           for (const bool left_known : {true, false}) {
             const Expr& unknown = left_known ? *product->right : *product->left;
             const auto factor = try_dim(left_known ? *product->left : *product->right, scope);
@@ -298,8 +299,9 @@ Any GraphMaker::fresh_state(const Callable& callable, Scope& scope, const MakeLe
   }
   if (callable.kind != Callable::Kind::definition ||
       callable.definition->kind != Definition::Kind::cell)
-    fail("T0335", range, fmt::format("{} carries no state", show({std::make_shared<const Callable>(callable)})),
-         {}, {"a state belongs to a cell, or to a stack of cells"});
+    fail("T0335", range,
+         fmt::format("{} carries no state", show({std::make_shared<const Callable>(callable)})), {},
+         {"a state belongs to a cell, or to a stack of cells"});
   // Only the generics matter to the state's type.
   Scope inner;
   inner.module = callable.module;

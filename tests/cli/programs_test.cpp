@@ -1,0 +1,106 @@
+// The examples through the command line.
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <string>
+
+#include "tests/catch.h"
+
+namespace {
+
+struct Run {
+  int status = -1;
+  std::string output;
+};
+
+Run run(const std::string& arguments) {
+  Run out;
+  const std::string command = std::string(TREADLE_EXECUTABLE) + " " + arguments;
+  std::FILE* pipe = popen(command.c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  std::array<char, 4096> buffer{};
+  for (std::size_t n = 0; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+    out.output.append(buffer.data(), n);
+  const int status = pclose(pipe);
+  out.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return out;
+}
+
+std::string example(const std::string& name) {
+  return std::string(TREADLE_SOURCE_DIR) + "/examples/" + name + ".tdl";
+}
+
+}  // namespace
+
+TEST_CASE("every example's gradients hold, in both orders") {
+  for (const std::string& arguments :
+       {example("demo") + " -D H=3", example("mnist_rows") + " -D H=2",
+        example("char_lm") + " -D V=5 -D E=3 -D H=2 -D T=4", example("adding") + " -D H=3 -D T=5",
+        example("my_cell") + " -D H=3"}) {
+    INFO(arguments);
+    const Run result = run("gradcheck " + arguments + " --order 2");
+    CHECK(result.status == 0);
+    CHECK(result.output.find("WRONG") == std::string::npos);
+  }
+}
+
+TEST_CASE("check shows every parameter") {
+  const Run result = run("check " + example("char_lm"));
+  CHECK(result.status == 0);
+  CHECK(result.output.find(
+            "lstm.U                       f32[256, 1024]         262144  ~ orthogonal") !=
+        std::string::npos);
+  CHECK(result.output.find("349569") != std::string::npos);
+}
+
+TEST_CASE("the demo learns, with either backend, and prints the same for any number of threads") {
+  const Run one = run("train " + example("demo") + " --epochs 3 --threads 1");
+  CHECK(one.status == 0);
+  CHECK(one.output.find("epoch 3/3") != std::string::npos);
+  CHECK(run("train " + example("demo") + " --epochs 3 --threads 3").output == one.output);
+  const Run reference = run("train " + example("demo") + " --epochs 1 --backend reference");
+  const Run compiled = run("train " + example("demo") + " --epochs 1");
+  CHECK(reference.output.substr(0, 30) == compiled.output.substr(0, 30));
+}
+
+TEST_CASE("my_cell has one product with its recurrent weights in each loop") {
+  const Run result = run("dump " + example("my_cell") + " --after fuse-gates");
+  REQUIRE(result.status == 0);
+  std::size_t scans = 0, products = 0, at = 0;
+  bool inside = false;
+  while (at < result.output.size()) {
+    const std::size_t end = result.output.find('\n', at);
+    const std::string line = result.output.substr(at, end - at);
+    if (line.find(" = scan(") != std::string::npos) {
+      inside = true;
+      ++scans;
+    } else if (line == "  }") {
+      inside = false;
+    }
+    if (inside && line.find("= matmul(") != std::string::npos) ++products;
+    at = end + 1;
+  }
+  CHECK(scans == 2);
+  CHECK(products == 2);
+}
+
+TEST_CASE("a program's mistakes have exit status 1 and name the place") {
+  const Run missing = run("train " + example("mnist_rows") + " --data /nowhere 2>&1");
+  CHECK(missing.status == 1);
+  CHECK(missing.output.find("T09") != std::string::npos);
+  CHECK(run("check no-such-file.tdl 2>/dev/null").status == 1);
+  const Run pass = run("dump " + example("demo") + " --after weave 2>&1");
+  CHECK(pass.status == 1);
+  CHECK(pass.output.find("T0843") != std::string::npos);
+}
+
+TEST_CASE("assembly shows one entry function for the step") {
+  const Run result = run("dump " + example("demo") + " --stage asm");
+  REQUIRE(result.status == 0);
+  CHECK(result.output.find("treadle_step:") != std::string::npos);
+  std::size_t globals = 0;
+  for (std::size_t at = 0; (at = result.output.find(".globl", at)) != std::string::npos; ++at)
+    ++globals;
+  CHECK(globals == 2);  // the function and the table of its dims
+}
