@@ -1,6 +1,7 @@
 // Compiled programs against the reference evaluator.
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
 #include "backends/llvm/compile.h"
 #include "driver/compile.h"
@@ -72,6 +73,52 @@ TEST_CASE("models and their gradients give what the reference gives, at any exte
       }
     CHECK(llvm_compile_stats().compilations == before.compilations + 1);
   }
+}
+
+TEST_CASE("one artefact serves a hundred pairs of batch and length") {
+  Team team(2);
+  const Graph graph = batched_gradient(lstm_loss());
+  const CompileStats before = llvm_compile_stats();
+  const auto program = compile(graph, {});
+  for (std::int64_t batch = 1; batch <= 10; ++batch)
+    for (std::int64_t length = 1; length <= 28; length += 3) {
+      INFO("B = " << batch << ", T = " << length);
+      const std::vector<Tensor> inputs = inputs_for(graph, {{"B", batch}, {"T", length}});
+      require_close(graph, run_compiled(*program, inputs, team), evaluate(graph, inputs), 1e-10);
+    }
+  CHECK(llvm_compile_stats().compilations == before.compilations + 1);
+}
+
+TEST_CASE("the time loop calls the step's own kernels and the barrier, nothing else") {
+  const std::string text = llvm_ir_text(lower(batched_gradient(lstm_loss())));
+  const std::size_t begin = text.find("define void @treadle_step");
+  REQUIRE(begin != std::string::npos);
+  const std::string entry = text.substr(begin, text.find("\n}", begin) - begin);
+  int calls = 0;
+  for (std::size_t at = 0; (at = entry.find("call void @", at)) != std::string::npos; ++at) {
+    const std::string callee = entry.substr(at + 11, entry.find('(', at) - at - 11);
+    INFO(callee);
+    const bool known = callee == "treadle_barrier" || callee.starts_with("kernel");
+    CHECK(known);
+    ++calls;
+  }
+  CHECK(calls > 10);
+}
+
+TEST_CASE("an object from the cache is the same program") {
+  const std::filesystem::path folder =
+      std::filesystem::path(TREADLE_BUILD_DIR) / "test_object_cache";
+  std::filesystem::remove_all(folder);
+  Team team(1);
+  const Graph graph = batched_gradient(token_loss());
+  const std::vector<Tensor> inputs = inputs_for(graph, {{"B", 3}, {"T", 4}});
+  const CompileOptions options{"llvm", {}, folder};
+  const std::vector<Tensor> first = run_compiled(*compile(graph, {}, options), inputs, team);
+  const CompileStats before = llvm_compile_stats();
+  const std::vector<Tensor> second = run_compiled(*compile(graph, {}, options), inputs, team);
+  CHECK(llvm_compile_stats().cache_hits == before.cache_hits + 1);
+  CHECK(llvm_compile_stats().compilations == before.compilations);
+  for (std::size_t i = 0; i < first.size(); ++i) CHECK(same_bits(first[i], second[i]));
 }
 
 TEST_CASE("1, 2 and 3 threads give the same bits") {
