@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -11,12 +12,16 @@
 #include "driver/data_sets.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
+#include "ir/text_printer.h"
 #include "passes/training_step.h"
+#include "runtime/atomic_file.h"
+#include "runtime/checkpoint.h"
 #include "runtime/generators.h"
 #include "runtime/initialise.h"
 #include "runtime/progress.h"
-#include "runtime/safetensors.h"
+#include "runtime/signals.h"
 #include "runtime/team.h"
+#include "runtime/tensorboard.h"
 #include "runtime/trainer.h"
 
 namespace treadle {
@@ -31,6 +36,8 @@ struct Options {
   std::optional<std::uint64_t> seed;
   std::string backend = "llvm";
   int threads = 2;
+  std::int64_t checkpoint_every = 0;
+  bool resume = false;
 };
 
 NamedFields generated(const std::string& kind, std::int64_t examples, std::uint64_t seed) {
@@ -114,17 +121,6 @@ std::string metrics_text(const Metrics& metrics) {
   return out;
 }
 
-void save_parameters(const std::string& path, const Graph& loss,
-                     const std::map<std::string, Tensor>& tensors) {
-  NamedTensors content;
-  for (const NodeId id : loss.inputs())
-    if (loss.node(id).op == Op::parameter) {
-      const std::string name = loss.node(id).attributes.string("name");
-      content.tensors.emplace_back(name, tensors.at(name));
-    }
-  write_safetensors(path, content);
-}
-
 // Everything that a run needs, wherever it was described.
 struct Run {
   Graph loss, evaluation;
@@ -185,6 +181,75 @@ Run run_of_experiment(const Options& options) {
   return out;
 }
 
+constexpr int exit_interrupted = 130;
+
+std::string schedule_text(const TrainerOptions& options) {
+  const Schedule& s = options.schedule;
+  return fmt::format("{} {} {} {} epochs {}", static_cast<int>(s.kind), print_real(s.peak),
+                     print_real(s.warmup), print_real(s.final), options.epochs);
+}
+
+// The folder of a run: its checkpoint and its curves.
+class RunFolder {
+ public:
+  RunFolder(const Options& options, const Run& run)
+      : options_(options),
+        run_(run),
+        file_(std::filesystem::path(options.output) / "checkpoint.safetensors") {}
+
+  // The position of the checkpoint goes into the trainer; returns the sum of
+  // the losses of the epoch so far.
+  double resume(Trainer& trainer) const {
+    const Checkpoint saved = load_checkpoint(file_);
+    std::map<std::string, ExpectedTensor> expected;
+    for (const ParameterRow& row : parameter_table(run_.loss))
+      expected[row.name] = {row.type.dtype, evaluate_shape(row.type, {})};
+    check_compatible(saved.parameters, expected, file_.string());
+    if (saved.signature != signature())
+      throw_user_error("T0976", fmt::format("'{}' is of another program", file_.string()),
+                       "its parameters fit, but the loss has changed since");
+    if (saved.texts.at("schedule") != schedule_text(run_.trainer) ||
+        saved.seeds.at("shuffle") != run_.trainer.seed)
+      throw_user_error("T0977", fmt::format("'{}' was made with other settings", file_.string()),
+                       "a run goes on with the same seed, epochs and learning rate");
+    std::map<std::string, Tensor> tensors = saved.parameters;
+    tensors.insert(saved.optimizer.begin(), saved.optimizer.end());
+    tensors.insert(saved.carried.begin(), saved.carried.end());
+    trainer.resume({saved.epoch, saved.position, saved.step}, std::move(tensors));
+    return saved.numbers.at("loss_sum");
+  }
+
+  void save(const Trainer& trainer, double loss_sum) const {
+    Checkpoint out;
+    for (const auto& [name, tensor] : trainer.tensors()) {
+      const Value input = run_.loss.input(name);
+      if (!input.valid())
+        out.optimizer.emplace(name, tensor);
+      else if (run_.loss.node(input.node).op == Op::parameter)
+        out.parameters.emplace(name, tensor);
+      else
+        out.carried.emplace(name, tensor);
+    }
+    out.step = trainer.position().step;
+    out.epoch = trainer.position().epoch;
+    out.position = trainer.position().batch;
+    out.seeds["shuffle"] = run_.trainer.seed;
+    out.numbers["loss_sum"] = loss_sum;
+    out.texts["schedule"] = schedule_text(run_.trainer);
+    if (run_.data.vocabulary) out.texts["vocabulary"] = run_.data.vocabulary->to_json();
+    out.signature = signature();
+    out.placement = options_.backend;
+    save_checkpoint(file_, out);
+  }
+
+ private:
+  std::string signature() const { return text_signature(print(run_.loss)); }
+
+  const Options& options_;
+  const Run& run_;
+  std::filesystem::path file_;
+};
+
 int run_train(const Options& options) {
   const Run run =
       options.file.ends_with(".tdl") ? run_of_experiment(options) : run_of_graph(options);
@@ -195,24 +260,55 @@ int run_train(const Options& options) {
   Team team(options.threads);
   Trainer trainer(*program, first_tensors(run.loss, step, run.trainer.seed), *run.data.training,
                   run.trainer, team);
+  const bool keeps = !options.output.empty();
+  const RunFolder folder(options, run);
+  double sum = 0;
+  if (options.resume) sum = folder.resume(trainer);
+  std::optional<EventWriter> events;
+  if (keeps) {
+    create_folders(options.output);
+    events.emplace(options.output, "train", trainer.position().step);
+  }
+  const auto save = [&] {
+    if (!keeps) return;
+    events->flush();
+    folder.save(trainer, sum);
+  };
+  const InterruptHandler handler;
   const std::int64_t batches = run.data.training->batches();
-  for (std::int64_t epoch = 0; epoch < run.trainer.epochs; ++epoch) {
+  while (!trainer.finished()) {
+    const std::int64_t epoch = trainer.position().epoch;
     Progress progress(stdout, is_terminal(stdout),
                       fmt::format("epoch {}/{}", epoch + 1, run.trainer.epochs), batches);
-    double sum = 0;
-    for (std::int64_t i = 0; i < batches; ++i) {
-      sum += trainer.step().loss;
+    for (std::int64_t i = trainer.position().batch; i < batches; ++i) {
+      const StepResult result = trainer.step();
+      sum += result.loss;
+      if (events) events->scalar("loss", trainer.position().step, result.loss);
       progress.update(i + 1, fmt::format("loss {:.4f}", sum / static_cast<double>(i + 1)));
+      if (i + 1 == batches) break;
+      if (options.checkpoint_every > 0 && trainer.position().step % options.checkpoint_every == 0)
+        save();
+      if (interrupted()) {
+        save();
+        progress.finish(keeps ? "stopped; --resume goes on from here" : "stopped");
+        return exit_interrupted;
+      }
     }
     std::string held_back;
-    if (run.data.validation)
-      held_back = "  held back: " +
-                  metrics_text(evaluate_metrics(*evaluation, trainer.tensors(),
-                                                *run.data.validation, run.trainer.seed, team));
+    if (run.data.validation) {
+      const Metrics metrics = evaluate_metrics(*evaluation, trainer.tensors(), *run.data.validation,
+                                               run.trainer.seed, team);
+      held_back = "  held back: " + metrics_text(metrics);
+      if (events)
+        for (const auto& [name, value] : metrics)
+          events->scalar("validation/" + name, trainer.position().step, value);
+    }
     progress.finish(
         fmt::format("training loss {:.4f}{}", sum / static_cast<double>(batches), held_back));
+    sum = 0;
+    save();
+    if (interrupted()) return exit_interrupted;
   }
-  if (!options.output.empty()) save_parameters(options.output, run.loss, trainer.tensors());
   return 0;
 }
 
@@ -250,7 +346,14 @@ void add_train_command(CLI::App& app, Action& action) {
   command->add_option("--threads", options->threads, "How many; the results do not depend on it")
       ->check(CLI::Range(1, 1024));
   command->add_option("--seed", options->seed, "Of data, order and first values");
-  command->add_option("-o,--output", options->output, "Write the parameters (.safetensors)");
+  CLI::Option* output = command->add_option(
+      "-o,--output", options->output, "The run's folder: its checkpoint, its curves (TensorBoard)");
+  command
+      ->add_option("--checkpoint-every", options->checkpoint_every,
+                   "Write a checkpoint every N steps too, not only after each epoch")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--resume", options->resume, "Go on from the checkpoint in the run's folder")
+      ->needs(output);
   command->callback([options, &action] { action = [options] { return guarded_train(*options); }; });
 }
 

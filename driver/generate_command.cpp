@@ -1,0 +1,185 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <numeric>
+#include <optional>
+
+#include "driver/commands.h"
+#include "driver/compile.h"
+#include "frontend/elaborate.h"
+#include "ir/diagnostic.h"
+#include "runtime/checkpoint.h"
+#include "runtime/random.h"
+#include "runtime/readers/text.h"
+#include "runtime/team.h"
+
+namespace treadle {
+namespace {
+
+struct Options {
+  std::string file, run;
+  std::optional<std::string> from;
+  std::optional<double> temperature;
+  std::optional<std::int64_t> top_k, max;
+  std::optional<std::uint64_t> seed;
+  bool greedy = false;
+  std::vector<std::string> dims;
+};
+
+// One choice among logits: the temperature divides them, top_k and top_p leave
+// the likeliest (Holtzman et al. 2020 for top_p).
+std::int32_t choose(std::span<const float> logits, const GenerateSpec& spec, double uniform) {
+  std::vector<std::int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return logits[static_cast<std::size_t>(a)] > logits[static_cast<std::size_t>(b)];
+  });
+  if (spec.greedy || spec.temperature <= 0) return order.front();
+  if (spec.top_k > 0 && static_cast<std::size_t>(spec.top_k) < order.size())
+    order.resize(static_cast<std::size_t>(spec.top_k));
+  std::vector<double> weights;
+  const double top = logits[static_cast<std::size_t>(order.front())];
+  for (const std::int32_t i : order)
+    weights.push_back(std::exp((logits[static_cast<std::size_t>(i)] - top) / spec.temperature));
+  double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  double kept = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    kept += weights[i];
+    if (kept >= spec.top_p * total) {
+      weights.resize(i + 1);
+      break;
+    }
+  }
+  total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  double left = uniform * total;
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    if ((left -= weights[i]) < 0) return order[i];
+  return order[weights.size() - 1];
+}
+
+// A model with its parameters, fed one token at a time; its state runs on.
+class Generator {
+ public:
+  Generator(const Graph& graph, std::map<std::string, Tensor> tensors)
+      : graph_(graph), program_(compile(graph, {})), tensors_(std::move(tensors)) {
+    for (const NodeId id : graph_.inputs()) {
+      const Node& node = graph_.node(id);
+      const std::string name = node.attributes.string("name");
+      if (node.op == Op::parameter) continue;
+      if (node.attributes.string("role", "") == "state") {
+        tensors_[name] = Tensor(node.types[0].dtype, evaluate_shape(node.types[0], {}));
+        successors_.emplace_back(name, node.attributes.string("successor", ""));
+      } else if (token_.empty() && node.types[0].dtype == DType::i32 && node.types[0].rank() == 1) {
+        token_ = name;
+      } else {
+        throw_user_error("T0844", fmt::format("generation cannot feed the input '{}'", name),
+                         "a model that generates reads token(V)[T] and a state", node.location);
+      }
+    }
+    if (token_.empty())
+      throw_user_error("T0844", "generation needs a model that reads tokens",
+                       "model M(text: token(V)[T], s: state CELL = zeros)");
+  }
+
+  // The logits of what follows `tokens`. A model without state reads all of
+  // the text each time.
+  std::vector<float> next(std::span<const std::int32_t> tokens) {
+    if (successors_.empty()) {
+      history_.insert(history_.end(), tokens.begin(), tokens.end());
+      tokens = history_;
+    }
+    Tensor input(DType::i32, {static_cast<std::int64_t>(tokens.size())});
+    for (std::size_t i = 0; i < tokens.size(); ++i)
+      input.set_integer(static_cast<std::int64_t>(i), tokens[i]);
+    tensors_[token_] = std::move(input);
+    std::vector<const Tensor*> inputs;
+    for (const Slot& slot : program_->inputs()) inputs.push_back(&tensors_.at(slot.name));
+    const std::vector<Tensor> outputs = run(*program_, inputs, team_);
+    for (const auto& [input_name, output_name] : successors_)
+      for (std::size_t i = 0; i < outputs.size(); ++i)
+        if (program_->outputs()[i].name == output_name) tensors_[input_name] = outputs[i];
+    const Tensor& logits = outputs.front();
+    const std::int64_t classes = logits.shape().back();
+    std::vector<float> out;
+    for (std::int64_t i = logits.size() - classes; i < logits.size(); ++i)
+      out.push_back(static_cast<float>(logits.get(i)));
+    return out;
+  }
+
+ private:
+  const Graph& graph_;
+  std::unique_ptr<Program> program_;
+  std::map<std::string, Tensor> tensors_;
+  std::vector<std::pair<std::string, std::string>> successors_;
+  std::string token_;
+  std::vector<std::int32_t> history_;
+  Team team_{1};
+};
+
+int run_generate(const Options& options) {
+  ElaborateOptions language;
+  for (const auto& [name, value] : parse_dims(options.dims)) language.dims[name] = value;
+  const Experiment experiment = load_experiment(options.file, language);
+  if (experiment.generates.empty())
+    throw_user_error("T0845", fmt::format("'{}' has no generate block", options.file),
+                     "generate MODEL { from \"\\n\"; temperature 0.8; max 500 }");
+  GenerateSpec spec = experiment.generates.front();
+  if (options.from) spec.from = *options.from;
+  if (options.temperature) spec.temperature = *options.temperature;
+  if (options.top_k) spec.top_k = *options.top_k;
+  if (options.max) spec.max = *options.max;
+  if (options.seed) spec.seed = static_cast<std::int64_t>(*options.seed);
+  spec.greedy = spec.greedy || options.greedy;
+  const Graph graph = experiment.model(spec.model, Mode::eval);
+  const std::filesystem::path file = std::filesystem::path(options.run) / "checkpoint.safetensors";
+  const Checkpoint saved = load_checkpoint(file);
+  std::map<std::string, ExpectedTensor> expected;
+  for (const ParameterRow& row : parameter_table(graph))
+    expected[row.name] = {row.type.dtype, evaluate_shape(row.type, {})};
+  check_compatible(saved.parameters, expected, file.string());
+  const auto text = saved.texts.find("vocabulary");
+  if (text == saved.texts.end())
+    throw_user_error("T0846", fmt::format("'{}' holds no vocabulary", file.string()),
+                     "generate continues a run on a text");
+  const Vocabulary vocabulary = Vocabulary::from_json(text->second, file.string());
+  std::vector<std::int32_t> tokens = vocabulary.encode(spec.from);
+  if (tokens.empty())
+    throw_user_error("T0847", "generation starts from at least one token", "from \"\\n\"",
+                     spec.range);
+  Generator generator(graph, saved.parameters);
+  RandomStream random(static_cast<std::uint64_t>(spec.seed), "generate");
+  std::cout << spec.from;
+  for (std::int64_t i = 0; i < spec.max; ++i) {
+    const std::int32_t token = choose(generator.next(tokens), spec, random.next_uniform());
+    tokens.assign(1, token);
+    std::cout << vocabulary.decode(tokens) << std::flush;
+  }
+  std::cout << "\n";
+  return 0;
+}
+
+}  // namespace
+
+void add_generate_command(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("generate", "Continue a text with a trained model");
+  command->add_option("file", options->file, "The program (.tdl)")->required();
+  command->add_option("--run", options->run, "The folder of its training run")->required();
+  command->add_option("--from", options->from, "The text to continue");
+  command->add_option("--temperature", options->temperature, "Below 1: safer; above: wilder")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--top-k", options->top_k, "Choose among the k likeliest")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--max", options->max, "How many tokens")->check(CLI::PositiveNumber);
+  command->add_option("--seed", options->seed, "Of the choices");
+  command->add_flag("--greedy", options->greedy, "Always the likeliest");
+  command->add_option("-D", options->dims, "Value of a dim: -D H=64");
+  command->callback([options, &action] { action = [options] { return run_generate(*options); }; });
+}
+
+}  // namespace treadle

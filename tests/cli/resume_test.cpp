@@ -1,0 +1,98 @@
+// A run that was killed goes on with the same bits.
+#include <sys/wait.h>
+#include <unistd.h>
+#include <csignal>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "runtime/file.h"
+#include "tests/catch.h"
+
+namespace {
+
+std::filesystem::path fresh_folder(const std::string& name) {
+  const std::filesystem::path out = std::filesystem::path(TREADLE_BUILD_DIR) / "test_runs" / name;
+  std::filesystem::remove_all(out);
+  return out;
+}
+
+std::string command(const std::filesystem::path& folder, const std::string& more) {
+  return std::string(TREADLE_EXECUTABLE) + " train " + TREADLE_SOURCE_DIR +
+         "/examples/demo.tdl --epochs 6 --threads 2 --checkpoint-every 5 -o " + folder.string() +
+         more + " > /dev/null";
+}
+
+int status_of(const std::string& line) {
+  const int status = std::system(line.c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+// Starts a run and kills it after some milliseconds.
+void kill_after(const std::filesystem::path& folder, const std::string& more, int milliseconds) {
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const std::string line = "exec " + command(folder, more);
+    execl("/bin/sh", "sh", "-c", line.c_str(), static_cast<char*>(nullptr));
+    _exit(127);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+  kill(child, SIGKILL);
+  int status = 0;
+  waitpid(child, &status, 0);
+}
+
+}  // namespace
+
+TEST_CASE("killed at any moment and resumed, a run ends with the same bits") {
+  const std::filesystem::path whole = fresh_folder("whole");
+  REQUIRE(status_of(command(whole, "")) == 0);
+  const std::string expected = treadle::read_file(whole / "checkpoint.safetensors");
+  for (const int milliseconds : {180, 260, 340}) {
+    const std::filesystem::path folder = fresh_folder("killed");
+    kill_after(folder, "", milliseconds);
+    const bool started = std::filesystem::exists(folder / "checkpoint.safetensors");
+    REQUIRE(status_of(command(folder, started ? " --resume" : "")) == 0);
+    CHECK(treadle::read_file(folder / "checkpoint.safetensors") == expected);
+  }
+}
+
+TEST_CASE("a checkpoint of another model or of other settings is refused") {
+  const std::filesystem::path folder = fresh_folder("other");
+  REQUIRE(status_of(command(folder, " -D H=8")) == 0);
+  const std::string before = treadle::read_file(folder / "checkpoint.safetensors");
+  const std::filesystem::path errors = folder / "errors";
+  CHECK(status_of(command(folder, " --resume 2> " + errors.string())) == 1);
+  const std::string text = treadle::read_file(errors);
+  CHECK(text.find("T0973") != std::string::npos);
+  CHECK(text.find("lstm.W") != std::string::npos);
+  CHECK(status_of(command(folder, " -D H=8 --seed 5 --resume 2> " + errors.string())) == 1);
+  CHECK(treadle::read_file(errors).find("T0977") != std::string::npos);
+  CHECK(treadle::read_file(folder / "checkpoint.safetensors") == before);
+}
+
+TEST_CASE("a text is learned and continued, the same for the same seed") {
+  const std::filesystem::path folder = fresh_folder("text");
+  std::filesystem::create_directories(folder);
+  std::string text;
+  for (int i = 0; i < 2000; ++i) text += "over and under and over\n";
+  std::ofstream(folder / "input.txt") << text;
+  const std::string model =
+      std::string(TREADLE_SOURCE_DIR) + "/examples/char_lm.tdl -D H=32 -D E=8";
+  REQUIRE(status_of(std::string(TREADLE_EXECUTABLE) + " train " + model + " --data " +
+                    folder.string() + " --epochs 50 --learning-rate 0.02 -o " +
+                    (folder / "run").string() + " > /dev/null") == 0);
+  const std::string generate = std::string(TREADLE_EXECUTABLE) + " generate " + model + " --run " +
+                               (folder / "run").string() + " --greedy --max 48 > ";
+  REQUIRE(status_of(generate + (folder / "a").string()) == 0);
+  REQUIRE(status_of(generate + (folder / "b").string()) == 0);
+  const std::string found = treadle::read_file(folder / "a");
+  CHECK(found == treadle::read_file(folder / "b"));
+  CHECK(found == "\nover and under and over\nover and under and over\n\n");
+}
