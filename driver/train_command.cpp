@@ -13,6 +13,7 @@
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "ir/text_printer.h"
+#include "passes/differentiate.h"
 #include "passes/training_step.h"
 #include "runtime/atomic_file.h"
 #include "runtime/checkpoint.h"
@@ -162,6 +163,8 @@ Run run_of_experiment(const Options& options) {
   if (options.learning_rate) spec.optimizer.learning_rate.peak = *options.learning_rate;
   Run out;
   out.loss = experiment.loss(spec, Mode::train);
+  if (spec.truncation.kind == TruncationSpec::Kind::window)
+    out.loss = truncate_bptt(out.loss, spec.truncation.window);
   out.evaluation = experiment.loss(spec, Mode::eval);
   out.data = open_data(spec, out.loss, options.data);
   const OptimizerSpec& optimizer = spec.optimizer;
