@@ -1,6 +1,6 @@
 """Treadle against PyTorch, one epoch of each in turn.
 
-    python bench/compare_training.py mnist_rows FOLDER_OF_MNIST [--rounds 3]
+    python bench/run.py mnist_rows FOLDER_OF_MNIST [--rounds 3]
 
 Treadle's time is that of its whole process: reading the data, compiling, the
 epoch, and one evaluation. PyTorch's is its training loop
