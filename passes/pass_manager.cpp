@@ -22,6 +22,7 @@
 #include "passes/graph_copy.h"
 #include "passes/hoist_scan.h"
 #include "passes/simplify.h"
+#include "passes/unroll.h"
 
 namespace treadle {
 namespace {
