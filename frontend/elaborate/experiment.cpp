@@ -247,6 +247,32 @@ void make_loss(GraphMaker& maker, const ModuleScope& names, const TrainBlock& bl
   add_loss(maker, block, scope);
 }
 
+// Parameters from which no path leads to the loss that a gradient can take.
+void warn_without_gradient(const Graph& graph, Reporter& reporter) {
+  std::vector<bool> reached(graph.size(), false);
+  for (const Output& output : graph.outputs())
+    if (output.name == "loss" || output.name == "penalty") reached[output.value.node] = true;
+  for (NodeId id = static_cast<NodeId>(graph.size()); id-- > 0;) {
+    const Node& node = graph.node(id);
+    if (!reached[id] || node.op == Op::stop_gradient || !is_float(node.types[0].dtype)) continue;
+    for (const Value v : node.operands) reached[v.node] = true;
+  }
+  for (const NodeId id : graph.inputs()) {
+    const Node& node = graph.node(id);
+    if (node.op != Op::parameter || reached[id] || !node.location ||
+        node.location.file->path.starts_with("std/"))
+      continue;
+    Diagnostic warning;
+    warning.severity = Severity::warning;
+    warning.code = "T0505";
+    warning.range = node.location;
+    warning.message = fmt::format("the parameter '{}' gets no gradient from the loss",
+                                  node.attributes.string("name"));
+    warning.hints.push_back("it keeps its initial value in training");
+    reporter.add(std::move(warning));
+  }
+}
+
 std::int64_t truncation(const TrainSpec& spec) {
   return spec.truncation.kind == TruncationSpec::Kind::window ? spec.truncation.window : 0;
 }
@@ -346,9 +372,12 @@ Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOption
         for (const std::string& name : source->names.dim_order)
           out.dims[name] = maker.named_dim(name, source->names, {});
       });
-    for (const TrainBlock& block : source->blocks)
-      make_graph(source->names, graph_options(options, mode, {}), reporter,
-                 [&](GraphMaker& maker) { make_loss(maker, source->names, block); });
+    for (const TrainBlock& block : source->blocks) {
+      const auto graph =
+          make_graph(source->names, graph_options(options, mode, {}), reporter,
+                     [&](GraphMaker& maker) { make_loss(maker, source->names, block); });
+      if (graph && mode == Mode::train) warn_without_gradient(*graph, reporter);
+    }
   }
   for (const Diagnostic& diagnostic : reporter.all()) {
     diagnostics.push_back(diagnostic);

@@ -138,7 +138,14 @@ void GraphMaker::statements(const std::vector<Statement>& body, Scope& scope, Re
   for (const Statement& statement : body) {
     try {
       if (const auto* p = std::get_if<Param>(&statement.node)) {
-        param(*p);
+        try {
+          param(*p);
+        } catch (const Failure&) {
+          for (const Identifier& name : p->names)
+            scope.names.try_emplace(
+                name.text, Binding{{Poison{}}, Binding::Kind::local, name.range, true, false});
+          throw;
+        }
       } else if (const auto* assign = std::get_if<Assign>(&statement.node)) {
         try {
           const Any value = eval(*assign->value, scope);
