@@ -17,6 +17,7 @@ using Action = std::function<int()>;
 void add_opt_command(CLI::App& app, Action& action);
 void add_gradcheck_command(CLI::App& app, Action& action);
 void add_check_command(CLI::App& app, Action& action);
+void add_test_command(CLI::App& app, Action& action);
 void add_generate_command(CLI::App& app, Action& action);
 void add_dump_command(CLI::App& app, Action& action);
 void add_train_command(CLI::App& app, Action& action);

@@ -45,6 +45,13 @@ TEST_CASE("every example's gradients hold, in both orders") {
   }
 }
 
+TEST_CASE("the examples' own tests pass") {
+  const Run result = run("test " + example("char_lm") + " " + example("adding"));
+  CHECK(result.status == 0);
+  CHECK(result.output.find("decoding: ok") != std::string::npos);
+  CHECK(result.output.find("3 passed, 0 failed") != std::string::npos);
+}
+
 TEST_CASE("check shows every parameter") {
   const Run result = run("check " + example("char_lm"));
   CHECK(result.status == 0);

@@ -1,0 +1,142 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstring>
+#include <iostream>
+#include <map>
+#include <memory>
+
+#include "driver/commands.h"
+#include "driver/gradcheck.h"
+#include "frontend/elaborate.h"
+#include "ir/diagnostic.h"
+#include "ir/eval/evaluate.h"
+#include "ir/eval/random_inputs.h"
+
+namespace treadle {
+namespace {
+
+struct Options {
+  std::vector<std::string> files;
+};
+
+// What symbols are in a test that does not say.
+constexpr std::int64_t usual_length = 5;
+constexpr double step_tolerance = 1e-10;
+
+DimEnv extents(const Graph& graph, const TestCheck& check) {
+  DimEnv out;
+  for (const std::string& symbol : graph.symbols()) {
+    const auto given = check.dims.find(symbol);
+    out[symbol] = given == check.dims.end() ? usual_length : given->second;
+  }
+  return out;
+}
+
+bool run_gradcheck(const Experiment& experiment, const TestCheck& check) {
+  const TrainSpec* train = experiment.find_train(check.model);
+  const Graph graph = train != nullptr ? experiment.loss(*train, Mode::eval, check.dims)
+                                       : experiment.model(check.model, Mode::eval, check.dims);
+  const Graph loss = train != nullptr ? graph : asymmetric_loss(graph);
+  GradcheckOptions options;
+  options.order = static_cast<int>(check.order);
+  bool passed = true;
+  for (const GradcheckRow& row :
+       gradcheck(loss, random_inputs(loss, extents(loss, check), 1), options)) {
+    if (row.passed) continue;
+    passed = false;
+    std::cout << fmt::format("    {} order {}: error {:.3e} of {:.3e}\n", row.name, row.order,
+                             row.error, row.largest);
+  }
+  return passed;
+}
+
+Tensor row_of(const Tensor& all, std::int64_t t) {
+  Shape shape = all.shape();
+  shape[0] = 1;
+  Tensor out(all.dtype(), shape);
+  std::memcpy(out.data(), all.data() + static_cast<std::size_t>(t) * out.bytes(), out.bytes());
+  return out;
+}
+
+// The model on a whole sequence, and on its rows one by one with the state
+// running on: row t of each stacked output, and the last state, must agree.
+bool run_step_equals_full(const Experiment& experiment, const TestCheck& check) {
+  const Graph graph = experiment.model(check.model, Mode::eval, check.dims);
+  const DimEnv env = extents(graph, check);
+  const std::vector<Tensor> inputs = random_inputs(graph, env, 1);
+  const std::vector<Tensor> full = evaluate(graph, inputs);
+  std::map<std::string, std::string> successors;  // output -> state input
+  std::vector<bool> is_sequence;
+  std::int64_t length = 0;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Node& node = graph.node(graph.inputs()[i]);
+    const bool state = node.attributes.string("role", "") == "state";
+    if (state) successors[node.attributes.string("successor", "")] = node.attributes.string("name");
+    is_sequence.push_back(node.op == Op::input && !state && !node.types[0].dims.empty() &&
+                          !node.types[0].dims[0].is_constant());
+    if (is_sequence.back()) length = inputs[i].shape()[0];
+  }
+  if (successors.empty() || length == 0)
+    throw_user_error("T0848", fmt::format("'{}' has no state to step with", check.model),
+                     "model M(text: token(V)[T], s: state CELL = zeros)", check.range);
+  std::vector<Tensor> now = inputs;
+  double worst = 0;
+  const auto compare = [&](const Tensor& a, const Tensor& b) {
+    for (std::int64_t i = 0; i < a.size(); ++i)
+      worst = std::max(worst, std::abs(a.get(i) - b.get(i)) / std::max(1.0, std::abs(b.get(i))));
+  };
+  for (std::int64_t t = 0; t < length; ++t) {
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      if (is_sequence[i]) now[i] = row_of(inputs[i], t);
+    const std::vector<Tensor> step = evaluate(graph, now);
+    for (std::size_t o = 0; o < step.size(); ++o) {
+      const auto state = successors.find(graph.outputs()[o].name);
+      if (state == successors.end()) {
+        const Type& type = graph.type(graph.outputs()[o].value);
+        if (!type.dims.empty() && !type.dims[0].is_constant()) compare(step[o], row_of(full[o], t));
+        continue;
+      }
+      for (std::size_t i = 0; i < inputs.size(); ++i)
+        if (graph.node(graph.inputs()[i]).attributes.string("name") == state->second)
+          now[i] = step[o];
+      if (t + 1 == length) compare(step[o], full[o]);
+    }
+  }
+  if (worst > step_tolerance)
+    std::cout << fmt::format("    step and full differ by {:.3e}\n", worst);
+  return worst <= step_tolerance;
+}
+
+int run_tests(const Options& options) {
+  int passed = 0, failed = 0;
+  for (const std::string& file : options.files) {
+    ElaborateOptions language;
+    language.real = DType::f64;
+    const Experiment experiment = load_experiment(file, language);
+    for (const TestSpec& test : experiment.tests) {
+      bool good = true;
+      for (const TestCheck& check : test.checks)
+        good =
+            (check.kind == TestCheck::Kind::gradcheck ? run_gradcheck(experiment, check)
+                                                      : run_step_equals_full(experiment, check)) &&
+            good;
+      (good ? passed : failed) += 1;
+      std::cout << fmt::format("{}: {}: {}\n", file, test.title, good ? "ok" : "FAILED");
+    }
+  }
+  std::cout << fmt::format("{} passed, {} failed\n", passed, failed);
+  return failed == 0 ? 0 : exit_check_failed;
+}
+
+}  // namespace
+
+void add_test_command(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("test", "Run the test blocks of programs");
+  command->add_option("files", options->files, "Programs (.tdl)")->required();
+  command->callback([options, &action] { action = [options] { return run_tests(*options); }; });
+}
+
+}  // namespace treadle
