@@ -10,6 +10,7 @@
 #include "driver/commands.h"
 #include "driver/compile.h"
 #include "driver/data_sets.h"
+#include "driver/replay.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "ir/text_printer.h"
@@ -253,6 +254,14 @@ class RunFolder {
   std::filesystem::path file_;
 };
 
+StepResult made_step(const Graph& graph, Trainer& trainer) {
+  try {
+    return trainer.step();
+  } catch (const NonFiniteStep& bad) {
+    throw UserError(explain_non_finite(graph, bad, trainer.tensors()));
+  }
+}
+
 int run_train(const Options& options) {
   const Run run =
       options.file.ends_with(".tdl") ? run_of_experiment(options) : run_of_graph(options);
@@ -284,7 +293,7 @@ int run_train(const Options& options) {
     Progress progress(stdout, is_terminal(stdout),
                       fmt::format("epoch {}/{}", epoch + 1, run.trainer.epochs), batches);
     for (std::int64_t i = trainer.position().batch; i < batches; ++i) {
-      const StepResult result = trainer.step();
+      const StepResult result = made_step(step.graph, trainer);
       sum += result.loss;
       if (events) events->scalar("loss", trainer.position().step, result.loss);
       progress.update(i + 1, fmt::format("loss {:.4f}", sum / static_cast<double>(i + 1)));
@@ -313,16 +322,6 @@ int run_train(const Options& options) {
     if (interrupted()) return exit_interrupted;
   }
   return 0;
-}
-
-int guarded_train(const Options& options) {
-  try {
-    return run_train(options);
-  } catch (const NonFiniteStep& bad) {
-    throw_user_error(
-        "T0835", fmt::format("loss or gradient is not finite at step {}", bad.position.step + 1),
-        "lower --learning-rate; the parameters were left as they were");
-  }
 }
 
 }  // namespace
@@ -357,7 +356,7 @@ void add_train_command(CLI::App& app, Action& action) {
       ->check(CLI::PositiveNumber);
   command->add_flag("--resume", options->resume, "Go on from the checkpoint in the run's folder")
       ->needs(output);
-  command->callback([options, &action] { action = [options] { return guarded_train(*options); }; });
+  command->callback([options, &action] { action = [options] { return run_train(*options); }; });
 }
 
 }  // namespace treadle

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdio>
+#include <fstream>
 #include <string>
 
 #include "tests/catch.h"
@@ -110,4 +111,20 @@ TEST_CASE("assembly shows one entry function for the step") {
   for (std::size_t at = 0; (at = result.output.find(".globl", at)) != std::string::npos; ++at)
     ++globals;
   CHECK(globals == 2);  // the function and the table of its dims
+}
+
+TEST_CASE("a step that is not finite names its op and its line") {
+  const std::string path = std::string(TREADLE_BUILD_DIR) + "/not_finite.tdl";
+  std::ofstream(path) << "model M(image: real[16, 16]) {\n"
+                         "  x = image[0]\n"
+                         "  return logits: dense[10](log(x - 2))\n"
+                         "}\n"
+                         "train M {\n"
+                         "  data digits(examples: 40)\n"
+                         "  loss cross_entropy(logits, label)\n"
+                         "}\n";
+  const Run result = run("train " + path + " 2>&1");
+  CHECK(result.status == 1);
+  CHECK(result.output.find("not_finite.tdl:3:28: error[T0835]") != std::string::npos);
+  CHECK(result.output.find("at step 1: 'log' was the first to give nan") != std::string::npos);
 }
