@@ -14,7 +14,7 @@ namespace treadle {
 
 namespace {
 
-// Elements that one unit of a copy moves.
+// Threads share out a product's rows in whole tiles of so many.
 constexpr std::int64_t rows_of_tile = 8;
 
 std::int64_t axis_of(const Node& node) { return node.attributes.integer("axis"); }

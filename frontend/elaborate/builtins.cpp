@@ -100,8 +100,8 @@ std::vector<std::string_view> GraphMaker::builtin_names() {
   return out;
 }
 
-Any GraphMaker::call_builtin(const std::string& name, std::vector<Any> generics,
-                             std::vector<ArgumentValue> values, const SourceRange& range) {
+Any GraphMaker::call_builtin(const std::string& name, std::vector<ArgumentValue> values,
+                             const SourceRange& range) {
   const Arguments a(*this, name, std::move(values), range);
   const DType real = options_.real;
   const auto call = [&]() -> Any {
@@ -270,7 +270,6 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<Any> generics,
       return {out};
     });
   }
-  (void)generics;
   return guarded(range, call);
 }
 

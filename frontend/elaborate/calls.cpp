@@ -164,7 +164,7 @@ Any GraphMaker::call(const Call& call, const Expr& expr, Scope& scope) {
 Any GraphMaker::call_value(const Callable& callable, std::vector<ArgumentValue> arguments,
                            Scope& caller, const SourceRange& range) {
   if (callable.kind == Callable::Kind::builtin)
-    return call_builtin(callable.builtin, callable.generics, std::move(arguments), range);
+    return call_builtin(callable.builtin, std::move(arguments), range);
   const bool cell =
       callable.kind == Callable::Kind::stack || callable.definition->kind == Definition::Kind::cell;
   if (cell && callable.kind == Callable::Kind::stack && !callable.layers.empty()) {

@@ -96,9 +96,6 @@ class GraphMaker {
   // Inputs, body and outputs of a model. `scope` receives its inputs, results
   // and symbols, for the loss. The outputs are added to the graph.
   void model(const syntax::Definition& definition, Scope& scope);
-  // A cell or block on its own, its generics and implicit symbols left free:
-  // checks what nothing uses.
-  void check_alone(const syntax::Definition& definition);
   Graph finish();
 
   // ---- expressions (expressions.cpp) ----
@@ -165,8 +162,8 @@ class GraphMaker {
   Any call(const syntax::Call& call, const syntax::Expr& expr, Scope& scope);
   Any call_value(const Callable& callable, std::vector<ArgumentValue> arguments, Scope& caller,
                  const SourceRange& range);
-  Any call_builtin(const std::string& name, std::vector<Any> generics,
-                   std::vector<ArgumentValue> arguments, const SourceRange& range);
+  Any call_builtin(const std::string& name, std::vector<ArgumentValue> arguments,
+                   const SourceRange& range);
   Any instantiate(const syntax::Index& index, const Callable& callable, Scope& scope,
                   const SourceRange& range);
   Any index(const syntax::Index& index, const syntax::Expr& expr, Scope& scope);
@@ -208,7 +205,7 @@ class GraphMaker {
   Value use(const TensorValue& x);  // in the current level
   TensorValue tensor(Value v) const;
   TensorValue parameter(const std::string& path, const Type& type, std::vector<Origin> origins,
-                        const std::string& initialiser, bool shared, const SourceRange& range);
+                        const std::string& initialiser, const SourceRange& range);
   TensorValue extra_input(const std::string& name, const Type& type, Attributes attributes);
   TensorValue uniform(const Dims& dims, Scope& scope);
   const std::map<std::string, TensorValue>& parameters() const { return parameters_; }
@@ -264,7 +261,6 @@ class GraphMaker {
   std::vector<std::unique_ptr<Level>> levels_;
   std::size_t current_ = 0;
   std::map<std::string, TensorValue> parameters_;
-  std::map<std::string, SourceRange> parameter_places_;
   std::map<std::string, TensorValue> extra_inputs_;
   std::map<std::string, Dim> dim_values_;
   std::set<std::string> dims_in_progress_;

@@ -130,7 +130,7 @@ void GraphMaker::statements(const std::vector<Statement>& body, Scope& scope, Re
                            fmt::format("the parameter '{}' needs dimensions that are "
                                        "known: {} is not",
                                        name.text, dim.to_string()));
-                  return parameter(path + suffix, type, origins, initialiser, false, name.range);
+                  return parameter(path + suffix, type, origins, initialiser, name.range);
                 });
       scope.names[name.text] = {value, Binding::Kind::parameter, name.range, false, false};
     }

@@ -42,15 +42,13 @@ Value GraphMaker::use(const TensorValue& x) {
 
 TensorValue GraphMaker::parameter(const std::string& path, const Type& type,
                                   std::vector<Origin> origins, const std::string& initialiser,
-                                  bool shared, const SourceRange& range) {
+                                  const SourceRange& range) {
   if (const auto found = parameters_.find(path); found != parameters_.end()) {
     if (found->second.type != type)
       fail("T0210", range,
            fmt::format("the parameter '{}' is used as {} and as {}", path,
                        to_string(found->second.type), to_string(type)),
            {}, {"instances share their weights, so all uses need the same dimensions"});
-    if (!shared && found->second.level == 0 && parameter_places_.contains(path))
-      return found->second;
     return found->second;
   }
   const LevelScope whole(*this, 0);
@@ -58,7 +56,6 @@ TensorValue GraphMaker::parameter(const std::string& path, const Type& type,
   TensorValue out = tensor(b().parameter(path, type, initialiser));
   out.origins = std::move(origins);
   parameters_.emplace(path, out);
-  parameter_places_.emplace(path, range);
   return out;
 }
 

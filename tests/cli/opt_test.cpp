@@ -1,8 +1,4 @@
 // The command line on graphs in text form.
-#include <sys/wait.h>
-
-#include <array>
-#include <cstdio>
 #include <fstream>
 #include <string>
 
@@ -10,29 +6,14 @@
 #include "ir/text_parser.h"
 #include "runtime/file.h"
 #include "tests/catch.h"
+#include "tests/cli/run.h"
 #include "tests/support/graphs.h"
 
 using namespace treadle;
+using treadle::test::Run;
+using treadle::test::run;
 
 namespace {
-
-struct Run {
-  int status = -1;
-  std::string output;  // stdout, and stderr behind it where asked for
-};
-
-Run run(const std::string& arguments) {
-  Run out;
-  const std::string command = std::string(TREADLE_EXECUTABLE) + " " + arguments;
-  std::FILE* pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::array<char, 4096> buffer{};
-  for (std::size_t n = 0; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-    out.output.append(buffer.data(), n);
-  const int status = pclose(pipe);
-  out.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return out;
-}
 
 const std::string example = std::string(TREADLE_SOURCE_DIR) + "/examples/my_cell.tir";
 

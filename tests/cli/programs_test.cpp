@@ -1,32 +1,14 @@
 // The examples through the command line.
-#include <sys/wait.h>
-
-#include <array>
-#include <cstdio>
 #include <fstream>
 #include <string>
 
 #include "tests/catch.h"
+#include "tests/cli/run.h"
+
+using treadle::test::Run;
+using treadle::test::run;
 
 namespace {
-
-struct Run {
-  int status = -1;
-  std::string output;
-};
-
-Run run(const std::string& arguments) {
-  Run out;
-  const std::string command = std::string(TREADLE_EXECUTABLE) + " " + arguments;
-  std::FILE* pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::array<char, 4096> buffer{};
-  for (std::size_t n = 0; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-    out.output.append(buffer.data(), n);
-  const int status = pclose(pipe);
-  out.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return out;
-}
 
 std::string example(const std::string& name) {
   return std::string(TREADLE_SOURCE_DIR) + "/examples/" + name + ".tdl";

@@ -11,14 +11,6 @@ using namespace treadle::test;
 
 namespace {
 
-Graph batched_gradient(const Graph& loss) {
-  Graph work = batch(loss);
-  Builder b(work);
-  const Value total = b.reduce_sum(work.output("loss"), {0});
-  work.set_outputs({{"loss", total}});
-  return differentiate(work);
-}
-
 void require_same_results(const Graph& before, const Graph& after) {
   for (const DimEnv& env :
        {DimEnv{{"B", 2}, {"T", 5}}, DimEnv{{"B", 1}, {"T", 1}}, DimEnv{{"B", 3}, {"T", 0}}}) {

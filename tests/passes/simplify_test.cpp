@@ -32,13 +32,6 @@ std::string simplified(Build build) {
   return body == std::string::npos ? "x" : text.substr(body, text.find('\n', body) - body);
 }
 
-Graph batched_gradient(const Graph& loss) {
-  Graph work = batch(loss);
-  Builder b(work);
-  work.set_outputs({{"loss", b.reduce_sum(work.output("loss"), {0})}});
-  return differentiate(work);
-}
-
 }  // namespace
 
 TEST_CASE("simplify: arithmetic with neutral elements disappears") {

@@ -38,14 +38,6 @@ void require_close(const Graph& graph, const std::vector<Tensor>& found,
   }
 }
 
-Graph batched_gradient(const Graph& loss) {
-  Graph work = batch(loss);
-  Builder b(work);
-  const Value total = b.reduce_sum(work.output("loss"), {0});
-  work.set_outputs({{"loss", total}});
-  return differentiate(work);
-}
-
 }  // namespace
 
 TEST_CASE("every op's probes give what the reference gives") {

@@ -8,6 +8,8 @@
 #include "driver/gradcheck.h"
 #include "ir/diagnostic.h"
 #include "ir/eval/random_inputs.h"
+#include "passes/batch.h"
+#include "passes/differentiate.h"
 
 namespace treadle::test {
 namespace {
@@ -104,6 +106,14 @@ Graph token_loss() {
       {{u}, {b.constant(state, 0)}, {rows}, T, true, std::make_shared<const Graph>(body), {}});
   finish(graph, b.log_softmax(out[1], 1), out[0]);
   return graph;
+}
+
+Graph batched_gradient(const Graph& loss) {
+  Graph work = batch(loss);
+  Builder b(work);
+  const Value total = b.reduce_sum(work.output("loss"), {0});
+  work.set_outputs({{"loss", total}});
+  return differentiate(work);
 }
 
 bool close(const Tensor& a, const Tensor& b, double tolerance, std::string* why) {

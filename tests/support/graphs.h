@@ -18,6 +18,9 @@ Graph separate_gates_loss();
 // An embedding with repeated tokens, a relu recurrence, softmax cross entropy.
 Graph token_loss();
 
+// The loss of one example summed over a batch, with its gradients.
+Graph batched_gradient(const Graph& loss);
+
 // |a - b| <= tolerance * max |b|, element by element; else says where.
 bool close(const Tensor& a, const Tensor& b, double tolerance, std::string* why = nullptr);
 

@@ -1,0 +1,25 @@
+#include "tests/cli/run.h"
+
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+
+#include "tests/catch.h"
+
+namespace treadle::test {
+
+Run run(const std::string& arguments) {
+  Run out;
+  const std::string command = std::string(TREADLE_EXECUTABLE) + " " + arguments;
+  std::FILE* pipe = popen(command.c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  std::array<char, 4096> buffer{};
+  for (std::size_t n = 0; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+    out.output.append(buffer.data(), n);
+  const int status = pclose(pipe);
+  out.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return out;
+}
+
+}  // namespace treadle::test
