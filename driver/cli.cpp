@@ -107,6 +107,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_train_command(app, action);
   add_generate_command(app, action);
   add_test_command(app, action);
+  add_fmt_command(app, action);
   add_list_commands(app, action);
   try {
     app.parse(argc, argv);

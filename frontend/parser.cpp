@@ -181,7 +181,7 @@ syntax::ExprPtr Parser::only_expression() {
 void Parser::declaration(Module& module) {
   const std::uint32_t start = begin();
   Declaration out;
-  out.doc = doc_above(peek().line);
+  if (peek().first_on_line) out.doc = doc_above(peek().line);
   if (at("dim")) {
     out.node = dim_declaration();
   } else if (at("cell") || at("block") || at("model")) {
