@@ -71,9 +71,9 @@ class ModulePrinter {
       item.is_comment = true;
       item.head = text(comment->text);
       append(items, std::move(item), comment->range.begin, comment->range.end);
-      // Behind a lone `;` it is no doc comment, and so must not stand right
-      // above a declaration.
-      items.ends_in_doc = comment->doc && !comment->own_line;
+      // With a lone `;` before or behind it, it is no doc comment, and so must
+      // not stand right above a declaration.
+      items.ends_in_doc = comment->doc && !(comment->own_line && tokens_.peek().first_on_line);
     }
   }
 
@@ -227,12 +227,13 @@ class ModulePrinter {
     out.head += tokens_.take(":");
     out.head += space();
     out.head += print_.type(*param.type);
-    if (!param.initialiser) return out;
+    out.alignment = Alignment::param;
+    out.has_column = param.initialiser != nullptr;
+    if (!out.has_column) return out;
     out.tail += space();
     out.tail += tokens_.take("~");
     out.tail += space();
     out.tail += print_.expr(param.initialiser);
-    out.alignment = Alignment::param;
     return out;
   }
 

@@ -17,7 +17,8 @@ Doc leaf(Doc::Kind kind, std::string_view text = {}) {
 Doc around(Doc::Kind kind, Doc inner) {
   Doc out;
   out.kind = kind;
-  out += std::move(inner);
+  out.forced = inner.forced;
+  out.children.push_back(std::move(inner));
   return out;
 }
 
@@ -150,6 +151,7 @@ class Renderer {
 }  // namespace
 
 Doc& Doc::operator+=(Doc child) {
+  if (kind != Kind::concat) *this = around(Kind::concat, std::move(*this));
   forced = forced || child.forced;
   children.push_back(std::move(child));
   return *this;

@@ -22,14 +22,15 @@ struct Doc {
     newline,   // what follows begins a line; breaks the groups around it
     trailing,  // a comment behind other text; a newline follows
     own_line,  // a comment that has its line to itself; a newline follows
-    nest,      // the children, one step further to the right
-    group,     // the children, flat when they fit in the line and else broken
+    nest,      // the child, one step further to the right
+    group,     // the child, flat when it fits in the line and else broken
   };
   Kind kind = Kind::concat;
   bool forced = false;  // holds a newline or a comment: cannot be flat
   std::string text;
   std::vector<Doc> children;
 
+  // This, and `child` behind it.
   Doc& operator+=(Doc child);
 };
 

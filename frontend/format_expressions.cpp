@@ -231,8 +231,9 @@ Doc ExpressionPrinter::visit(const Conditional& conditional) {
   Doc out = expr(conditional.then_value);
   out += space();
   out += tokens_.take("if");
-  out += space();
-  out += expr(conditional.condition);
+  Doc condition = tokens_.line();
+  condition += expr(conditional.condition);
+  out += group(nest(std::move(condition)));
   out += space();
   out += tokens_.take("else");
   Doc otherwise = tokens_.line();

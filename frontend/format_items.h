@@ -15,7 +15,7 @@ enum class Alignment : std::uint8_t { none, param, assignment, clause, test };
 struct Item {
   Doc head, tail;  // the alignment's blanks stand between them
   Alignment alignment = Alignment::none;
-  bool has_column = true;           // a clause without items has none
+  bool has_column = true;           // neither a bare clause nor a bare param has one
   std::uint32_t source_column = 0;  // of an assignment's `=`
   bool padded = false;              // more than one blank before that `=`
   bool is_comment = false;
