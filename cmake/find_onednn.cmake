@@ -14,12 +14,14 @@ if(NOT dnnl_FOUND)
 endif()
 message(STATUS "oneDNN ${dnnl_VERSION} in ${dnnl_DIR}")
 
-# The library depends on an OpenMP runtime, libgomp. Code that shares its team
-# has to use the same one: -fopenmp of g++. Other compilers bring a runtime of
-# their own, so there oneDNN's calls are made without OpenMP (_OPENMP is undefined).
+# The library depends on an OpenMP runtime, libgomp, and we tell that one to stay
+# on the calling thread. g++ links it with -fopenmp; other compilers bring a
+# runtime of their own, so there g++'s is named.
 add_library(treadle_onednn_sdk INTERFACE)
 target_link_libraries(treadle_onednn_sdk INTERFACE DNNL::dnnl)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   find_package(OpenMP REQUIRED COMPONENTS CXX)
   target_link_libraries(treadle_onednn_sdk INTERFACE OpenMP::OpenMP_CXX)
+else()
+  target_link_libraries(treadle_onednn_sdk INTERFACE gomp)
 endif()

@@ -2,12 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <array>
+
 #include "backends/llvm/compile.h"
+#include "backends/onednn/matmul.h"
 #include "ir/diagnostic.h"
 #include "passes/expand_composites.h"
 #include "passes/fuse_gates.h"
 #include "passes/fuse_pointwise.h"
 #include "passes/hoist_scan.h"
+#include "passes/place.h"
 #include "passes/simplify.h"
 #include "runtime/reference_program.h"
 
@@ -19,13 +23,29 @@ Graph lower(const Graph& graph) {
   return fuse_pointwise(simplify(expand_composites(optimise(graph))));
 }
 
+BackendModels backend_models() {
+  static const std::array<const BackendModel*, 2> models{&llvm_model(), &onednn_model()};
+  return models;
+}
+
+namespace {
+// oneDNN asks the processor itself, so code for a masked one is LLVM's alone.
+Graph placed(const Graph& graph, const CompileOptions& options) {
+  if (options.backend == "auto")
+    return options.features.empty() ? place(graph, backend_models()) : graph;
+  if (options.backend == "onednn") return place_all(graph, onednn_model());
+  if (options.backend != "llvm")
+    throw_user_error("T0836", fmt::format("there is no backend '{}'", options.backend),
+                     "the backends are auto, llvm, onednn and reference");
+  return graph;
+}
+}  // namespace
+
 std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpdate> updates,
                                  const CompileOptions& options) {
   if (options.backend == "reference") return make_reference_program(optimise(graph), updates);
-  if (options.backend != "llvm")
-    throw_user_error("T0836", fmt::format("there is no backend '{}'", options.backend),
-                     "the backends are llvm and reference");
-  return compile_llvm(lower(graph), updates, {options.features, options.cache});
+  LlvmOptions llvm{options.features, options.cache, make_onednn_runner};
+  return compile_llvm(placed(lower(graph), options), updates, llvm);
 }
 
 }  // namespace treadle

@@ -7,12 +7,16 @@
 #include <string>
 
 #include "ir/graph.h"
+#include "ir/placement.h"
 #include "runtime/program.h"
 
 namespace treadle {
 
 struct CompileOptions {
-  std::string backend = "llvm";  // or "reference": the evaluator
+  // "auto": LLVM, and oneDNN where the cost model says so; "llvm": LLVM alone;
+  // "onednn": oneDNN for every product that it can run, LLVM for the rest;
+  // "reference": the evaluator.
+  std::string backend = "auto";
   std::string features;          // mask of the processor's features, backends/llvm/target.h
   std::optional<std::filesystem::path> cache;  // folder of compiled objects
 };
@@ -23,6 +27,9 @@ Graph optimise(const Graph& graph);
 // The same in the form that the LLVM backend takes: no composite ops, pointwise
 // work in kernels.
 Graph lower(const Graph& graph);
+
+// For `place`: LLVM, then oneDNN.
+BackendModels backend_models();
 
 // Throws UserError T0836 for an unknown backend.
 std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpdate> updates,

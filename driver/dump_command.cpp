@@ -22,7 +22,7 @@ struct Options {
 
 // What training does to the loss, pass by pass.
 constexpr std::string_view pipeline =
-    "hoist-scan,fuse-gates,simplify,expand-composites,fuse-pointwise";
+    "hoist-scan,fuse-gates,simplify,expand-composites,fuse-pointwise,place";
 
 Graph stage_of(const Graph& loss, const Options& options) {
   if (options.stage == "graph" && options.after.empty()) return loss;
@@ -35,7 +35,7 @@ Graph stage_of(const Graph& loss, const Options& options) {
     if (last == calls.end())
       throw_user_error("T0843", fmt::format("'{}' is no pass of the pipeline", options.after),
                        fmt::format("its passes are {}", pipeline));
-    return run_pipeline(step, std::span(calls.begin(), last + 1));
+    return run_pipeline(step, std::span(calls.begin(), last + 1), {}, {backend_models()});
   }
   if (options.stage == "grad") return step;
   return lower(step);

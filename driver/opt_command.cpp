@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "driver/commands.h"
+#include "driver/compile.h"
 #include "ir/text_printer.h"
 #include "ir/verify.h"
 #include "passes/pass_manager.h"
@@ -32,7 +33,7 @@ int run_opt(const Options& options) {
       std::cerr << fmt::format("{:<16} {:9.3f} ms\n", pass, ms);
     };
   const std::vector<PassCall> pipeline = parse_pipeline(options.pipeline);
-  std::cout << print(run_pipeline(std::move(graph), pipeline, observer));
+  std::cout << print(run_pipeline(std::move(graph), pipeline, observer, {backend_models()}));
   return 0;
 }
 

@@ -36,7 +36,7 @@ struct Options {
   std::optional<std::int64_t> epochs, batch;
   std::optional<double> learning_rate;
   std::optional<std::uint64_t> seed;
-  std::string backend = "llvm";
+  std::string backend = "auto";
   int threads = 2;
   std::int64_t checkpoint_every = 0;
   bool resume = false;
@@ -343,8 +343,9 @@ void add_train_command(CLI::App& app, Action& action) {
   command->add_option("--batch", options->batch, "Examples a step")->check(CLI::PositiveNumber);
   command->add_option("--learning-rate", options->learning_rate, "The cosine's peak")
       ->check(CLI::PositiveNumber);
-  command->add_option("--backend", options->backend, "llvm, or reference: the evaluator")
-      ->check(CLI::IsMember({"llvm", "reference"}));
+  command
+      ->add_option("--backend", options->backend, "auto, llvm, onednn, or reference: the evaluator")
+      ->check(CLI::IsMember({"auto", "llvm", "onednn", "reference"}));
   command->add_option("--threads", options->threads, "How many; the results do not depend on it")
       ->check(CLI::Range(1, 1024));
   command->add_option("--seed", options->seed, "Of data, order and first values");

@@ -21,6 +21,7 @@
 #include "passes/fuse_pointwise.h"
 #include "passes/graph_copy.h"
 #include "passes/hoist_scan.h"
+#include "passes/place.h"
 #include "passes/simplify.h"
 #include "passes/unroll.h"
 
@@ -28,8 +29,11 @@ namespace treadle {
 namespace {
 
 constexpr std::array passes{
-#define PASS(name, doc, expression, argument)                                                      \
-  Pass{name, doc, [](const Graph& graph, std::int64_t k) -> Graph { return (void)k, expression; }, \
+#define PASS(name, doc, expression, argument)                                        \
+  Pass{name, doc,                                                                    \
+       [](const Graph& graph, std::int64_t k, const PassContext& context) -> Graph { \
+         return (void)k, (void)context, expression;                                  \
+       },                                                                            \
        argument},
 #include "passes/passes.def"
 };
@@ -78,8 +82,9 @@ std::string pipeline_text(std::span<const PassCall> calls) {
   return out;
 }
 
-Graph run_one(const Graph& graph, const PassCall& call, const PassObserver& observer) {
-  Graph out = call.pass->run(graph, call.argument);
+Graph run_one(const Graph& graph, const PassCall& call, const PassObserver& observer,
+              const PassContext& context) {
+  Graph out = call.pass->run(graph, call.argument, context);
   if (observer.verify_each || observer.verify_numeric) verify(out);
   if (observer.verify_numeric) compare_numerically(graph, out);
   return out;
@@ -123,14 +128,15 @@ std::vector<PassCall> parse_pipeline(std::string_view text) {
   return out;
 }
 
-Graph run_pipeline(Graph graph, std::span<const PassCall> pipeline, const PassObserver& observer) {
+Graph run_pipeline(Graph graph, std::span<const PassCall> pipeline, const PassObserver& observer,
+                   const PassContext& context) {
   for (std::size_t i = 0; i < pipeline.size(); ++i) {
     if (observer.stop_after >= 0 && static_cast<int>(i) >= observer.stop_after) break;
     const PassCall& call = pipeline[i];
     const auto start = std::chrono::steady_clock::now();
     Graph after;
     try {
-      after = run_one(graph, call, observer);
+      after = run_one(graph, call, observer, context);
     } catch (const InternalError& error) {
       throw PassFailure{std::string(call.pass->name), error.what(), print(graph),
                         pipeline_text(pipeline.subspan(i))};

@@ -8,13 +8,19 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "ir/placement.h"
 
 namespace treadle {
+
+// What passes are told from outside.
+struct PassContext {
+  BackendModels backends;  // for `place`
+};
 
 struct Pass {
   std::string_view name;  // "hoist-scan"
   std::string_view doc;   // one line
-  Graph (*run)(const Graph&, std::int64_t argument);
+  Graph (*run)(const Graph&, std::int64_t argument, const PassContext& context);
   bool takes_argument = false;  // "truncate-bptt(8)"
 };
 std::span<const Pass> all_passes();
@@ -47,6 +53,6 @@ struct PassFailure {
 
 // Throws PassFailure for an internal error; a UserError passes through.
 Graph run_pipeline(Graph graph, std::span<const PassCall> pipeline,
-                   const PassObserver& observer = {});
+                   const PassObserver& observer = {}, const PassContext& context = {});
 
 }  // namespace treadle

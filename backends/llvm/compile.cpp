@@ -114,6 +114,13 @@ std::string cache_key(const Graph& graph, std::span<const InPlaceUpdate> updates
   return out;
 }
 
+void prepare_claimed(NodeRunner* runner, std::int64_t thread, const std::byte* b) {
+  runner->prepare(static_cast<int>(thread), b);
+}
+void run_claimed(NodeRunner* runner, std::int64_t thread, const std::byte* a, std::byte* c) {
+  runner->run(static_cast<int>(thread), a, c);
+}
+
 std::unique_ptr<llvm::orc::LLJIT> make_jit(const Target& target) {
   llvm::orc::JITTargetMachineBuilder builder{llvm::Triple(target.triple)};
   builder.setCPU(target.cpu);
@@ -125,6 +132,10 @@ std::unique_ptr<llvm::orc::LLJIT> make_jit(const Target& target) {
   llvm::orc::SymbolMap symbols;
   symbols[jit->mangleAndIntern("treadle_barrier")] = {
       llvm::orc::ExecutorAddr::fromPtr(&treadle_barrier), llvm::JITSymbolFlags::Exported};
+  symbols[jit->mangleAndIntern(prepare_name)] = {llvm::orc::ExecutorAddr::fromPtr(&prepare_claimed),
+                                                 llvm::JITSymbolFlags::Exported};
+  symbols[jit->mangleAndIntern(claimed_name)] = {llvm::orc::ExecutorAddr::fromPtr(&run_claimed),
+                                                 llvm::JITSymbolFlags::Exported};
   check(jit->getMainJITDylib().define(llvm::orc::absoluteSymbols(std::move(symbols))));
   return jit;
 }
@@ -132,12 +143,16 @@ std::unique_ptr<llvm::orc::LLJIT> make_jit(const Target& target) {
 class LlvmProgram final : public Program {
  public:
   LlvmProgram(const Graph& graph, std::span<const InPlaceUpdate> updates, ProgramPlan plan,
-              const Target& target, const std::string& object)
+              const Target& target, const std::string& object, const NodeRunnerFactory& factory)
       : plan_(std::move(plan)), jit_(make_jit(target)) {
     inputs_ = input_slots(graph);
     outputs_ = output_slots(graph, updates);
     // The plan points into the graph, which may go; only its buffers are needed.
     plan_.steps.clear();
+    for (const MatmulClaim& claim : plan_.claims) {
+      ensure(factory != nullptr, "llvm", "a product is placed on a backend that is not there");
+      runners_.push_back(factory(claim));
+    }
     check(jit_->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, "step")));
     entry_ = checked(jit_->lookup(entry_name)).toPtr<ProgramEntry*>();
     const char* text = checked(jit_->lookup(dims_name)).toPtr<const char*>();
@@ -172,7 +187,13 @@ class LlvmProgram final : public Program {
         case BufferPlan::Kind::arena: buffers.push_back(arena_.get() + binding.offsets[i]); break;
       }
     }
-    ProgramContext context{buffers.data(), binding.dims.data(), &team.barrier(), team.size()};
+    std::vector<void*> runners;
+    for (const auto& runner : runners_) {
+      runner->bind(env, team.size());
+      runners.push_back(runner.get());
+    }
+    const ProgramContext context{buffers.data(), binding.dims.data(), &team.barrier(), team.size(),
+                                 runners.data()};
     struct Call {
       ProgramEntry* entry;
       const ProgramContext* context;
@@ -213,6 +234,7 @@ class LlvmProgram final : public Program {
   }
 
   ProgramPlan plan_;
+  std::vector<std::unique_ptr<NodeRunner>> runners_;
   std::unique_ptr<llvm::orc::LLJIT> jit_;
   ProgramEntry* entry_ = nullptr;
   std::vector<Dim> dims_;
@@ -257,8 +279,11 @@ std::unique_ptr<Program> compile_llvm(const Graph& graph, std::span<const InPlac
     ++compilations;
     if (options.cache) write_cached(file, object);
   }
-  return std::make_unique<LlvmProgram>(graph, updates, std::move(work.plan), work.target, object);
+  return std::make_unique<LlvmProgram>(graph, updates, std::move(work.plan), work.target, object,
+                                       options.runners);
 }
+
+std::string llvm_version() { return LLVM_VERSION_STRING; }
 
 std::string llvm_ir_text(const Graph& graph, const LlvmOptions& options) {
   Compiled work = make_plan(graph, {}, options);

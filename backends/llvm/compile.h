@@ -8,6 +8,8 @@
 #include <string>
 
 #include "ir/graph.h"
+#include "ir/placement.h"
+#include "runtime/node_runner.h"
 #include "runtime/program.h"
 
 namespace treadle {
@@ -15,6 +17,7 @@ namespace treadle {
 struct LlvmOptions {
   std::string features;                        // mask of the host's features, see target.h
   std::optional<std::filesystem::path> cache;  // folder of compiled objects
+  NodeRunnerFactory runners;                   // of the products that carry the attribute `backend`
 };
 
 struct CompileStats {
@@ -29,6 +32,12 @@ CompileStats llvm_compile_stats();
 // Out-of-range indices: gather reads 0, scatter_add adds nothing.
 std::unique_ptr<Program> compile_llvm(const Graph& graph, std::span<const InPlaceUpdate> updates,
                                       const LlvmOptions& options = {});
+
+// What this backend's own products cost, for `place`.
+const BackendModel& llvm_model();
+
+// "22.1.8"
+std::string llvm_version();
 
 // What `treadle dump` shows: the module after its optimisation, and its assembly.
 std::string llvm_ir_text(const Graph& graph, const LlvmOptions& options = {});

@@ -34,7 +34,8 @@ void ProgramEmitter::emit() {
   auto* entry = llvm::Function::Create(type, llvm::Function::ExternalLinkage, entry_name, module_);
   set_target_attributes(*entry, target_);
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "entry", entry));
-  auto* layout = llvm::StructType::get(context, {pointer_type, pointer_type, pointer_type, i64});
+  auto* layout =
+      llvm::StructType::get(context, {pointer_type, pointer_type, pointer_type, i64, pointer_type});
   const auto field = [&](unsigned i) {
     return b.CreateLoad(layout->getElementType(i), b.CreateStructGEP(layout, entry->getArg(0), i));
   };
@@ -42,6 +43,7 @@ void ProgramEmitter::emit() {
   dim_table_ = field(1);
   barrier_ = field(2);
   threads_ = field(3);
+  runners_ = field(4);
   thread_ = entry->getArg(1);
   emit_steps(b, plan_.steps);
   b.CreateRetVoid();
@@ -76,6 +78,8 @@ void ProgramEmitter::emit_step(llvm::IRBuilder<>& b, const Step& step) {
     case Step::Kind::copy: return copy(b, step);
     case Step::Kind::pack: return pack(b, step);
     case Step::Kind::matmul: return matmul(b, step);
+    case Step::Kind::prepare:
+    case Step::Kind::claimed: return call_runner(b, step);
     case Step::Kind::scatter_add: return scatter_add(b, step);
     case Step::Kind::argmax: return argmax(b, step);
     case Step::Kind::scan: return emit_scan(b, step);
@@ -301,6 +305,31 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
   std::vector<llvm::Value*> arguments{buffers_, dim_table_, thread_, threads_};
   arguments.insert(arguments.end(), counters_.begin(), counters_.begin() + step.loops);
   b.CreateCall(k.function, arguments);
+}
+
+// Another backend's product: a call of its runner, from the entry function.
+void ProgramEmitter::call_runner(llvm::IRBuilder<>& b, const Step& step) {
+  const DType dtype = step.graph->node(step.node).types[0].dtype;
+  Kernel here;
+  here.buffers = buffers_;
+  here.dims = dim_table_;
+  here.counters = counters_;
+  llvm::Value* runner = b.CreateLoad(
+      b.getPtrTy(),
+      b.CreateConstGEP1_64(b.getPtrTy(), runners_, static_cast<std::uint64_t>(step.runner)));
+  const auto from = [&](const Dim& offset) {
+    return b.CreateGEP(memory_type(b.getContext(), dtype), pointer(b, here, step.in[0], dtype),
+                       extent(b, dim_table_, offset));
+  };
+  std::vector<llvm::Value*> arguments{runner, thread_};
+  const bool prepares = step.kind == Step::Kind::prepare;
+  arguments.push_back(from(prepares ? step.view_b.offset : step.view_a.offset));
+  if (!prepares) arguments.push_back(pointer(b, here, step.out[0], dtype));
+  std::vector<llvm::Type*> types;
+  for (llvm::Value* argument : arguments) types.push_back(argument->getType());
+  b.CreateCall(module_.getOrInsertFunction(prepares ? prepare_name : claimed_name,
+                                           llvm::FunctionType::get(b.getVoidTy(), types, false)),
+               arguments);
 }
 
 // ---- rows at an index ----

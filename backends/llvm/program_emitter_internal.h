@@ -20,9 +20,13 @@ struct ProgramContext {
   const std::int64_t* dims = nullptr;
   void* barrier = nullptr;
   std::int64_t threads = 1;
+  void* const* runners = nullptr;  // NodeRunner
 };
 using ProgramEntry = void(const ProgramContext*, std::int64_t thread);
 inline constexpr const char* entry_name = "treadle_step";
+// void(NodeRunner*, thread, B) and void(NodeRunner*, thread, A, C)
+inline constexpr const char* prepare_name = "treadle_prepare_claimed";
+inline constexpr const char* claimed_name = "treadle_run_claimed";
 inline constexpr const char* dims_name = "treadle_dims";
 
 // Adds the entry function `treadle_step` and its kernels to the module, and the
@@ -56,6 +60,7 @@ class ProgramEmitter {
   void copy(llvm::IRBuilder<>& b, const Step& step);
   void pack(llvm::IRBuilder<>& b, const Step& step);
   void matmul(llvm::IRBuilder<>& b, const Step& step);
+  void call_runner(llvm::IRBuilder<>& b, const Step& step);
   void scatter_add(llvm::IRBuilder<>& b, const Step& step);
   void argmax(llvm::IRBuilder<>& b, const Step& step);
   void one_kernel(llvm::IRBuilder<>& b, const Step& step, std::string_view name, const Dim& units,
@@ -70,7 +75,7 @@ class ProgramEmitter {
   int kernels_made_ = 0;
   // Of the entry function:
   llvm::Value *buffers_ = nullptr, *dim_table_ = nullptr, *barrier_ = nullptr, *threads_ = nullptr,
-              *thread_ = nullptr;
+              *thread_ = nullptr, *runners_ = nullptr;
   std::vector<llvm::Value*> counters_;
 };
 

@@ -243,8 +243,17 @@ class Planner {
     pack.kind = Step::Kind::pack;
     pack.in = {from};
     pack.loops = level;
+    const bool claimed = node.attributes.has("backend");
     const MatmulTile& tile = dtype == DType::f32 ? f32_ : f64_;
-    const Location packed = temporary(dtype, packed_elements(tile, step.shape), level);
+    // A runner keeps B itself: its buffer only says who waits for whom.
+    const Dim elements = claimed ? Dim(1) : packed_elements(tile, step.shape);
+    const Location packed = temporary(dtype, elements, level);
+    if (claimed) {
+      step.kind = Step::Kind::claimed;
+      pack.kind = Step::Kind::prepare;
+      step.runner = pack.runner = static_cast<int>(plan_.claims.size());
+      plan_.claims.push_back({dtype, step.shape, step.view_a, step.view_b});
+    }
     pack.out = {packed};
     pack.out_index = {0};
     std::vector<Step>& where =

@@ -9,6 +9,7 @@
 #include "backends/llvm/matmul_kernel.h"
 #include "ir/graph.h"
 #include "ir/strided_view.h"
+#include "runtime/node_runner.h"
 #include "runtime/program.h"
 
 namespace treadle {
@@ -48,7 +49,17 @@ struct Location {
 };
 
 struct Step {
-  enum class Kind : std::uint8_t { fused, copy, pack, matmul, scatter_add, argmax, scan };
+  enum class Kind : std::uint8_t {
+    fused,
+    copy,
+    pack,
+    matmul,
+    prepare,  // operand B of a claimed product, for its runner
+    claimed,  // a product that another backend runs
+    scatter_add,
+    argmax,
+    scan
+  };
   Kind kind = Kind::copy;
   const Graph* graph = nullptr;  // where the node stands; null for a copy
   NodeId node = 0;
@@ -61,6 +72,7 @@ struct Step {
   // pack and matmul
   MatmulShape shape;
   MatrixView view_a, view_b;
+  int runner = -1;  // prepare and claimed: index into ProgramPlan::claims
   // scan
   Dim length;
   std::vector<Step> before;  // once, in front of the loop
@@ -70,6 +82,7 @@ struct Step {
 struct ProgramPlan {
   std::vector<BufferPlan> buffers;
   std::vector<Step> steps;
+  std::vector<MatmulClaim> claims;
 
   // Offsets of the arena's buffers, in bytes, and its size.
   std::vector<std::size_t> arena_offsets(const DimEnv& env, std::size_t* size) const;

@@ -264,7 +264,8 @@ OpDef make_op_def<Op::matmul>() {
   def.doc = "the sum over the contracted dimensions of a * b; results are batch, free a, free b";
   def.family = Family::linalg;
   def.operands = 2;
-  def.attributes = {{"contract_a", AttributeKind::integers},
+  def.attributes = {{"backend", AttributeKind::string, false},
+                    {"contract_a", AttributeKind::integers},
                     {"contract_b", AttributeKind::integers},
                     {"batch_a", AttributeKind::integers},
                     {"batch_b", AttributeKind::integers}};

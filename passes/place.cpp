@@ -1,0 +1,62 @@
+#include "passes/place.h"
+
+#include "passes/graph_copy.h"
+
+namespace treadle {
+namespace {
+
+using Choose = std::function<std::string_view(const Graph&, NodeId)>;
+
+// `choose` names the backend of a product; an empty name leaves it alone.
+Graph with_backends(const Graph& graph, const Choose& choose) {
+  return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
+    Node node = graph.node(id);
+    if (node.op == Op::matmul) {
+      const std::string_view name = choose(graph, id);
+      node.attributes.erase(backend_attribute);
+      if (!name.empty()) node.attributes.set(backend_attribute, std::string(name));
+    } else if (node.op == Op::scan) {
+      for (Region& region : node.regions)
+        region = std::make_shared<const Graph>(with_backends(*region, choose));
+    } else {
+      return false;
+    }
+    const LocationScope scope(b, node.location);
+    const Value first = b.clone(node, map.all(node.operands));
+    for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
+    return true;
+  });
+}
+
+DimEnv typical_extents(const Graph& graph) {
+  DimEnv env;
+  for (const std::string& symbol : graph.symbols()) env[symbol] = symbol == "B" ? 32 : 64;
+  return env;
+}
+
+}  // namespace
+
+Graph place(const Graph& graph, BackendModels models) {
+  if (models.size() < 2) return graph;
+  const DimEnv env = typical_extents(graph);
+  return with_backends(graph, [&](const Graph& region, NodeId id) {
+    std::string_view best;
+    double least = models[0]->seconds(region, id, env);
+    for (const BackendModel* model : models.subspan(1)) {
+      if (!model->claims(region, id)) continue;
+      const double seconds = model->seconds(region, id, env);
+      if (seconds >= least) continue;
+      least = seconds;
+      best = model->name();
+    }
+    return best;
+  });
+}
+
+Graph place_all(const Graph& graph, const BackendModel& model) {
+  return with_backends(graph, [&](const Graph& region, NodeId id) {
+    return model.claims(region, id) ? model.name() : std::string_view{};
+  });
+}
+
+}  // namespace treadle
