@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <functional>
 #include <vector>
 
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_kernel_internal.h"
+#include "backends/onednn/matmul.h"
 #include "tests/llvm_kernels/jit.h"
 
 namespace {
@@ -59,13 +61,13 @@ void emit_peak(TestJit& jit, const Target& target) {
   b.CreateRetVoid();
 }
 
-struct Shape {
+struct Product {
   std::int64_t m, n, k;
   bool a_transposed;
   const char* what;
 };
 
-void run(const Shape& s, const MatmulTile& tile, PackFunction<float>* pack,
+void run(const Product& s, const MatmulTile& tile, PackFunction<float>* pack,
          GemmFunction<float>* gemm, const std::function<double()>& peak) {
   std::vector<float> a(static_cast<std::size_t>(s.m * s.k), 0.5F);
   std::vector<float> b(static_cast<std::size_t>(s.k * s.n), 0.25F);
@@ -83,12 +85,29 @@ void run(const Shape& s, const MatmulTile& tile, PackFunction<float>* pack,
   const double time = best([&] {
     gemm(a.data(), a_m, a_k, packed, c.data(), s.n, nullptr, 0, 0, s.m, s.n, s.k, 0, panels);
   });
-  const double rate = 2e-9 * static_cast<double>(s.m * s.n * s.k) / time;
+  const double work = 2e-9 * static_cast<double>(s.m * s.n * s.k);
+  const double rate = work / time;
+  const Dim m(s.m), n(s.n), k(s.k);
+  const auto runner = make_onednn_runner({DType::f32,
+                                          {Dim(1), m, n, k},
+                                          {{}, Dim(0), Dim(0), Dim(a_m), Dim(a_k)},
+                                          {{}, Dim(0), Dim(0), Dim(1), n}});
+  runner->bind({}, 1);
+  const auto* b_bytes = reinterpret_cast<const std::byte*>(b.data());
+  const double preparing = best([&] { runner->prepare(0, b_bytes); });
+  const std::vector<float> ours = c;
+  const double theirs = best([&] {
+    runner->run(0, reinterpret_cast<const std::byte*>(a.data()),
+                reinterpret_cast<std::byte*>(c.data()));
+  });
+  for (std::size_t i = 0; i < c.size(); ++i)
+    if (std::abs(ours[i] - c[i]) > 1e-4F * std::abs(c[i])) fmt::print("results differ at {}\n", i);
   fmt::print(
       "{:5} {:5} {:5} {:18} {:7.1f} GFLOP/s {:5.1f} % of {:5.1f}; {:6.1f} GB/s of B; "
-      "pack {:7.1f} us, transposed {:7.1f} us\n",
+      "pack {:7.1f} us, transposed {:7.1f} us; oneDNN {:7.1f} GFLOP/s, pack {:7.1f} us\n",
       s.m, s.n, s.k, s.what, rate, 100 * rate / limit, limit,
-      4e-9 * static_cast<double>(s.n * s.k) / time, 1e6 * packing, 1e6 * packing_transposed);
+      4e-9 * static_cast<double>(s.n * s.k) / time, 1e6 * packing, 1e6 * packing_transposed,
+      work / theirs, 1e6 * preparing);
 }
 
 }  // namespace
@@ -130,7 +149,7 @@ int main() {
              kernels.tile.rows, kernels.tile.columns);
   auto* pack = jit.lookup<PackFunction<float>>("mm.pack");
   auto* gemm = jit.lookup<GemmFunction<float>>("mm.gemm");
-  for (const Shape& shape : std::initializer_list<Shape>{
+  for (const Product& shape : std::initializer_list<Product>{
            {1, 1024, 256, false, "batch 1"},
            {1, 512, 256, false, "batch 1, half"},
            {2, 1024, 256, false, ""},
@@ -148,6 +167,12 @@ int main() {
            {28, 512, 3584, true, "weight gradient"},
            {256, 65, 4096, true, "weight gradient"},
            {512, 512, 512, false, ""},
+           {32, 256, 1024, false, "backward"},
+           {128, 65, 256, false, "logits"},
+           {4096, 65, 256, false, "logits"},
+           {4096, 256, 65, false, "logits, backward"},
+           {4096, 64, 1024, false, "embedding, backward"},
+           {128, 128, 512, false, "backward"},
        })
     run(shape, kernels.tile, pack, gemm, peak);
 }

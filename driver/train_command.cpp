@@ -212,6 +212,11 @@ class RunFolder {
     if (saved.signature != signature())
       throw_user_error("T0976", fmt::format("'{}' is of another program", file_.string()),
                        "its parameters fit, but the loss has changed since");
+    if (saved.placement != options_.backend)
+      throw_user_error(
+          "T0977",
+          fmt::format("'{}' was made with the backend {}", file_.string(), saved.placement),
+          fmt::format("only that gives the same bits: --backend {}", saved.placement));
     if (saved.texts.at("schedule") != schedule_text(run_.trainer) ||
         saved.seeds.at("shuffle") != run_.trainer.seed)
       throw_user_error("T0977", fmt::format("'{}' was made with other settings", file_.string()),

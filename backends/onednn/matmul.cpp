@@ -49,9 +49,9 @@ struct Extents {
   friend auto operator<=>(const Extents&, const Extents&) = default;
 };
 
-// A piece of the result: rows m0 ... m0 + m - 1, columns n0 ... n0 + n - 1.
+// A piece of the result: rows m0 ... m0 + m - 1.
 struct Piece {
-  std::int64_t batch, m0, m, n0, n;
+  std::int64_t batch, m0, m;
 };
 
 // Aligned memory that belongs to nobody else.
@@ -69,11 +69,12 @@ class Block {
 };
 
 // What one thread calls oneDNN with; nothing of it is shared.
+using Arguments = std::unordered_map<int, memory>;
 struct Caller {
   dnnl::stream stream{cpu()};
   Block scratch;
-  std::map<std::pair<std::int64_t, std::int64_t>, std::unordered_map<int, memory>> products;
-  std::map<std::int64_t, std::unordered_map<int, memory>> reorders;
+  std::map<std::int64_t, Arguments> products;  // by their rows
+  Arguments reorder;
 };
 
 // The primitives for one set of extents.
@@ -81,59 +82,52 @@ class Bound {
  public:
   Bound(const Extents& x, int threads) : x_(x), callers_(static_cast<std::size_t>(threads)) {
     if (empty()) return;
+    const OneThread alone;  // a primitive is made for so many threads
     cut();
-    for (const auto& [batch, m0, m, n0, n] : pieces_) {
-      if (!reorders_.contains(n)) make_weights(m, n);
-      if (!products_.contains({m, n})) make_product(m, n);
-    }
-    for (const Piece& piece : columns_) {
-      offsets_.push_back(weight_bytes_);
-      weight_bytes_ += (weights_.at(piece.n).get_size() + 63) / 64 * 64;
-    }
-    weights_memory_ = Block(weight_bytes_);
+    make_weights(pieces_.front().m);
+    for (const Piece& piece : pieces_)
+      if (!products_.contains(piece.m)) make_product(piece.m);
+    weights_bytes_ = (weights_.get_size() + 63) / 64 * 64;
+    weights_memory_ = Block(weights_bytes_ * static_cast<std::size_t>(x_.batch));
     for (Caller& caller : callers_) prepare_caller(caller);
   }
 
-  // Thread i of all takes the pieces i * count / threads ...
   void prepare(int thread, const float* b) {
     if (empty()) return;
     Caller& caller = callers_[static_cast<std::size_t>(thread)];
-    share(thread, columns_.size(), [&](std::size_t i) {
-      const Piece& piece = columns_[i];
-      auto& arguments = caller.reorders.at(piece.n);
-      const float* from = b + piece.batch * x_.b_batch + piece.n0 * x_.b_free;
-      arguments.at(DNNL_ARG_FROM).set_data_handle(const_cast<float*>(from));
-      arguments.at(DNNL_ARG_TO).set_data_handle(weights_memory_.data() + offsets_[i]);
-      reorders_.at(piece.n).execute(caller.stream, arguments);
+    share(thread, static_cast<std::size_t>(x_.batch), [&](std::size_t i) {
+      const float* from = b + static_cast<std::int64_t>(i) * x_.b_batch;
+      caller.reorder.at(DNNL_ARG_FROM).set_data_handle(const_cast<float*>(from));
+      caller.reorder.at(DNNL_ARG_TO).set_data_handle(weights_of(i));
+      reorder_.execute(caller.stream, caller.reorder);
     });
   }
 
   void run(int thread, const float* a, float* c) {
-    if (x_.k == 0) {
-      if (thread == 0 && !none())
-        std::memset(c, 0, sizeof(float) * static_cast<std::size_t>(x_.batch * x_.m * x_.n));
-      return;
-    }
+    if (x_.k == 0 && thread == 0 && !none())
+      std::memset(c, 0, sizeof(float) * static_cast<std::size_t>(x_.batch * x_.m * x_.n));
     if (empty()) return;
     Caller& caller = callers_[static_cast<std::size_t>(thread)];
     share(thread, pieces_.size(), [&](std::size_t i) {
       const Piece& piece = pieces_[i];
-      auto& arguments = caller.products.at({piece.m, piece.n});
+      Arguments& arguments = caller.products.at(piece.m);
       const float* from = a + piece.batch * x_.a_batch + piece.m0 * x_.a_free;
-      float* to = c + (piece.batch * x_.m + piece.m0) * x_.n + piece.n0;
-      const auto column =
-          static_cast<std::size_t>(piece.batch * column_pieces_ + piece.n0 / column_width_);
       arguments.at(DNNL_ARG_SRC).set_data_handle(const_cast<float*>(from));
-      arguments.at(DNNL_ARG_WEIGHTS).set_data_handle(weights_memory_.data() + offsets_[column]);
-      arguments.at(DNNL_ARG_DST).set_data_handle(to);
-      products_.at({piece.m, piece.n}).execute(caller.stream, arguments);
+      arguments.at(DNNL_ARG_WEIGHTS)
+          .set_data_handle(weights_of(static_cast<std::size_t>(piece.batch)));
+      arguments.at(DNNL_ARG_DST).set_data_handle(c + (piece.batch * x_.m + piece.m0) * x_.n);
+      products_.at(piece.m).execute(caller.stream, arguments);
     });
   }
 
  private:
   bool none() const { return x_.batch == 0 || x_.m == 0 || x_.n == 0; }
   bool empty() const { return none() || x_.k == 0; }
+  std::byte* weights_of(std::size_t batch) {
+    return weights_memory_.data() + batch * weights_bytes_;
+  }
 
+  // Thread i of all takes the items i * count / threads ...
   template <typename Call>
   void share(int thread, std::size_t count, const Call& call) {
     const OneThread alone;
@@ -141,90 +135,78 @@ class Bound {
     for (std::size_t at = count * i / threads; at < count * (i + 1) / threads; ++at) call(at);
   }
 
-  // Of many rows, a piece is some rows; of few, some columns. Pieces are large
-  // enough to pay for a call and small enough to share out, and they do not
-  // depend on the number of threads.
+  // A piece is some rows: with a piece of the columns the result is not dense,
+  // and oneDNN then takes a slower kernel. Pieces are large enough to pay for a
+  // call, small enough to share out, and do not depend on the number of threads.
   void cut() {
-    constexpr std::int64_t rows = 128, columns = 128;
-    const bool by_rows = x_.m >= 2 * rows || x_.batch > 1;
-    const std::int64_t height = by_rows && x_.batch == 1 ? rows : x_.m;
-    column_width_ = by_rows ? x_.n : columns;
-    column_pieces_ = (x_.n + column_width_ - 1) / column_width_;
-    for (std::int64_t batch = 0; batch < x_.batch; ++batch) {
-      for (std::int64_t n0 = 0; n0 < x_.n; n0 += column_width_)
-        columns_.push_back({batch, 0, x_.m, n0, std::min(column_width_, x_.n - n0)});
+    constexpr std::int64_t most = 128, unit = 16;
+    const std::int64_t quarter = (x_.m + 4 * unit - 1) / (4 * unit) * unit;
+    const std::int64_t height = x_.batch > 1 ? x_.m : std::min(quarter, most);
+    for (std::int64_t batch = 0; batch < x_.batch; ++batch)
       for (std::int64_t m0 = 0; m0 < x_.m; m0 += height)
-        for (std::int64_t n0 = 0; n0 < x_.n; n0 += column_width_)
-          pieces_.push_back(
-              {batch, m0, std::min(height, x_.m - m0), n0, std::min(column_width_, x_.n - n0)});
-    }
+        pieces_.push_back({batch, m0, std::min(height, x_.m - m0)});
   }
 
   memory::desc a_desc(std::int64_t m) const {
     return {{m, x_.k}, memory::data_type::f32, memory::dims{x_.a_free, x_.a_contract}};
   }
-  memory::desc b_desc(std::int64_t n) const {
-    return {{x_.k, n}, memory::data_type::f32, memory::dims{x_.b_contract, x_.b_free}};
+  memory::desc b_desc() const {
+    return {{x_.k, x_.n}, memory::data_type::f32, memory::dims{x_.b_contract, x_.b_free}};
   }
-  memory::desc c_desc(std::int64_t m, std::int64_t n) const {
-    return {{m, n}, memory::data_type::f32, memory::dims{x_.n, 1}};
+  memory::desc c_desc(std::int64_t m) const {
+    return {{m, x_.n}, memory::data_type::f32, memory::dims{x_.n, 1}};
   }
   static dnnl::primitive_attr own_scratch() {
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     return attributes;
   }
-  void note_scratch(const memory::desc& desc) {
-    scratch_bytes_ = std::max(scratch_bytes_, desc.get_size());
+  memory::desc noted(const memory::desc& scratch) {
+    scratch_bytes_ = std::max(scratch_bytes_, scratch.get_size());
+    return scratch;
   }
 
-  // The layout that the first product of this width asks for.
-  void make_weights(std::int64_t m, std::int64_t n) {
-    const memory::desc any({x_.k, n}, memory::data_type::f32, memory::format_tag::any);
-    const dnnl::matmul::primitive_desc product(cpu(), a_desc(m), any, c_desc(m, n), own_scratch());
-    weights_.emplace(n, product.weights_desc());
-    const dnnl::reorder::primitive_desc reorder(cpu(), b_desc(n), cpu(), weights_.at(n),
-                                                own_scratch());
-    note_scratch(reorder.scratchpad_desc());
-    reorder_scratch_.emplace(n, reorder.scratchpad_desc());
-    reorders_.emplace(n, dnnl::reorder(reorder));
+  // The layout that the first product asks for.
+  void make_weights(std::int64_t m) {
+    const memory::desc any({x_.k, x_.n}, memory::data_type::f32, memory::format_tag::any);
+    const dnnl::matmul::primitive_desc product(cpu(), a_desc(m), any, c_desc(m), own_scratch());
+    weights_ = product.weights_desc();
+    const dnnl::reorder::primitive_desc reorder(cpu(), b_desc(), cpu(), weights_, own_scratch());
+    reorder_scratch_ = noted(reorder.scratchpad_desc());
+    reorder_ = dnnl::reorder(reorder);
   }
 
-  void make_product(std::int64_t m, std::int64_t n) {
-    const dnnl::matmul::primitive_desc product(cpu(), a_desc(m), weights_.at(n), c_desc(m, n),
+  void make_product(std::int64_t m) {
+    const dnnl::matmul::primitive_desc product(cpu(), a_desc(m), weights_, c_desc(m),
                                                own_scratch());
-    note_scratch(product.scratchpad_desc());
-    product_scratch_.emplace(std::pair(m, n), product.scratchpad_desc());
-    products_.emplace(std::pair(m, n), dnnl::matmul(product));
+    product_scratch_.emplace(m, noted(product.scratchpad_desc()));
+    products_.emplace(m, dnnl::matmul(product));
   }
 
   void prepare_caller(Caller& caller) const {
     caller.scratch = Block(scratch_bytes_);
-    const auto at = [&](const memory::desc& desc, void* data) { return memory(desc, cpu(), data); };
-    for (const auto& [n, reorder] : reorders_)
-      caller.reorders[n] = {
-          {DNNL_ARG_FROM, at(b_desc(n), nullptr)},
-          {DNNL_ARG_TO, at(weights_.at(n), nullptr)},
-          {DNNL_ARG_SCRATCHPAD, at(reorder_scratch_.at(n), caller.scratch.data())}};
-    for (const auto& [shape, product] : products_)
-      caller.products[shape] = {
-          {DNNL_ARG_SRC, at(a_desc(shape.first), nullptr)},
-          {DNNL_ARG_WEIGHTS, at(weights_.at(shape.second), nullptr)},
-          {DNNL_ARG_DST, at(c_desc(shape.first, shape.second), nullptr)},
-          {DNNL_ARG_SCRATCHPAD, at(product_scratch_.at(shape), caller.scratch.data())}};
+    const auto empty_memory = [](const memory::desc& desc) { return memory(desc, cpu(), nullptr); };
+    const auto scratch = [&](const memory::desc& desc) {
+      return memory(desc, cpu(), caller.scratch.data());
+    };
+    caller.reorder = {{DNNL_ARG_FROM, empty_memory(b_desc())},
+                      {DNNL_ARG_TO, empty_memory(weights_)},
+                      {DNNL_ARG_SCRATCHPAD, scratch(reorder_scratch_)}};
+    for (const auto& [m, product] : products_)
+      caller.products[m] = {{DNNL_ARG_SRC, empty_memory(a_desc(m))},
+                            {DNNL_ARG_WEIGHTS, empty_memory(weights_)},
+                            {DNNL_ARG_DST, empty_memory(c_desc(m))},
+                            {DNNL_ARG_SCRATCHPAD, scratch(product_scratch_.at(m))}};
   }
 
-  using MN = std::pair<std::int64_t, std::int64_t>;
   Extents x_;
   std::vector<Caller> callers_;
-  std::vector<Piece> pieces_, columns_;
-  std::int64_t column_width_ = 1, column_pieces_ = 1;
-  std::map<std::int64_t, memory::desc> weights_, reorder_scratch_;
-  std::map<std::int64_t, dnnl::reorder> reorders_;
-  std::map<MN, memory::desc> product_scratch_;
-  std::map<MN, dnnl::matmul> products_;
-  std::vector<std::size_t> offsets_;
-  std::size_t weight_bytes_ = 0, scratch_bytes_ = 0;
+  std::vector<Piece> pieces_;
+  memory::desc weights_, reorder_scratch_;
+  dnnl::reorder reorder_;
+  std::map<std::int64_t, memory::desc> product_scratch_;
+  std::map<std::int64_t, dnnl::matmul> products_;
+  std::size_t weights_bytes_ = 0, scratch_bytes_ = 0;
   Block weights_memory_;
 };
 

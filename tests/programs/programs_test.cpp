@@ -4,12 +4,15 @@
 #include <filesystem>
 
 #include "backends/llvm/compile.h"
+#include "backends/onednn/matmul.h"
 #include "driver/compile.h"
+#include "frontend/elaborate.h"
 #include "ir/eval/evaluate.h"
 #include "passes/batch.h"
 #include "passes/differentiate.h"
 #include "passes/expand_composites.h"
 #include "passes/fuse_pointwise.h"
+#include "passes/place.h"
 #include "passes/training_step.h"
 #include "runtime/team.h"
 #include "tests/catch.h"
@@ -81,8 +84,10 @@ TEST_CASE("one artefact serves a hundred pairs of batch and length") {
   CHECK(llvm_compile_stats().compilations == before.compilations + 1);
 }
 
-TEST_CASE("the time loop calls the step's own kernels and the barrier, nothing else") {
-  const std::string text = llvm_ir_text(lower(batched_gradient(lstm_loss())));
+TEST_CASE("the time loop calls the step's own kernels, the barrier and oneDNN, nothing else") {
+  const Experiment demo = load_experiment(TREADLE_SOURCE_DIR "/examples/demo.tdl");
+  const Graph step = make_training_step(demo.loss(*demo.find_train(), Mode::train), {}).graph;
+  const std::string text = llvm_ir_text(place_all(lower(step), onednn_model()));
   const std::size_t begin = text.find("define void @treadle_step");
   REQUIRE(begin != std::string::npos);
   const std::string entry = text.substr(begin, text.find("\n}", begin) - begin);
@@ -90,11 +95,13 @@ TEST_CASE("the time loop calls the step's own kernels and the barrier, nothing e
   for (std::size_t at = 0; (at = entry.find("call void @", at)) != std::string::npos; ++at) {
     const std::string callee = entry.substr(at + 11, entry.find('(', at) - at - 11);
     INFO(callee);
-    const bool known = callee == "treadle_barrier" || callee.starts_with("kernel");
+    const bool known = callee == "treadle_barrier" || callee.starts_with("kernel") ||
+                       callee == "treadle_prepare_claimed" || callee == "treadle_run_claimed";
     CHECK(known);
     ++calls;
   }
   CHECK(calls > 10);
+  CHECK(entry.find("treadle_run_claimed") != std::string::npos);
 }
 
 TEST_CASE("an object from the cache is the same program") {
