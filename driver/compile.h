@@ -17,7 +17,7 @@ struct CompileOptions {
   // "onednn": oneDNN for every product that it can run, LLVM for the rest;
   // "reference": the evaluator.
   std::string backend = "auto";
-  std::string features;          // mask of the processor's features, backends/llvm/target.h
+  std::string features;  // mask of the processor's features, backends/llvm/target.h
   std::optional<std::filesystem::path> cache;  // folder of compiled objects
 };
 
