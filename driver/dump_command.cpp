@@ -7,8 +7,10 @@
 #include "backends/llvm/compile.h"
 #include "driver/commands.h"
 #include "driver/compile.h"
+#include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "ir/text_printer.h"
+#include "passes/derive_step.h"
 #include "passes/pass_manager.h"
 #include "passes/training_step.h"
 
@@ -26,6 +28,7 @@ constexpr std::string_view pipeline =
 
 Graph stage_of(const Graph& loss, const Options& options) {
   if (options.stage == "graph" && options.after.empty()) return loss;
+  if (options.stage == "step") return derive_step(loss);
   const Graph step = make_training_step(loss, {}).graph;
   if (!options.after.empty()) {
     std::vector<PassCall> calls = parse_pipeline(pipeline);
@@ -41,7 +44,23 @@ Graph stage_of(const Graph& loss, const Options& options) {
   return lower(step);
 }
 
+// The one-token step of the model that generates, else of the first one.
+Graph one_token_step(const Options& options) {
+  ElaborateOptions language;
+  for (const auto& [name, value] : parse_dims(options.dims)) language.dims[name] = value;
+  const Experiment experiment = load_experiment(options.file, language);
+  if (experiment.models.empty())
+    throw_user_error("T0842", "'" + options.file + "' has no model", "model NAME(...) { ... }");
+  const std::string name = experiment.generates.empty() ? experiment.models.front().name
+                                                        : experiment.generates.front().model;
+  return derive_step(experiment.model(name, Mode::eval));
+}
+
 int run_dump(const Options& options) {
+  if (options.stage == "step" && options.file.ends_with(".tdl")) {
+    std::cout << print(one_token_step(options));
+    return 0;
+  }
   const Graph loss = load_graph(options.file, DType::f32, parse_dims(options.dims));
   const Graph graph = stage_of(loss, options);
   if (options.stage == "llvm")
@@ -61,8 +80,8 @@ void add_dump_command(CLI::App& app, Action& action) {
   command->add_option("file", options->file, "A program (.tdl) or the loss of one example (.tir)")
       ->required();
   command->add_option("--after", options->after, "Show the graph after this pass");
-  command->add_option("--stage", options->stage, "graph, grad, loop, llvm or asm")
-      ->check(CLI::IsMember({"graph", "grad", "loop", "llvm", "asm"}));
+  command->add_option("--stage", options->stage, "graph, step (one token), grad, loop, llvm or asm")
+      ->check(CLI::IsMember({"graph", "step", "grad", "loop", "llvm", "asm"}));
   command->add_option("-D", options->dims, "Value of a dim: -D H=64");
   command->callback([options, &action] { action = [options] { return run_dump(*options); }; });
 }

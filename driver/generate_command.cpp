@@ -10,13 +10,12 @@
 #include <optional>
 
 #include "driver/commands.h"
-#include "driver/compile.h"
+#include "driver/generator.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "runtime/checkpoint.h"
 #include "runtime/random.h"
 #include "runtime/readers/text.h"
-#include "runtime/team.h"
 
 namespace treadle {
 namespace {
@@ -33,7 +32,7 @@ struct Options {
 
 // One choice among logits: the temperature divides them, top_k and top_p leave
 // the likeliest (Holtzman et al. 2020 for top_p).
-std::int32_t choose(std::span<const float> logits, const GenerateSpec& spec, double uniform) {
+std::int32_t choose(std::span<const double> logits, const GenerateSpec& spec, double uniform) {
   std::vector<std::int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
@@ -61,65 +60,6 @@ std::int32_t choose(std::span<const float> logits, const GenerateSpec& spec, dou
     if ((left -= weights[i]) < 0) return order[i];
   return order[weights.size() - 1];
 }
-
-// A model with its parameters, fed one token at a time; its state runs on.
-class Generator {
- public:
-  Generator(const Graph& graph, std::map<std::string, Tensor> tensors)
-      : graph_(graph), program_(compile(graph, {})), tensors_(std::move(tensors)) {
-    for (const NodeId id : graph_.inputs()) {
-      const Node& node = graph_.node(id);
-      const std::string name = node.attributes.string("name");
-      if (node.op == Op::parameter) continue;
-      if (node.attributes.string("role", "") == "state") {
-        tensors_[name] = Tensor(node.types[0].dtype, evaluate_shape(node.types[0], {}));
-        successors_.emplace_back(name, node.attributes.string("successor", ""));
-      } else if (token_.empty() && node.types[0].dtype == DType::i32 && node.types[0].rank() == 1) {
-        token_ = name;
-      } else {
-        throw_user_error("T0844", fmt::format("generation cannot feed the input '{}'", name),
-                         "a model that generates reads token(V)[T] and a state", node.location);
-      }
-    }
-    if (token_.empty())
-      throw_user_error("T0844", "generation needs a model that reads tokens",
-                       "model M(text: token(V)[T], s: state CELL = zeros)");
-  }
-
-  // The logits of what follows `tokens`. A model without state reads all of
-  // the text each time.
-  std::vector<float> next(std::span<const std::int32_t> tokens) {
-    if (successors_.empty()) {
-      history_.insert(history_.end(), tokens.begin(), tokens.end());
-      tokens = history_;
-    }
-    Tensor input(DType::i32, {static_cast<std::int64_t>(tokens.size())});
-    for (std::size_t i = 0; i < tokens.size(); ++i)
-      input.set_integer(static_cast<std::int64_t>(i), tokens[i]);
-    tensors_[token_] = std::move(input);
-    std::vector<const Tensor*> inputs;
-    for (const Slot& slot : program_->inputs()) inputs.push_back(&tensors_.at(slot.name));
-    const std::vector<Tensor> outputs = run(*program_, inputs, team_);
-    for (const auto& [input_name, output_name] : successors_)
-      for (std::size_t i = 0; i < outputs.size(); ++i)
-        if (program_->outputs()[i].name == output_name) tensors_[input_name] = outputs[i];
-    const Tensor& logits = outputs.front();
-    const std::int64_t classes = logits.shape().back();
-    std::vector<float> out;
-    for (std::int64_t i = logits.size() - classes; i < logits.size(); ++i)
-      out.push_back(static_cast<float>(logits.get(i)));
-    return out;
-  }
-
- private:
-  const Graph& graph_;
-  std::unique_ptr<Program> program_;
-  std::map<std::string, Tensor> tensors_;
-  std::vector<std::pair<std::string, std::string>> successors_;
-  std::string token_;
-  std::vector<std::int32_t> history_;
-  Team team_{1};
-};
 
 int run_generate(const Options& options) {
   ElaborateOptions language;
@@ -152,12 +92,21 @@ int run_generate(const Options& options) {
     throw_user_error("T0847", "generation starts from at least one token", "from \"\\n\"",
                      spec.range);
   Generator generator(graph, saved.parameters);
+  if (generator.blocked()) {
+    Diagnostic note = *generator.blocked();
+    note.severity = Severity::warning;
+    note.hints = {"the whole text is read again for each token"};
+    std::cerr << render(note);
+  }
   RandomStream random(static_cast<std::uint64_t>(spec.seed), "generate");
   std::cout << spec.from;
+  std::vector<double> logits;
+  for (const std::int32_t token : tokens) logits = generator.next(token);
   for (std::int64_t i = 0; i < spec.max; ++i) {
-    const std::int32_t token = choose(generator.next(tokens), spec, random.next_uniform());
+    const std::int32_t token = choose(logits, spec, random.next_uniform());
     tokens.assign(1, token);
     std::cout << vocabulary.decode(tokens) << std::flush;
+    if (i + 1 < spec.max) logits = generator.next(token);
   }
   std::cout << "\n";
   return 0;

@@ -13,6 +13,7 @@
 #include "ir/diagnostic.h"
 #include "ir/eval/evaluate.h"
 #include "ir/eval/random_inputs.h"
+#include "passes/derive_step.h"
 
 namespace treadle {
 namespace {
@@ -60,49 +61,54 @@ Tensor row_of(const Tensor& all, std::int64_t t) {
   return out;
 }
 
-// The model on a whole sequence, and on its rows one by one with the state
-// running on: row t of each stacked output, and the last state, must agree.
+// The model on a whole sequence, and its derived step on the rows one by one:
+// row t of each output with rows, and at the end the others, must agree.
 bool run_step_equals_full(const Experiment& experiment, const TestCheck& check) {
   const Graph graph = experiment.model(check.model, Mode::eval, check.dims);
+  const std::string length = sequence_symbol(graph);
+  if (length.empty())
+    throw_user_error("T0848", fmt::format("'{}' reads no sequence to step through", check.model),
+                     "model M(text: token(V)[T], s: state CELL = zeros)", check.range);
+  const DerivedStep step = derive_step(graph, length);
   const DimEnv env = extents(graph, check);
   const std::vector<Tensor> inputs = random_inputs(graph, env, 1);
   const std::vector<Tensor> full = evaluate(graph, inputs);
-  std::map<std::string, std::string> successors;  // output -> state input
-  std::vector<bool> is_sequence;
-  std::int64_t length = 0;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const Node& node = graph.node(graph.inputs()[i]);
-    const bool state = node.attributes.string("role", "") == "state";
-    if (state) successors[node.attributes.string("successor", "")] = node.attributes.string("name");
-    is_sequence.push_back(node.op == Op::input && !state && !node.types[0].dims.empty() &&
-                          !node.types[0].dims[0].is_constant());
-    if (is_sequence.back()) length = inputs[i].shape()[0];
-  }
-  if (successors.empty() || length == 0)
-    throw_user_error("T0848", fmt::format("'{}' has no state to step with", check.model),
-                     "model M(text: token(V)[T], s: state CELL = zeros)", check.range);
-  std::vector<Tensor> now = inputs;
+  std::map<std::string, Tensor> known;
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    known[graph.node(graph.inputs()[i]).attributes.string("name")] = inputs[i];
+  known["position"] = Tensor(DType::i64, {});
+  const auto run = [&](const Graph& part, const std::map<std::string, Tensor>& values) {
+    std::vector<Tensor> operands;
+    for (const NodeId id : part.inputs())
+      operands.push_back(values.at(part.node(id).attributes.string("name")));
+    return evaluate(part, operands);
+  };
+  const std::vector<Tensor> initial = run(step.start, known);
+  for (std::size_t i = 0; i < initial.size(); ++i) known[step.start.outputs()[i].name] = initial[i];
+  const Dim rows = Dim::symbol(length);
   double worst = 0;
   const auto compare = [&](const Tensor& a, const Tensor& b) {
     for (std::int64_t i = 0; i < a.size(); ++i)
       worst = std::max(worst, std::abs(a.get(i) - b.get(i)) / std::max(1.0, std::abs(b.get(i))));
   };
-  for (std::int64_t t = 0; t < length; ++t) {
-    for (std::size_t i = 0; i < inputs.size(); ++i)
-      if (is_sequence[i]) now[i] = row_of(inputs[i], t);
-    const std::vector<Tensor> step = evaluate(graph, now);
-    for (std::size_t o = 0; o < step.size(); ++o) {
-      const auto state = successors.find(graph.outputs()[o].name);
-      if (state == successors.end()) {
-        const Type& type = graph.type(graph.outputs()[o].value);
-        if (!type.dims.empty() && !type.dims[0].is_constant()) compare(step[o], row_of(full[o], t));
-        continue;
-      }
-      for (std::size_t i = 0; i < inputs.size(); ++i)
-        if (graph.node(graph.inputs()[i]).attributes.string("name") == state->second)
-          now[i] = step[o];
-      if (t + 1 == length) compare(step[o], full[o]);
+  for (std::int64_t t = 0; t < env.at(length); ++t) {
+    std::map<std::string, Tensor> now = known;
+    now.at("position").set_integer(0, t);
+    for (const NodeId id : graph.inputs()) {
+      const Dims& dims = graph.node(id).types[0].dims;
+      const std::string name = graph.node(id).attributes.string("name");
+      if (!dims.empty() && dims[0] == rows) now[name] = row_of(known.at(name), t);
     }
+    const std::vector<Tensor> found = run(step.graph, now);
+    for (std::size_t o = 0; o < full.size(); ++o) {
+      const Dims& dims = graph.type(graph.outputs()[o].value).dims;
+      if (!dims.empty() && dims[0] == rows)
+        compare(found[o], row_of(full[o], t));
+      else if (t + 1 == env.at(length))
+        compare(found[o], full[o]);
+    }
+    for (std::size_t i = 0; i < initial.size(); ++i)
+      known[step.start.outputs()[i].name] = found[full.size() + i];
   }
   if (worst > step_tolerance)
     std::cout << fmt::format("    step and full differ by {:.3e}\n", worst);

@@ -15,6 +15,7 @@
 #include "ir/text_printer.h"
 #include "ir/verify.h"
 #include "passes/batch.h"
+#include "passes/derive_step.h"
 #include "passes/differentiate.h"
 #include "passes/expand_composites.h"
 #include "passes/fuse_gates.h"

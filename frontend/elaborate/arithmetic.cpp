@@ -64,6 +64,7 @@ std::pair<TensorValue, TensorValue> GraphMaker::align(const Any& a, const Any& b
            dim_notes({&x, &y}));
   const Dims dims = wide.type.dims;
   const std::vector<Origin> origins = wide.origins;
+  const LocationScope location(this->b(), range);
   return {broadcast_to(x, dims, origins), broadcast_to(y, dims, origins)};
 }
 

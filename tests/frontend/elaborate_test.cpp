@@ -2,29 +2,18 @@
 #include <cmath>
 
 #include "frontend/elaborate.h"
-#include "frontend/parser.h"
 #include "ir/eval/evaluate.h"
 #include "ir/verify.h"
 #include "passes/training_step.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
+#include "tests/support/programs.h"
 
 using namespace treadle;
+using test::module_of;
+using test::program;
 
 namespace {
-
-std::shared_ptr<const syntax::Module> module_of(const std::string& text) {
-  auto file = std::make_shared<SourceFile>();
-  file->path = "test.tdl";
-  file->text = text;
-  return std::make_shared<const syntax::Module>(parse_or_throw(std::move(file)));
-}
-
-Experiment program(const std::string& text, DType real = DType::f64) {
-  ElaborateOptions options;
-  options.real = real;
-  return elaborate_or_throw(module_of(text), options);
-}
 
 // Every mistake and warning, "4:11 T0312" each.
 std::vector<std::string> mistakes(const std::string& text) {

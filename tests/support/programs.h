@@ -1,0 +1,14 @@
+// Programs in the language, for tests.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "frontend/elaborate.h"
+
+namespace treadle::test {
+
+// The file is called test.tdl.
+std::shared_ptr<const syntax::Module> module_of(const std::string& text);
+Experiment program(const std::string& text, DType real = DType::f64);
+
+}  // namespace treadle::test
