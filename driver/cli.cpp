@@ -7,6 +7,8 @@
 #include <iostream>
 #include <iterator>
 
+#include "backends/llvm/compile.h"
+#include "backends/onednn/matmul.h"
 #include "driver/commands.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
@@ -86,7 +88,8 @@ DimEnv parse_dims(const std::vector<std::string>& words) {
 
 int run_command_line(int argc, const char* const* argv) {
   CLI::App app{"Treadle: a compiler and autodiff engine for sequence models"};
-  app.set_version_flag("--version", std::string("treadle ") + TREADLE_VERSION);
+  app.set_version_flag("--version", fmt::format("treadle {} (LLVM {}, oneDNN {})", TREADLE_VERSION,
+                                                llvm_version(), onednn_version()));
   app.require_subcommand(1);
   app.footer(
       "Examples:\n"
@@ -109,6 +112,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_test_command(app, action);
   add_fmt_command(app, action);
   add_list_commands(app, action);
+  add_completion_command(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

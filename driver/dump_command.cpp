@@ -9,6 +9,7 @@
 #include "driver/compile.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
+#include "ir/dot_printer.h"
 #include "ir/text_printer.h"
 #include "passes/derive_step.h"
 #include "passes/pass_manager.h"
@@ -18,7 +19,7 @@ namespace treadle {
 namespace {
 
 struct Options {
-  std::string file, after, stage = "graph";
+  std::string file, after, stage = "graph", format = "text";
   std::vector<std::string> dims;
 };
 
@@ -44,6 +45,10 @@ Graph stage_of(const Graph& loss, const Options& options) {
   return lower(step);
 }
 
+void show(const Graph& graph, const Options& options) {
+  std::cout << (options.format == "dot" ? print_dot(graph) : print(graph));
+}
+
 // The one-token step of the model that generates, else of the first one.
 Graph one_token_step(const Options& options) {
   ElaborateOptions language;
@@ -58,7 +63,7 @@ Graph one_token_step(const Options& options) {
 
 int run_dump(const Options& options) {
   if (options.stage == "step" && options.file.ends_with(".tdl")) {
-    std::cout << print(one_token_step(options));
+    show(one_token_step(options), options);
     return 0;
   }
   const Graph loss = load_graph(options.file, DType::f32, parse_dims(options.dims));
@@ -68,7 +73,7 @@ int run_dump(const Options& options) {
   else if (options.stage == "asm")
     std::cout << assembly_text(graph);
   else
-    std::cout << print(graph);
+    show(graph, options);
   return 0;
 }
 
@@ -82,6 +87,8 @@ void add_dump_command(CLI::App& app, Action& action) {
   command->add_option("--after", options->after, "Show the graph after this pass");
   command->add_option("--stage", options->stage, "graph, step (one token), grad, loop, llvm or asm")
       ->check(CLI::IsMember({"graph", "step", "grad", "loop", "llvm", "asm"}));
+  command->add_option("--format", options->format, "text, or dot: for Graphviz")
+      ->check(CLI::IsMember({"text", "dot"}));
   command->add_option("-D", options->dims, "Value of a dim: -D H=64");
   command->callback([options, &action] { action = [options] { return run_dump(*options); }; });
 }

@@ -1,5 +1,6 @@
 """Writes recurrent.safetensors: torch.nn.RNN, LSTM and GRU on small inputs,
-with final states and all gradients of an asymmetric loss, in f32 and f64.
+with final states and all gradients of an asymmetric loss, in f32 and f64; the
+same layers with two directions; the binary cross entropy.
 
 Made with torch 2.13.0; weights are stored the way Treadle has them (transposed,
 gates side by side). Run it in this folder to make the file again.
@@ -58,8 +59,49 @@ def fixture(kind, dtype, out):
         out[prefix + "grad.b"] = layer.bias_ih_l0.grad
 
 
+def both_directions(kind, out):
+    torch.manual_seed(8)
+    layer = getattr(torch.nn, kind)(I, H, bidirectional=True).double()
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.5)
+    prefix = f"Bi{kind}."
+    x = torch.randn(T, I, dtype=torch.float64).requires_grad_()
+    y, _ = layer(x)
+    weight = torch.randn(T, 2 * H, dtype=torch.float64)
+    (weight * y).sum().backward()
+    out[prefix + "x"], out[prefix + "grad:x"] = x, x.grad
+    out[prefix + "y"], out[prefix + "weight0"] = y, weight
+    name = kind.lower()
+    for call, suffix in ((f"bi_{name}.{name}", ""), (f"bi_{name}.{name}_2", "_reverse")):
+        part = lambda p: getattr(layer, p + suffix)
+        for ours, theirs in (("W", "weight_ih_l0"), ("U", "weight_hh_l0")):
+            out[f"{prefix}{call}.{ours}"] = part(theirs).T
+            out[f"{prefix}grad:{call}.{ours}"] = part(theirs).grad.T
+        if kind == "GRU":
+            for ours, theirs in (("b", "bias_ih_l0"), ("c", "bias_hh_l0")):
+                out[f"{prefix}{call}.{ours}"] = part(theirs)
+                out[f"{prefix}grad:{call}.{ours}"] = part(theirs).grad
+        else:
+            out[f"{prefix}{call}.b"] = part("bias_ih_l0") + part("bias_hh_l0")
+            out[f"{prefix}grad:{call}.b"] = part("bias_ih_l0").grad
+
+
+def binary_cross_entropy(out):
+    torch.manual_seed(9)
+    logits = (4 * torch.randn(7, dtype=torch.float64)).requires_grad_()
+    target = torch.rand(7, dtype=torch.float64).requires_grad_()
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
+    loss.backward()
+    out["bce.x"], out["bce.grad:x"] = logits, logits.grad
+    out["bce.target"], out["bce.grad:target"] = target, target.grad
+    out["bce.y"], out["bce.weight0"] = loss, torch.ones((), dtype=torch.float64)
+
+
 tensors = {}
 for kind in ("RNN", "LSTM", "GRU"):
     for dtype in (torch.float32, torch.float64):
         fixture(kind, dtype, tensors)
+for kind in ("RNN", "LSTM", "GRU"):
+    both_directions(kind, tensors)
+binary_cross_entropy(tensors)
 write("recurrent.safetensors", tensors)

@@ -9,6 +9,7 @@
 #include "runtime/team.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
+#include "tests/support/programs.h"
 
 using namespace treadle;
 
@@ -98,4 +99,47 @@ TEST_CASE("RNN, LSTM and GRU equal PyTorch's: outputs, final states, all gradien
       }
       CHECK(compared == (kind == "LSTM" ? 9 : kind == "GRU" ? 8 : 7));
     }
+}
+
+TEST_CASE("both directions and the binary cross entropy equal PyTorch's, with all gradients") {
+  const NamedTensors file =
+      read_safetensors(std::string(TREADLE_SOURCE_DIR) + "/tests/golden/recurrent.safetensors");
+  std::map<std::string, Tensor> fixtures(file.tensors.begin(), file.tensors.end());
+  Team team(2);
+  for (const auto& [prefix, text] : std::map<std::string, std::string>{
+           {"BiRNN.", "model M(x: real[T, 3]) { return y: BiRNN[4](x) }"},
+           {"BiLSTM.", "model M(x: real[T, 3]) { return y: BiLSTM[4](x) }"},
+           {"BiGRU.", "model M(x: real[T, 3]) { return y: BiGRU[4](x) }"},
+           {"bce.",
+            "model M(x: real[7], target: real[7]) { return y: binary_cross_entropy(x, target) }"},
+       }) {
+    const Graph graph = with_gradients(test::program(text).model("M", Mode::eval));
+    std::vector<Tensor> inputs;
+    std::vector<const Tensor*> pointers;
+    for (const NodeId id : graph.inputs()) {
+      const std::string name = prefix + graph.node(id).attributes.string("name");
+      INFO(name);
+      REQUIRE(fixtures.contains(name));
+      inputs.push_back(fixtures.at(name));
+    }
+    for (const Tensor& tensor : inputs) pointers.push_back(&tensor);
+    const std::vector<Tensor> reference = evaluate(graph, inputs);
+    const std::vector<Tensor> compiled = run(*compile(graph, {}), pointers, team);
+    for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
+      const std::string name = prefix + graph.outputs()[i].name;
+      if (!fixtures.contains(name)) continue;
+      std::string why;
+      const bool same = test::close(reference[i], fixtures.at(name), 1e-10, &why) &&
+                        test::close(compiled[i], fixtures.at(name), 1e-10, &why);
+      INFO(name << ": " << why);
+      CHECK(same);
+      fixtures.erase(name);
+    }
+  }
+  // Nothing that PyTorch gave is left uncompared.
+  for (const auto& [name, tensor] : fixtures) {
+    INFO(name);
+    CHECK_FALSE((name.starts_with("Bi") && name.find("grad:") != std::string::npos));
+    CHECK_FALSE((name.starts_with("bce.grad:")));
+  }
 }
