@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "ir/graph.h"
 #include "ir/placement.h"
@@ -27,6 +28,9 @@ Graph optimise(const Graph& graph);
 // The same in the form that the LLVM backend takes: no composite ops, pointwise
 // work in kernels.
 Graph lower(const Graph& graph);
+// The same passes by name, and `place`.
+inline constexpr std::string_view training_pipeline =
+    "simplify,hoist-scan,fuse-gates,simplify,expand-composites,simplify,fuse-pointwise,place";
 
 // For `place`: LLVM, then oneDNN.
 BackendModels backend_models();

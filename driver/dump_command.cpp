@@ -23,23 +23,20 @@ struct Options {
   std::vector<std::string> dims;
 };
 
-// What training does to the loss, pass by pass.
-constexpr std::string_view pipeline =
-    "hoist-scan,fuse-gates,simplify,expand-composites,fuse-pointwise,place";
-
 Graph stage_of(const Graph& loss, const Options& options) {
   if (options.stage == "graph" && options.after.empty()) return loss;
   if (options.stage == "step") return derive_step(loss);
   const Graph step = make_training_step(loss, {}).graph;
   if (!options.after.empty()) {
-    std::vector<PassCall> calls = parse_pipeline(pipeline);
-    const auto last = std::find_if(calls.begin(), calls.end(), [&](const PassCall& call) {
+    std::vector<PassCall> calls = parse_pipeline(training_pipeline);
+    // `simplify` runs between the others; its last run is the one that is shown.
+    const auto last = std::find_if(calls.rbegin(), calls.rend(), [&](const PassCall& call) {
       return call.pass->name == options.after;
     });
-    if (last == calls.end())
+    if (last == calls.rend())
       throw_user_error("T0843", fmt::format("'{}' is no pass of the pipeline", options.after),
-                       fmt::format("its passes are {}", pipeline));
-    return run_pipeline(step, std::span(calls.begin(), last + 1), {}, {backend_models()});
+                       fmt::format("its passes are {}", training_pipeline));
+    return run_pipeline(step, std::span(calls.begin(), last.base()), {}, {backend_models()});
   }
   if (options.stage == "grad") return step;
   return lower(step);

@@ -14,6 +14,9 @@ struct GradcheckOptions {
   int directions = 32;              // above, so many random directions
   double tolerance = 1e-6;          // of the gradient's largest entry
   std::uint64_t seed = 1;
+  // The gradient's graph too after `batch` (a batch of one) and then after each
+  // pass of the pipeline that training runs, after `unroll`, and compiled.
+  bool after_each_pass = false;
 };
 
 // One tensor's result. `error` is the largest |analytic - numeric|, `largest`
@@ -21,6 +24,7 @@ struct GradcheckOptions {
 struct GradcheckRow {
   std::string name;
   int order = 1;
+  std::string after;  // the pass; empty: the gradient as it was derived
   double error = 0;
   double largest = 0;
   bool passed = false;

@@ -16,14 +16,17 @@ std::string example(const std::string& name) {
 
 }  // namespace
 
-TEST_CASE("every example's gradients hold, in both orders") {
+TEST_CASE("every example's gradients hold, in both orders, before and after every pass") {
   for (const std::string& arguments :
        {example("demo") + " -D H=3", example("mnist_rows") + " -D H=2",
         example("char_lm") + " -D V=5 -D E=3 -D H=2 -D T=4", example("adding") + " -D H=3 -D T=5",
         example("my_cell") + " -D H=3"}) {
     INFO(arguments);
-    const Run result = run("gradcheck " + arguments + " --order 2");
+    const Run result = run("gradcheck " + arguments + " --order 2 --after-each-pass");
     CHECK(result.status == 0);
+    for (const char* pass : {"batch", "unroll(3)", "simplify", "hoist-scan", "fuse-gates",
+                             "expand-composites", "fuse-pointwise", "place", "compiling"})
+      CHECK(result.output.find(std::string("after ") + pass) != std::string::npos);
     CHECK(result.output.find("WRONG") == std::string::npos);
   }
 }

@@ -1,0 +1,84 @@
+// Every cell and block of the standard library on its own: its gradients, of
+// first and second order, before and after every pass.
+#include <filesystem>
+#include <map>
+#include <regex>
+#include <set>
+
+#include "driver/gradcheck.h"
+#include "ir/eval/random_inputs.h"
+#include "runtime/file.h"
+#include "tests/catch.h"
+#include "tests/support/programs.h"
+
+using namespace treadle;
+using namespace treadle::test;
+
+namespace {
+
+std::string recurrent(const std::string& cell) {
+  return "model M(x: real[T, 3], s: state " + cell + "[3, 2] = zeros) {\n  y, s = scan " + cell +
+         "[3, 2] over x from s\n  return y: y, state: s\n}\n";
+}
+
+// A model around each definition.
+const std::map<std::string, std::string> models = {
+    {"RNN", recurrent("RNN")},
+    {"LSTM", recurrent("LSTM")},
+    {"GRU", recurrent("GRU")},
+    {"PeepholeLSTM", recurrent("PeepholeLSTM")},
+    {"BiRNN", "model M(x: real[T, 3]) { return y: BiRNN[2](x) }\n"},
+    {"BiLSTM", "model M(x: real[T, 3]) { return y: BiLSTM[2](x) }\n"},
+    {"BiGRU", "model M(x: real[T, 3]) { return y: BiGRU[2](x) }\n"},
+    {"dense", "model M(x: real[T, 3]) { return y: dense[2](x) }\n"},
+    // more tokens than words: some are repeated
+    {"embedding", "model M(text: token(3)[T]) { return y: square(embedding[2, 3](text)) }\n"},
+    {"dropout", "model M(x: real[T, 3]) { return y: square(dropout(x, rate: 0.4)) }\n"},
+    {"layer_norm", "model M(x: real[5]) { return y: layer_norm(x) }\n"},
+    {"cross_entropy",
+     "model M(x: real[T, 3], y: token(3)[T]) { return loss: cross_entropy(x, y) }\n"},
+    {"squared_error",
+     "model M(x: real[T, 3], y: real[T, 3]) { return loss: squared_error(x, y) }\n"},
+    {"binary_cross_entropy",
+     "model M(x: real[T, 3], y: real[T, 3]) { return loss: binary_cross_entropy(x, y) }\n"},
+    {"accuracy", "model M(x: real[T, 3], y: token(3)[T]) { return share: accuracy(x, y) }\n"},
+};
+
+std::set<std::string> library_definitions() {
+  std::set<std::string> out;
+  const std::filesystem::path folder =
+      std::filesystem::path(TREADLE_SOURCE_DIR) / "frontend" / "std";
+  const std::regex definition("\n(cell|block) (\\w+)");
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string text = "\n" + read_file(entry.path());
+    for (std::sregex_iterator i(text.begin(), text.end(), definition), end; i != end; ++i)
+      out.insert((*i)[2]);
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("every definition of the library is checked here") {
+  std::set<std::string> checked;
+  for (const auto& [name, text] : models) checked.insert(name);
+  CHECK(library_definitions() == checked);
+}
+
+TEST_CASE("every cell and block has the right gradients, in both orders, after every pass") {
+  for (const auto& [name, text] : models) {
+    INFO(name);
+    const Graph loss = asymmetric_loss(program(text).model("M", Mode::train));
+    GradcheckOptions options;
+    options.order = 2;
+    options.after_each_pass = true;
+    std::set<std::string> stages;
+    for (const GradcheckRow& row : gradcheck(loss, random_inputs(loss, {{"T", 4}}, 5), options)) {
+      INFO(row.name << " order " << row.order << " after " << row.after << ": " << row.error
+                    << " of " << row.largest);
+      CHECK(row.passed);
+      stages.insert(row.after);
+    }
+    CHECK(stages.size() == 10);
+  }
+}
