@@ -7,7 +7,9 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <numeric>
 
+#include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/eval/evaluate.h"
 #include "ir/eval/random_inputs.h"
@@ -30,12 +32,12 @@ namespace treadle {
 namespace {
 
 constexpr std::array passes{
-#define PASS(name, doc, expression, argument)                                        \
+#define PASS(name, doc, expression, argument, gradients)                             \
   Pass{name, doc,                                                                    \
        [](const Graph& graph, std::int64_t k, const PassContext& context) -> Graph { \
          return (void)k, (void)context, expression;                                  \
        },                                                                            \
-       argument},
+       argument, gradients},
 #include "passes/passes.def"
 };
 
@@ -47,30 +49,74 @@ DimEnv small_dims(const Graph& graph) {
   return env;
 }
 
-// Outputs of one name agree; a pass may add outputs.
-void compare_numerically(const Graph& before, const Graph& after) {
+void compare(const std::string& name, const Tensor& x, const Tensor& y) {
+  ensure(x.shape() == y.shape(), "verify", "output '" + name + "' changed its shape");
+  const double tolerance = x.dtype() == DType::f64 ? 1e-10 : 1e-4;
+  double largest = 1;
+  for (std::int64_t k = 0; k < x.size(); ++k)
+    if (std::isfinite(x.get(k))) largest = std::max(largest, std::abs(x.get(k)));
+  for (std::int64_t k = 0; k < x.size(); ++k) {
+    const double a = x.get(k), b = y.get(k);
+    ensure(a == b || (std::isnan(a) && std::isnan(b)) || std::abs(a - b) <= tolerance * largest,
+           "verify", fmt::format("'{}' changed: element {} was {} and is {}", name, k, a, b));
+  }
+}
+
+// The gradients, by every input of real numbers, of the sum of all elements of
+// the named outputs; the named outputs themselves come first.
+Graph with_gradients(Graph graph, const std::vector<std::string>& names) {
+  Builder b(graph);
+  std::vector<Output> outputs;
+  Value sum;
+  for (const std::string& name : names) {
+    const Value v = graph.output(name);
+    outputs.push_back({name, v});
+    if (!is_float(graph.type(v).dtype)) continue;
+    Integers axes(graph.type(v).rank());
+    std::iota(axes.begin(), axes.end(), 0);
+    const Value term = b.cast(b.reduce_sum(v, axes), DType::f64);
+    sum = sum.valid() ? b.add(sum, term) : term;
+  }
+  std::vector<std::string> inputs;
+  for (const NodeId id : graph.inputs())
+    if (is_float(graph.node(id).types[0].dtype))
+      inputs.push_back(graph.node(id).attributes.string("name"));
+  if (sum.valid() && !inputs.empty()) outputs.push_back({"verified sum", sum});
+  graph.set_outputs(outputs);
+  if (outputs.size() == names.size()) return graph;
+  return differentiate(graph, {"verified sum", inputs, "gradient by "});
+}
+
+bool has_op(const Graph& graph, Op op) {
+  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [op](const Node& node) {
+    return node.op == op || std::any_of(node.regions.begin(), node.regions.end(),
+                                        [op](const Region& r) { return has_op(*r, op); });
+  });
+}
+
+// Outputs of one name agree, and so do their gradients; a pass may add outputs.
+// A pass that changes the inputs (batch, derive-step) is not compared, and what
+// is fused has no gradients any more.
+void compare_numerically(const Graph& before, const Graph& after, const Pass& pass) {
   if (before.inputs().size() != after.inputs().size()) return;
   for (std::size_t i = 0; i < before.inputs().size(); ++i)
     if (before.type(before.input_value(i)) != after.type(after.input_value(i))) return;
+  std::vector<std::string> names;
+  for (const Output& output : before.outputs())
+    if (after.output(output.name).valid()) names.push_back(output.name);
+  const bool gradients =
+      pass.keeps_gradients && !has_op(before, Op::fused) && !has_op(after, Op::fused);
+  const auto checked = [&](Graph graph) {
+    if (gradients) return with_gradients(std::move(graph), names);
+    std::vector<Output> outputs;
+    for (const std::string& name : names) outputs.push_back({name, graph.output(name)});
+    graph.set_outputs(outputs);
+    return graph;
+  };
+  const Graph first = checked(before), second = checked(after);
   const std::vector<Tensor> inputs = random_inputs(before, small_dims(before), 1);
-  const std::vector<Tensor> x = evaluate(before, inputs);
-  const std::vector<Tensor> y = evaluate(after, inputs);
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    for (std::size_t j = 0; j < y.size(); ++j) {
-      if (before.outputs()[i].name != after.outputs()[j].name) continue;
-      ensure(x[i].shape() == y[j].shape(), "verify", "an output changed its shape");
-      const double tolerance = x[i].dtype() == DType::f64 ? 1e-10 : 1e-4;
-      double largest = 0;
-      for (std::int64_t k = 0; k < x[i].size(); ++k)
-        largest = std::max(largest, std::abs(x[i].get(k)));
-      for (std::int64_t k = 0; k < x[i].size(); ++k)
-        ensure(x[i].get(k) == y[j].get(k) || (std::isnan(x[i].get(k)) && std::isnan(y[j].get(k))) ||
-                   std::abs(x[i].get(k) - y[j].get(k)) <= tolerance * std::max(1.0, largest),
-               "verify",
-               fmt::format("output '{}' changed: element {} was {} and is {}",
-                           before.outputs()[i].name, k, x[i].get(k), y[j].get(k)));
-    }
-  }
+  const std::vector<Tensor> x = evaluate(first, inputs), y = evaluate(second, inputs);
+  for (std::size_t i = 0; i < x.size(); ++i) compare(first.outputs()[i].name, x[i], y[i]);
 }
 
 std::string pipeline_text(std::span<const PassCall> calls) {
@@ -87,7 +133,7 @@ Graph run_one(const Graph& graph, const PassCall& call, const PassObserver& obse
               const PassContext& context) {
   Graph out = call.pass->run(graph, call.argument, context);
   if (observer.verify_each || observer.verify_numeric) verify(out);
-  if (observer.verify_numeric) compare_numerically(graph, out);
+  if (observer.verify_numeric) compare_numerically(graph, out, *call.pass);
   return out;
 }
 

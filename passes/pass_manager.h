@@ -22,6 +22,7 @@ struct Pass {
   std::string_view doc;   // one line
   Graph (*run)(const Graph&, std::int64_t argument, const PassContext& context);
   bool takes_argument = false;  // "truncate-bptt(8)"
+  bool keeps_gradients = true;  // not only values; what --verify-each=numeric compares
 };
 std::span<const Pass> all_passes();
 
@@ -35,11 +36,11 @@ std::vector<PassCall> parse_pipeline(std::string_view text);
 
 // What a run shows and checks.
 struct PassObserver {
-  bool verify_each = false;                                    // structure, after every pass
-  bool verify_numeric = false;                                 // the outputs on random inputs too
-  int stop_after = -1;                                         // run only so many passes
-  std::string print_after;                                     // a pass's name, or "all"
-  std::function<void(const std::string&)> print;               // receives what is printed
+  bool verify_each = false;                       // structure, after every pass
+  bool verify_numeric = false;                    // values and gradients on random inputs too
+  int stop_after = -1;                            // run only so many passes
+  std::string print_after;                        // a pass's name, or "all"
+  std::function<void(const std::string&)> print;  // receives what is printed
   std::function<void(std::string_view pass, double ms)> time;  // after each pass
 };
 

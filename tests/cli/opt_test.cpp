@@ -75,3 +75,13 @@ TEST_CASE("train learns the generated strokes, and two runs print the same") {
   CHECK(run("train " + model + " --data adding 2>/dev/null").status == 1);  // other fields
   CHECK(run("train " + model + " --data noise 2>/dev/null").status == 1);
 }
+
+TEST_CASE("--verify-each=numeric sees a gradient that a pass lost") {
+  // stop_gradient changes no value; truncate-bptt, which writes it, says so.
+  CHECK(run("opt " + example + " -p 'truncate-bptt(1)' --verify-each=numeric > /dev/null").status ==
+        0);
+  CHECK(run("opt " + example +
+            " -p 'unroll(2),simplify,differentiate,hoist-scan,fuse-gates,"
+            "expand-composites,fuse-pointwise,place' --verify-each=numeric > /dev/null")
+            .status == 0);
+}

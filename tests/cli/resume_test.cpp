@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,8 +25,8 @@ std::filesystem::path fresh_folder(const std::string& name) {
 
 std::string command(const std::filesystem::path& folder, const std::string& more) {
   return std::string(TREADLE_EXECUTABLE) + " train " + TREADLE_SOURCE_DIR +
-         "/examples/demo.tdl --epochs 6 --threads 2 --checkpoint-every 5 -o " + folder.string() +
-         more + " > /dev/null";
+         "/examples/demo.tdl --epochs 6 --checkpoint-every 5 -o " + folder.string() + more +
+         " > /dev/null";
 }
 
 int status_of(const std::string& line) {
@@ -50,16 +51,42 @@ void kill_after(const std::filesystem::path& folder, const std::string& more, in
 
 }  // namespace
 
-TEST_CASE("killed at any moment and resumed, a run ends with the same bits") {
+TEST_CASE("killed at random moments and resumed, a run ends with the same bits") {
   const std::filesystem::path whole = fresh_folder("whole");
+  const auto begin = std::chrono::steady_clock::now();
   REQUIRE(status_of(command(whole, "")) == 0);
+  const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - begin;
   const std::string expected = treadle::read_file(whole / "checkpoint.safetensors");
-  for (const int milliseconds : {180, 260, 340}) {
+  const std::uint32_t seed = std::random_device{}();
+  INFO("seed " << seed);
+  std::mt19937 engine(seed);
+  std::uniform_real_distribution<double> moment(0.1 * taken.count(), taken.count());
+  int resumed = 0;
+  for (int run = 0; run < 5; ++run) {
     const std::filesystem::path folder = fresh_folder("killed");
-    kill_after(folder, "", milliseconds);
+    // Some are killed again while they go on.
+    for (int kills = 0; kills <= run % 3; ++kills) {
+      const bool started = std::filesystem::exists(folder / "checkpoint.safetensors");
+      const auto milliseconds = static_cast<int>(moment(engine));
+      INFO("killed after " << milliseconds << " ms");
+      kill_after(folder, started ? " --resume" : "", milliseconds);
+    }
     const bool started = std::filesystem::exists(folder / "checkpoint.safetensors");
+    resumed += started ? 1 : 0;
     REQUIRE(status_of(command(folder, started ? " --resume" : "")) == 0);
     CHECK(treadle::read_file(folder / "checkpoint.safetensors") == expected);
+  }
+  WARN(resumed << " of 5 runs had a checkpoint when they were killed; seed " << seed);
+}
+
+TEST_CASE("1, 2 and 3 threads end with the same bits") {
+  std::string expected;
+  for (const char* threads : {"1", "2", "3"}) {
+    const std::filesystem::path folder = fresh_folder("threads");
+    REQUIRE(status_of(command(folder, " --threads " + std::string(threads))) == 0);
+    const std::string found = treadle::read_file(folder / "checkpoint.safetensors");
+    if (expected.empty()) expected = found;
+    CHECK(found == expected);
   }
 }
 
