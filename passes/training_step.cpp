@@ -5,6 +5,7 @@
 #include "ir/diagnostic.h"
 #include "passes/batch.h"
 #include "passes/differentiate.h"
+#include "passes/unroll.h"
 
 namespace treadle {
 namespace {
@@ -30,7 +31,7 @@ Value batch_mean(Builder& b, Value x, Value weight) {
 
 // The batched loss graph with its outputs reduced over the batch.
 Graph reduced(const Graph& loss_graph) {
-  Graph work = batch(loss_graph);
+  Graph work = batch(unroll_as_written(loss_graph));
   Builder b(work);
   const std::vector<Output> before = work.outputs();
   Value weight = work.output("weight");

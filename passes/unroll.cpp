@@ -133,31 +133,58 @@ std::vector<Value> in_blocks(Builder& b, const ScanView& view, const Region& bod
   return out;
 }
 
+// Replaces one scan; the body is already as it should be.
+void unroll_scan(Builder& b, const Graph& graph, NodeId id, ValueMap& map, const Region& inner,
+                 std::int64_t steps) {
+  const Node& node = graph.node(id);
+  const ScanView view(node);
+  const std::vector<Value> operands = map.all(node.operands);
+  Parts parts;
+  for (std::size_t i = 0; i < operands.size(); ++i)
+    (i < view.first_carry()      ? parts.constants
+     : i < view.first_sequence() ? parts.carries
+                                 : parts.sequences)
+        .push_back(operands[i]);
+  const LocationScope scope(b, node.location);
+  const auto length = view.length.constant();
+  std::vector<Value> out;
+  if (steps == 0 && length && *length > 0)
+    out = write_out(b, view, *inner, parts, *length);
+  else if (steps > 1)
+    out = in_blocks(b, view, inner, parts, steps);
+  else
+    out = loop(b, view, inner, parts, view.length);
+  for (std::uint32_t i = 0; i < out.size(); ++i) map.set({id, i}, out[i]);
+}
+
+bool has_unroll(const Graph& graph) {
+  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [](const Node& node) {
+    return node.attributes.has("unroll") ||
+           std::any_of(node.regions.begin(), node.regions.end(),
+                       [](const Region& region) { return has_unroll(*region); });
+  });
+}
+
 }  // namespace
 
 Graph unroll(const Graph& graph, std::int64_t steps) {
   return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
+    if (graph.node(id).op != Op::scan) return false;
+    const ScanView view(graph.node(id));
+    unroll_scan(b, graph, id, map, std::make_shared<const Graph>(unroll(*view.body, steps)), steps);
+    return true;
+  });
+}
+
+Graph unroll_as_written(const Graph& graph) {
+  if (!has_unroll(graph)) return graph;
+  return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
     const Node& node = graph.node(id);
     if (node.op != Op::scan) return false;
     const ScanView view(node);
-    const auto inner = std::make_shared<const Graph>(unroll(*view.body, steps));
-    const std::vector<Value> operands = map.all(node.operands);
-    Parts parts;
-    for (std::size_t i = 0; i < operands.size(); ++i)
-      (i < view.first_carry()      ? parts.constants
-       : i < view.first_sequence() ? parts.carries
-                                   : parts.sequences)
-          .push_back(operands[i]);
-    const LocationScope scope(b, node.location);
-    const auto length = view.length.constant();
-    std::vector<Value> out;
-    if (steps == 0 && length && *length > 0)
-      out = write_out(b, view, *inner, parts, *length);
-    else if (steps > 1)
-      out = in_blocks(b, view, inner, parts, steps);
-    else
-      out = loop(b, view, inner, parts, view.length);
-    for (std::uint32_t i = 0; i < out.size(); ++i) map.set({id, i}, out[i]);
+    if (!node.attributes.has("unroll") && !has_unroll(*view.body)) return false;
+    unroll_scan(b, graph, id, map, std::make_shared<const Graph>(unroll_as_written(*view.body)),
+                node.attributes.integer("unroll", 1));
     return true;
   });
 }

@@ -19,4 +19,8 @@ namespace treadle {
 
 Graph unroll(const Graph& graph, std::int64_t steps);
 
+// Each scan as its attribute `unroll` says (`scan ... unroll K` in a program);
+// the others stay loops.
+Graph unroll_as_written(const Graph& graph);
+
 }  // namespace treadle

@@ -143,6 +143,12 @@ Any GraphMaker::scan(const Scan& scan, const Expr& expr, Scope& scope) {
     const auto count = scan.unroll_count ? eval_dim(*scan.unroll_count, scope).constant()
                                          : std::optional<std::int64_t>(0);
     if (!count || *count < 0) fail("T0349", expr.range, "unroll takes a known number of steps");
+    const Dim& steps = sequences[0].type.dims[0];
+    if (*count == 0 && !steps.constant())
+      fail("T0349", expr.range, "only a known number of steps can be written out",
+           "the length is " + steps.to_string(),
+           {fmt::format("unroll 8 writes out eight at a time; -D {}=28 fixes the length",
+                        steps.to_string())});
     more.set("unroll", *count);
   }
   if (options_.truncate > 0) more.set("tbptt", options_.truncate);

@@ -3,11 +3,14 @@
 
 #include "frontend/elaborate.h"
 #include "frontend/parser.h"
+#include "ir/diagnostic.h"
 #include "ir/eval/evaluate.h"
 #include "ir/verify.h"
 #include "passes/differentiate.h"
+#include "passes/training_step.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
+#include "tests/support/programs.h"
 
 using namespace treadle;
 using namespace treadle::test;
@@ -79,4 +82,38 @@ TEST_CASE("K steps a turn and a remainder, at any length") {
 TEST_CASE("a symbolic length is not unrolled to the end") {
   const Graph loss = program(0);
   CHECK(count_ops(unroll(loss, 0), Op::scan) == 2);
+}
+
+TEST_CASE("scan ... unroll K is what the program asked for, with the same gradients") {
+  const auto model = [](const std::string& how) {
+    return program("model M(x: real[T, 3], z: real[5, 3]) {\n  a, _ = scan LSTM[3, 2] over x" +
+                   how + "\n  b, _ = scan GRU[3, 2] over z" + (how.empty() ? "" : " unroll") +
+                   "\n  return loss: sum(square(a)) + sum(b * b * b)\n}\n")
+        .model("M", Mode::train);
+  };
+  const Graph plain = model(""), written = model(" unroll 3");
+  CHECK(test::count_ops(plain, Op::scan) == 2);
+  const Graph unrolled = unroll_as_written(written);
+  CHECK(test::count_ops(unrolled, Op::scan) == 2);  // three steps a turn, and the rest
+  CHECK(same_graph(unroll_as_written(plain), plain));
+  // Training does it by itself.
+  const Graph step = make_training_step(written, {}).graph;
+  const Graph expected = make_training_step(plain, {}).graph;
+  CHECK(test::count_ops(step, Op::scan) == 4);
+  for (const std::int64_t length : {1, 3, 7}) {
+    const std::vector<Tensor> inputs = test::step_inputs(expected, {{"B", 2}, {"T", length}});
+    const std::vector<Tensor> x = evaluate(expected, inputs), y = evaluate(step, inputs);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      std::string why;
+      const bool same = test::close(y[i], x[i], 1e-10, &why);
+      INFO(expected.outputs()[i].name << ": " << why);
+      CHECK(same);
+    }
+  }
+  try {
+    program("model M(x: real[T, 3]) {\n  a, _ = scan RNN[3, 3] over x unroll\n  return y: a\n}\n");
+    FAIL("a scan of unknown length was written out");
+  } catch (const UserError& error) {
+    CHECK(error.diagnostics().at(0).code == "T0349");
+  }
 }

@@ -29,18 +29,6 @@ TrainingStep step_of(const std::filesystem::path& file) {
   return make_training_step(experiment.loss(*experiment.find_train(), Mode::train), settings);
 }
 
-// The second moment and the number of the step are not negative.
-std::vector<Tensor> step_inputs(const Graph& graph, const DimEnv& env) {
-  std::vector<Tensor> inputs = inputs_for(graph, env);
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const std::string name = graph.node(graph.inputs()[i]).attributes.string("name");
-    if (!name.starts_with("v:") && name != "step") continue;
-    for (std::int64_t k = 0; k < inputs[i].size(); ++k)
-      inputs[i].set(k, name == "step" ? 3 : std::abs(inputs[i].get(k)));
-  }
-  return inputs;
-}
-
 void require_equal(const Graph& graph, const std::vector<Tensor>& found,
                    const std::vector<Tensor>& expected) {
   REQUIRE(found.size() == expected.size());

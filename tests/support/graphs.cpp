@@ -135,6 +135,17 @@ std::vector<Tensor> inputs_for(const Graph& graph, const DimEnv& env) {
   return random_inputs(graph, env, 7);
 }
 
+std::vector<Tensor> step_inputs(const Graph& graph, const DimEnv& env) {
+  std::vector<Tensor> inputs = inputs_for(graph, env);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const std::string name = graph.node(graph.inputs()[i]).attributes.string("name");
+    if (!name.starts_with("v:") && name != "step") continue;
+    for (std::int64_t k = 0; k < inputs[i].size(); ++k)
+      inputs[i].set(k, name == "step" ? 3 : std::abs(inputs[i].get(k)));
+  }
+  return inputs;
+}
+
 int count_ops(const Graph& graph, Op op) {
   return static_cast<int>(std::count_if(graph.nodes().begin(), graph.nodes().end(),
                                         [op](const Node& node) { return node.op == op; }));

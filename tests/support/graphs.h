@@ -27,6 +27,10 @@ bool close(const Tensor& a, const Tensor& b, double tolerance, std::string* why 
 // Inputs for a graph under `env`, from a fixed seed.
 std::vector<Tensor> inputs_for(const Graph& graph, const DimEnv& env);
 
+// The same for a training step: its second moments and the number of the step
+// are not negative.
+std::vector<Tensor> step_inputs(const Graph& graph, const DimEnv& env);
+
 // How many nodes of that op the graph holds, regions not counted.
 int count_ops(const Graph& graph, Op op);
 // The body of the n-th scan of the graph.
