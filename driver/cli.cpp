@@ -101,6 +101,7 @@ int run_command_line(int argc, const char* const* argv) {
       "  treadle test examples/*.tdl\n"
       "  treadle generate examples/char_lm.tdl --run runs/char_lm\n"
       "  treadle dump examples/my_cell.tdl --after fuse-gates\n"
+      "  treadle explain T0312\n"
       "  treadle passes");
   Action action;
   add_opt_command(app, action);
@@ -111,6 +112,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_generate_command(app, action);
   add_test_command(app, action);
   add_fmt_command(app, action);
+  add_explain_command(app, action);
   add_list_commands(app, action);
   add_completion_command(app, action);
   try {

@@ -23,6 +23,7 @@ void add_dump_command(CLI::App& app, Action& action);
 void add_train_command(CLI::App& app, Action& action);
 void add_fmt_command(CLI::App& app, Action& action);
 void add_completion_command(CLI::App& app, Action& action);
+void add_explain_command(CLI::App& app, Action& action);
 void add_list_commands(CLI::App& app, Action& action);
 
 inline constexpr int exit_check_failed = 3;

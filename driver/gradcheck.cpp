@@ -126,7 +126,7 @@ std::vector<Stage> later_stages(const Graph& value_graph, const std::string& out
 
 Graph only_output(Graph graph, const std::string& name) {
   const Value v = graph.output(name);
-  if (!v.valid()) throw_user_error("T0502", "there is no output '" + name + "'");
+  if (!v.valid()) throw_user_error("T0812", "there is no output '" + name + "'");
   graph.set_outputs({{name, v}});
   return graph;
 }
@@ -182,7 +182,7 @@ Graph asymmetric_loss(const Graph& graph) {
     sum = sum.valid() ? b.add(sum, term) : term;
     shift += 0.57;
   }
-  if (!sum.valid()) throw_user_error("T0503", "the graph has no output of real numbers");
+  if (!sum.valid()) throw_user_error("T0813", "the graph has no output of real numbers");
   out.set_outputs({{"loss", sum}});
   return out;
 }

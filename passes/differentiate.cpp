@@ -130,7 +130,7 @@ Targets find_targets(const Graph& graph, const DifferentiateOptions& options) {
   for (const std::string& name : out.names) {
     out.values.push_back(graph.input(name));
     if (!out.values.back().valid())
-      throw_user_error("T0501",
+      throw_user_error("T0811",
                        "there is no parameter or input '" + name + "' to differentiate by");
   }
   return out;
@@ -140,9 +140,9 @@ Targets find_targets(const Graph& graph, const DifferentiateOptions& options) {
 std::vector<Value> add_gradients(Builder& b, const Targets& targets, const std::string& output,
                                  std::vector<ScanReplacement>& replaced) {
   const Value loss = b.graph().output(output);
-  if (!loss.valid()) throw_user_error("T0502", "there is no output '" + output + "'");
+  if (!loss.valid()) throw_user_error("T0812", "there is no output '" + output + "'");
   if (b.type(loss).rank() != 0 || !is_float(b.type(loss).dtype))
-    throw_user_error("T0503", "'" + output + "' is " + to_string(b.type(loss)) +
+    throw_user_error("T0813", "'" + output + "' is " + to_string(b.type(loss)) +
                                   "; only a scalar has a gradient");
   const std::vector<Seed> seeds{{loss, b.constant(b.type(loss), 1)}};
   std::vector<Value> out = gradients(b, seeds, targets.values, replaced);

@@ -36,7 +36,7 @@ Graph reduced(const Graph& loss_graph) {
   const std::vector<Output> before = work.outputs();
   Value weight = work.output("weight");
   const Value loss = work.output("loss");
-  if (!loss.valid()) throw_user_error("T0502", "there is no output 'loss'");
+  if (!loss.valid()) throw_user_error("T0812", "there is no output 'loss'");
   if (weight.valid()) {
     weight = b.cast(weight, b.type(loss).dtype);
     if (b.type(weight).rank() == 0) weight = b.broadcast_scalar(weight, b.type(loss).dims);

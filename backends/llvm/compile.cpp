@@ -169,7 +169,7 @@ class LlvmProgram final : public Program {
     if (arena_bytes_ < binding.bytes) {
       arena_.reset(static_cast<std::byte*>(std::aligned_alloc(64, binding.bytes)));
       if (!arena_)
-        throw_user_error("T0985",
+        throw_user_error("T0986",
                          fmt::format("no memory for {} bytes of working space", binding.bytes),
                          "a smaller batch or a shorter sequence needs less");
       arena_bytes_ = binding.bytes;

@@ -51,7 +51,7 @@ void describe_x86(Target& target, const std::map<std::string, bool>& features) {
 
 Target make_target(std::string_view mask) {
   if (!mask.empty() && mask != "avx2" && mask != "sse")
-    throw_user_error("C0901", "unknown set of CPU features '" + std::string(mask) + "'",
+    throw_user_error("T0984", "unknown set of CPU features '" + std::string(mask) + "'",
                      "TREADLE_CPU_FEATURES is empty, 'avx2' or 'sse'");
   std::map<std::string, bool> features;  // sorted: the feature string is reproducible
   for (const auto& feature : llvm::sys::getHostCPUFeatures())

@@ -16,7 +16,7 @@ struct Target {
 
 // The host, with its features masked: `mask` is "" (all that the host has),
 // "avx2" (no AVX-512) or "sse" (no AVX and no FMA). A mask never adds what the
-// host lacks. Throws UserError C0901 for another mask.
+// host lacks. Throws UserError T0984 for another mask.
 Target make_target(std::string_view mask);
 
 // make_target() with the mask of the environment variable TREADLE_CPU_FEATURES.

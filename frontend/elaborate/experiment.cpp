@@ -398,7 +398,7 @@ Experiment elaborate_or_throw(std::shared_ptr<const Module> module,
 
 Experiment load_experiment(const std::string& path, const ElaborateOptions& options) {
   std::ifstream stream(path, std::ios::binary);
-  if (!stream) throw_user_error("T0901", fmt::format("'{}' cannot be read", path));
+  if (!stream) throw_user_error("T0910", fmt::format("'{}' cannot be read", path));
   std::ostringstream text;
   text << stream.rdbuf();
   auto file = std::make_shared<SourceFile>();
