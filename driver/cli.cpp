@@ -98,6 +98,7 @@ int run_command_line(int argc, const char* const* argv) {
       "  treadle gradcheck cell.tir -D T=5 --order 2\n"
       "  treadle check examples/demo.tdl\n"
       "  treadle train examples/demo.tdl -o runs/demo\n"
+      "  treadle eval examples/demo.tdl --run runs/demo\n"
       "  treadle test examples/*.tdl\n"
       "  treadle generate examples/char_lm.tdl --run runs/char_lm\n"
       "  treadle dump examples/my_cell.tdl --after fuse-gates\n"
@@ -109,6 +110,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_check_command(app, action);
   add_dump_command(app, action);
   add_train_command(app, action);
+  add_eval_command(app, action);
   add_generate_command(app, action);
   add_test_command(app, action);
   add_fmt_command(app, action);

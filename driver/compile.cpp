@@ -48,4 +48,10 @@ std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpda
   return compile_llvm(placed(lower(graph), options), updates, llvm);
 }
 
+std::unique_ptr<Program> compile_step(const TrainingStep& step, const CompileOptions& options) {
+  std::vector<InPlaceUpdate> updates;
+  for (const Successor& s : step.updates) updates.push_back({s.output, s.input});
+  return compile(step.graph, updates, options);
+}
+
 }  // namespace treadle

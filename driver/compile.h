@@ -9,6 +9,7 @@
 
 #include "ir/graph.h"
 #include "ir/placement.h"
+#include "passes/training_step.h"
 #include "runtime/program.h"
 
 namespace treadle {
@@ -38,5 +39,8 @@ BackendModels backend_models();
 // Throws UserError T0836 for an unknown backend.
 std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpdate> updates,
                                  const CompileOptions& options = {});
+
+// A training or evaluation step, its updates in place.
+std::unique_ptr<Program> compile_step(const TrainingStep& step, const CompileOptions& options = {});
 
 }  // namespace treadle

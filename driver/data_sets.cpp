@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "ir/diagnostic.h"
+#include "runtime/file.h"
 #include "runtime/generators.h"
 #include "runtime/readers/idx.h"
 #include "runtime/readers/text.h"
@@ -74,8 +75,15 @@ NamedFields array_fields(const DataSpec& spec, const std::filesystem::path& fold
   return out;
 }
 
-DataSets open_text(const TrainSpec& spec, const Graph& loss, const std::filesystem::path& folder) {
-  EncodedText text = read_text(file_of(spec.data, 0, folder));
+EncodedText encoded_text(const std::filesystem::path& file,
+                         const std::optional<Vocabulary>& vocabulary) {
+  if (!vocabulary) return read_text(file);
+  return {*vocabulary, encode_text(read_file_or_gzip(file), *vocabulary)};
+}
+
+DataSets open_text(const TrainSpec& spec, const Graph& loss, const std::filesystem::path& folder,
+                   const std::optional<Vocabulary>& vocabulary) {
+  EncodedText text = encoded_text(file_of(spec.data, 0, folder), vocabulary);
   const std::int64_t classes = classes_of(loss, "text");
   if (classes > 0 && text.vocabulary.size() > classes)
     throw_user_error("T0839",
@@ -107,7 +115,7 @@ DataSets open_text(const TrainSpec& spec, const Graph& loss, const std::filesyst
 }  // namespace
 
 DataSets open_data(const TrainSpec& spec, const Graph& loss, const std::filesystem::path& folder) {
-  if (spec.data.kind == "text") return open_text(spec, loss, folder);
+  if (spec.data.kind == "text") return open_text(spec, loss, folder, std::nullopt);
   const auto seed = static_cast<std::uint64_t>(spec.seed);
   const NamedFields fields = array_fields(spec.data, folder, seed);
   require_fields(loss, fields, spec.data);
@@ -125,6 +133,23 @@ DataSets open_data(const TrainSpec& spec, const Graph& loss, const std::filesyst
         array_batches(rows(fields, examples - held, examples), {spec.batch, false, seed});
   }
   return out;
+}
+
+std::unique_ptr<BatchSource> open_evaluation(const TrainSpec& spec, bool held_back,
+                                             const Graph& loss,
+                                             const std::filesystem::path& folder,
+                                             const std::optional<Vocabulary>& vocabulary) {
+  if (spec.data.kind == "text") {
+    DataSets all = open_text(spec, loss, folder, vocabulary);
+    return std::move(held_back ? all.validation : all.training);
+  }
+  const auto seed = static_cast<std::uint64_t>(spec.seed);
+  if (held_back && !spec.validation_data)
+    return std::move(open_data(spec, loss, folder).validation);
+  const DataSpec& data = held_back ? *spec.validation_data : spec.data;
+  const NamedFields fields = array_fields(data, folder, held_back ? seed + 1 : seed);
+  require_fields(loss, fields, data);
+  return array_batches(fields, {spec.batch, false, seed});
 }
 
 }  // namespace treadle

@@ -24,4 +24,12 @@ struct DataSets {
 // readers as they are; T0927 for classes out of range; T0965 for no examples.
 DataSets open_data(const TrainSpec& spec, const Graph& loss, const std::filesystem::path& folder);
 
+// What an evaluation reads: of an eval block all its data, of a train block
+// what it holds back (null where it holds nothing back). A text is read with
+// the vocabulary of the run, if there is one.
+std::unique_ptr<BatchSource> open_evaluation(const TrainSpec& spec, bool held_back,
+                                             const Graph& loss,
+                                             const std::filesystem::path& folder,
+                                             const std::optional<Vocabulary>& vocabulary);
+
 }  // namespace treadle

@@ -7,6 +7,7 @@
 #include "backends/llvm/compile.h"
 #include "driver/commands.h"
 #include "driver/compile.h"
+#include "driver/options.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "ir/dot_printer.h"
@@ -20,7 +21,7 @@ namespace {
 
 struct Options {
   std::string file, after, stage = "graph", format = "text";
-  std::vector<std::string> dims;
+  LanguageOptions language;
 };
 
 Graph stage_of(const Graph& loss, const Options& options) {
@@ -48,9 +49,7 @@ void show(const Graph& graph, const Options& options) {
 
 // The one-token step of the model that generates, else of the first one.
 Graph one_token_step(const Options& options) {
-  ElaborateOptions language;
-  for (const auto& [name, value] : parse_dims(options.dims)) language.dims[name] = value;
-  const Experiment experiment = load_experiment(options.file, language);
+  const Experiment experiment = load_experiment(options.file, options.language.elaborate());
   if (experiment.models.empty())
     throw_user_error("T0842", "'" + options.file + "' has no model", "model NAME(...) { ... }");
   const std::string name = experiment.generates.empty() ? experiment.models.front().name
@@ -63,7 +62,9 @@ int run_dump(const Options& options) {
     show(one_token_step(options), options);
     return 0;
   }
-  const Graph loss = load_graph(options.file, DType::f32, parse_dims(options.dims));
+  const ElaborateOptions language = options.language.elaborate();
+  const Graph loss =
+      load_graph(options.file, language.real, {language.dims.begin(), language.dims.end()});
   const Graph graph = stage_of(loss, options);
   if (options.stage == "llvm")
     std::cout << llvm_ir_text(graph);
@@ -86,7 +87,7 @@ void add_dump_command(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"graph", "step", "grad", "loop", "llvm", "asm"}));
   command->add_option("--format", options->format, "text, or dot: for Graphviz")
       ->check(CLI::IsMember({"text", "dot"}));
-  command->add_option("-D", options->dims, "Value of a dim: -D H=64");
+  add_language_options(*command, options->language);
   command->callback([options, &action] { action = [options] { return run_dump(*options); }; });
 }
 

@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <numeric>
@@ -11,6 +10,8 @@
 
 #include "driver/commands.h"
 #include "driver/generator.h"
+#include "driver/options.h"
+#include "driver/parameters.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "runtime/checkpoint.h"
@@ -27,7 +28,7 @@ struct Options {
   std::optional<std::int64_t> top_k, max;
   std::optional<std::uint64_t> seed;
   bool greedy = false;
-  std::vector<std::string> dims;
+  LanguageOptions language;
 };
 
 // One choice among logits: the temperature divides them, top_k and top_p leave
@@ -62,9 +63,7 @@ std::int32_t choose(std::span<const double> logits, const GenerateSpec& spec, do
 }
 
 int run_generate(const Options& options) {
-  ElaborateOptions language;
-  for (const auto& [name, value] : parse_dims(options.dims)) language.dims[name] = value;
-  const Experiment experiment = load_experiment(options.file, language);
+  const Experiment experiment = load_experiment(options.file, options.language.elaborate());
   if (experiment.generates.empty())
     throw_user_error("T0845", fmt::format("'{}' has no generate block", options.file),
                      "generate MODEL { from \"\\n\"; temperature 0.8; max 500 }");
@@ -76,17 +75,12 @@ int run_generate(const Options& options) {
   if (options.seed) spec.seed = static_cast<std::int64_t>(*options.seed);
   spec.greedy = spec.greedy || options.greedy;
   const Graph graph = experiment.model(spec.model, Mode::eval);
-  const std::filesystem::path file = std::filesystem::path(options.run) / "checkpoint.safetensors";
-  const Checkpoint saved = load_checkpoint(file);
-  std::map<std::string, ExpectedTensor> expected;
-  for (const ParameterRow& row : parameter_table(graph))
-    expected[row.name] = {row.type.dtype, evaluate_shape(row.type, {})};
-  check_compatible(saved.parameters, expected, file.string());
+  const Checkpoint saved = load_run(options.run, graph);
   const auto text = saved.texts.find("vocabulary");
   if (text == saved.texts.end())
-    throw_user_error("T0846", fmt::format("'{}' holds no vocabulary", file.string()),
+    throw_user_error("T0846", fmt::format("the run '{}' holds no vocabulary", options.run),
                      "generate continues a run on a text");
-  const Vocabulary vocabulary = Vocabulary::from_json(text->second, file.string());
+  const Vocabulary vocabulary = Vocabulary::from_json(text->second, options.run);
   std::vector<std::int32_t> tokens = vocabulary.encode(spec.from);
   if (tokens.empty())
     throw_user_error("T0847", "generation starts from at least one token", "from \"\\n\"",
@@ -127,7 +121,7 @@ void add_generate_command(CLI::App& app, Action& action) {
   command->add_option("--max", options->max, "How many tokens")->check(CLI::PositiveNumber);
   command->add_option("--seed", options->seed, "Of the choices");
   command->add_flag("--greedy", options->greedy, "Always the likeliest");
-  command->add_option("-D", options->dims, "Value of a dim: -D H=64");
+  add_language_options(*command, options->language);
   command->callback([options, &action] { action = [options] { return run_generate(*options); }; });
 }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstring>
 
 #include "ir/eval/evaluate.h"
 #include "ir/op_def.h"
@@ -42,14 +41,9 @@ class Replay final : public Program {
   }
   void run(const DimEnv& env, std::span<const std::byte* const> inputs, std::span<std::byte* const>,
            Team&) override {
-    std::vector<Tensor> tensors;
+    const std::vector<Tensor> tensors = tensors_of(inputs_, inputs, env);
     std::vector<const Tensor*> pointers;
-    tensors.reserve(inputs.size());
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      tensors.emplace_back(inputs_[i].type.dtype, evaluate_shape(inputs_[i].type, env));
-      std::memcpy(tensors.back().data(), inputs[i], tensors.back().bytes());
-      pointers.push_back(&tensors.back());
-    }
+    for (const Tensor& tensor : tensors) pointers.push_back(&tensor);
     evaluate(graph_, pointers, env, look, &finding);
   }
   std::size_t workspace_bytes(const DimEnv&) const override { return 0; }

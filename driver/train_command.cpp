@@ -10,6 +10,9 @@
 #include "driver/commands.h"
 #include "driver/compile.h"
 #include "driver/data_sets.h"
+#include "driver/metrics.h"
+#include "driver/options.h"
+#include "driver/parameters.h"
 #include "driver/replay.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
@@ -19,7 +22,6 @@
 #include "runtime/atomic_file.h"
 #include "runtime/checkpoint.h"
 #include "runtime/generators.h"
-#include "runtime/initialise.h"
 #include "runtime/progress.h"
 #include "runtime/signals.h"
 #include "runtime/team.h"
@@ -31,13 +33,12 @@ namespace {
 
 struct Options {
   std::string file, data, output;
-  std::vector<std::string> dims;
+  LanguageOptions language;
+  MachineOptions machine;
   std::int64_t examples = 1500;
   std::optional<std::int64_t> epochs, batch;
   std::optional<double> learning_rate;
   std::optional<std::uint64_t> seed;
-  std::string backend = "auto";
-  int threads = 2;
   std::int64_t checkpoint_every = 0;
   bool resume = false;
 };
@@ -72,53 +73,12 @@ void require_fields(const Graph& loss, const NamedFields& fields, const std::str
   }
 }
 
-// "orthogonal", or "normal(0, 0.02)".
-InitialiserSpec initialiser_of(const Node& parameter) {
-  const std::string text = parameter.attributes.string("initialiser");
-  const std::string name = text.substr(0, text.find('('));
-  const auto kind = initialiser_from_string(name);
-  InitialiserSpec out{kind.value_or(Initialiser::zeros), 0, 0};
-  int count = 0;
-  if (const std::size_t open = text.find('('); open != std::string::npos) {
-    char end = 0;
-    count = std::sscanf(text.c_str() + open, "(%lf , %lf %c", &out.a, &out.b, &end);
-    if (count == 3) count = end == ')' ? 2 : -1;
-    if (count == 1) count = text.back() == ')' ? 1 : -1;
-  }
-  if (!kind || count != argument_count(*kind))
-    throw_user_error("T0834", fmt::format("'{}' is no initialiser", text),
-                     "write xavier, orthogonal, zeros, normal(0, 0.02), ...", parameter.location);
-  return out;
-}
-
 std::map<std::string, Tensor> first_tensors(const Graph& loss, const TrainingStep& step,
                                             std::uint64_t seed) {
-  std::map<std::string, Tensor> out;
-  for (const NodeId id : loss.inputs()) {
-    const Node& node = loss.node(id);
-    if (node.op != Op::parameter) continue;
-    const std::string name = node.attributes.string("name");
-    out.emplace(name, initialise(initialiser_of(node), evaluate_shape(node.types[0], {}),
-                                 node.types[0].dtype, seed, name));
-  }
+  std::map<std::string, Tensor> out = initial_parameters(loss, seed);
   for (const OptimizerSlot& slot : step.slots) {
     const Tensor& parameter = out.at(slot.parameter);
     out.emplace(slot.name, Tensor(parameter.dtype(), parameter.shape()));
-  }
-  return out;
-}
-
-std::unique_ptr<Program> program_of(const TrainingStep& step, const Options& options) {
-  std::vector<InPlaceUpdate> updates;
-  for (const Successor& s : step.updates) updates.push_back({s.output, s.input});
-  return compile(step.graph, updates, {options.backend, {}, {}});
-}
-
-std::string metrics_text(const Metrics& metrics) {
-  std::string out;
-  for (const auto& [name, value] : metrics) {
-    const std::string shown = name.starts_with("report.") ? name.substr(7) : name;
-    out += fmt::format("{}{} {:.4f}", out.empty() ? "" : "  ", shown, value);
   }
   return out;
 }
@@ -150,9 +110,7 @@ Run run_of_graph(const Options& options) {
 }
 
 Run run_of_experiment(const Options& options) {
-  ElaborateOptions language;
-  for (const auto& [name, value] : parse_dims(options.dims)) language.dims[name] = value;
-  const Experiment experiment = load_experiment(options.file, language);
+  const Experiment experiment = load_experiment(options.file, options.language.elaborate());
   const TrainSpec* found = experiment.find_train();
   if (found == nullptr)
     throw_user_error("T0840", fmt::format("'{}' has no train block", options.file),
@@ -199,16 +157,12 @@ class RunFolder {
   RunFolder(const Options& options, const Run& run)
       : options_(options),
         run_(run),
-        file_(std::filesystem::path(options.output) / "checkpoint.safetensors") {}
+        file_(checkpoint_file(options.output)) {}
 
   // The position of the checkpoint goes into the trainer; returns the sum of
   // the losses of the epoch so far.
   double resume(Trainer& trainer) const {
-    const Checkpoint saved = load_checkpoint(file_);
-    std::map<std::string, ExpectedTensor> expected;
-    for (const ParameterRow& row : parameter_table(run_.loss))
-      expected[row.name] = {row.type.dtype, evaluate_shape(row.type, {})};
-    check_compatible(saved.parameters, expected, file_.string());
+    const Checkpoint saved = load_run(options_.output, run_.loss);
     if (saved.signature != signature())
       throw_user_error("T0976", fmt::format("'{}' is of another program", file_.string()),
                        "its parameters fit, but the loss has changed since");
@@ -247,7 +201,7 @@ class RunFolder {
     out.texts["schedule"] = schedule_text(run_.trainer);
     if (run_.data.vocabulary) out.texts["vocabulary"] = run_.data.vocabulary->to_json();
     out.signature = signature();
-    out.placement = options_.backend;
+    out.placement = options_.machine.backend;
     save_checkpoint(file_, out);
   }
 
@@ -271,10 +225,11 @@ int run_train(const Options& options) {
   const Run run =
       options.file.ends_with(".tdl") ? run_of_experiment(options) : run_of_graph(options);
   const TrainingStep step = make_training_step(run.loss, run.optimizer);
-  const std::unique_ptr<Program> program = program_of(step, options);
+  const CompileOptions machine{options.machine.backend, {}, {}};
+  const std::unique_ptr<Program> program = compile_step(step, machine);
   const std::unique_ptr<Program> evaluation =
-      program_of(make_evaluation_step(run.evaluation), options);
-  Team team(options.threads);
+      compile_step(make_evaluation_step(run.evaluation), machine);
+  Team team(options.machine.threads);
   Trainer trainer(*program, first_tensors(run.loss, step, run.trainer.seed), *run.data.training,
                   run.trainer, team);
   const bool keeps = !options.output.empty();
@@ -338,7 +293,7 @@ void add_train_command(CLI::App& app, Action& action) {
       ->required();
   command->add_option("--data", options->data,
                       "The folder of the data files; for a .tir file strokes or adding");
-  command->add_option("-D", options->dims, "Value of a dim: -D H=64");
+  add_language_options(*command, options->language);
   command
       ->add_option("--examples", options->examples,
                    "Of generated data for a .tir file; a fifth is held back")
@@ -348,11 +303,7 @@ void add_train_command(CLI::App& app, Action& action) {
   command->add_option("--batch", options->batch, "Examples a step")->check(CLI::PositiveNumber);
   command->add_option("--learning-rate", options->learning_rate, "The cosine's peak")
       ->check(CLI::PositiveNumber);
-  command
-      ->add_option("--backend", options->backend, "auto, llvm, onednn, or reference: the evaluator")
-      ->check(CLI::IsMember({"auto", "llvm", "onednn", "reference"}));
-  command->add_option("--threads", options->threads, "How many; the results do not depend on it")
-      ->check(CLI::Range(1, 1024));
+  add_machine_options(*command, options->machine);
   command->add_option("--seed", options->seed, "Of data, order and first values");
   CLI::Option* output = command->add_option(
       "-o,--output", options->output, "The run's folder: its checkpoint, its curves (TensorBoard)");

@@ -91,9 +91,12 @@ struct Report {
   SourceRange range;
 };
 
-// A `train` or `eval` block.
+// A `train` or `eval` block. An eval block says at least its data; what else it
+// leaves out is as in the train block of its model:
+//   eval CharLM "on letters" { data text("letters.txt"), window 128, lanes 4 }
 struct TrainSpec {
   std::string model;
+  std::string title;  // of an eval block; may be empty
   DataSpec data;
   std::optional<DataSpec> validation_data;  // validation text("valid.txt")
   double validation_split = 0;              // validation 0.1: this share of the data

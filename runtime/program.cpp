@@ -74,6 +74,17 @@ DimEnv bind_dims(std::span<const Slot> inputs, std::span<const Tensor* const> te
   return env;
 }
 
+std::vector<Tensor> tensors_of(std::span<const Slot> slots, std::span<const std::byte* const> raw,
+                               const DimEnv& env) {
+  std::vector<Tensor> out;
+  out.reserve(slots.size());
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    out.emplace_back(slots[i].type.dtype, evaluate_shape(slots[i].type, env));
+    std::memcpy(out.back().data(), raw[i], out.back().bytes());
+  }
+  return out;
+}
+
 std::vector<Tensor> run(Program& program, std::span<const Tensor* const> inputs, Team& team) {
   const DimEnv env = bind_dims(program.inputs(), inputs);
   std::vector<Tensor> outputs;

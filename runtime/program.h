@@ -60,6 +60,10 @@ std::vector<Slot> output_slots(const Graph& graph, std::span<const InPlaceUpdate
 // UserError T0950 naming the input whose shape does not fit.
 DimEnv bind_dims(std::span<const Slot> inputs, std::span<const Tensor* const> tensors);
 
+// Copies of raw inputs, as `run` is given them.
+std::vector<Tensor> tensors_of(std::span<const Slot> slots, std::span<const std::byte* const> raw,
+                               const DimEnv& env);
+
 // Convenience: allocates the outputs, copies inputs that are updated in place.
 std::vector<Tensor> run(Program& program, std::span<const Tensor* const> inputs, Team& team);
 

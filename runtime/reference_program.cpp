@@ -17,14 +17,9 @@ class ReferenceProgram final : public Program {
 
   void run(const DimEnv& env, std::span<const std::byte* const> inputs,
            std::span<std::byte* const> outputs, Team&) override {
-    std::vector<Tensor> tensors;
+    const std::vector<Tensor> tensors = tensors_of(inputs_, inputs, env);
     std::vector<const Tensor*> pointers;
-    tensors.reserve(inputs.size());
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      tensors.emplace_back(inputs_[i].type.dtype, evaluate_shape(inputs_[i].type, env));
-      std::memcpy(tensors.back().data(), inputs[i], tensors.back().bytes());
-      pointers.push_back(&tensors.back());
-    }
+    for (const Tensor& tensor : tensors) pointers.push_back(&tensor);
     const std::vector<Tensor> results = evaluate(graph_, pointers, env);
     for (std::size_t i = 0; i < results.size(); ++i)
       std::memcpy(outputs[i], results[i].data(), results[i].bytes());

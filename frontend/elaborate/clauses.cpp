@@ -195,52 +195,24 @@ class ClauseReader {
   }
 
   TrainBlock train(const ClauseBlock& block, const SourceRange& range) const {
-    TrainBlock out;
-    out.spec.range = range;
-    const auto* subject = as<Name>(block.subject);
-    if (!subject) fail("T0408", block.subject->range, "the name of a model is expected here");
-    out.spec.model = subject->text;
+    TrainBlock out = started(block, range);
     bool has_data = false;
     for (const Clause& clause : block.clauses) {
       const std::string& word = clause.keyword.text;
       if (word == "data") {
         out.spec.data = data(clause);
         has_data = true;
-      } else if (word == "loss") {
-        const ClauseItem& item = only(clause);
-        out.spec.per_token = !item.words.empty() && item.words[0].text == "per";
-        out.loss = item.argument.value.get();
       } else if (word == "optimizer") {
         out.spec.optimizer = optimizer(clause);
-      } else if (word == "tbptt") {
-        out.spec.truncation = truncation(clause);
       } else if (word == "epochs") {
         out.spec.epochs = positive(*only(clause).argument.value);
-      } else if (word == "batch") {
-        out.spec.batch = positive(*only(clause).argument.value);
-      } else if (word == "seed") {
-        out.spec.seed = integer_of(value(*only(clause).argument.value), clause.range);
       } else if (word == "validation") {
         const Expr& expr = *clause.items.at(0).argument.value;
         if (as<Call>(expr))
           out.spec.validation_data = data(clause);
         else
           out.spec.validation_split = real(expr);
-      } else if (word == "report") {
-        for (const ClauseItem& item : clause.items) {
-          std::string name;
-          const auto* call = as<Call>(item.argument.value);
-          const auto* callee = call ? as<Name>(call->callee) : nullptr;
-          if (item.argument.name)
-            name = item.argument.name->text;
-          else if (callee)
-            name = callee->text;
-          else
-            fail("T0409", item.range, "a report needs a name: report NAME = VALUE");
-          out.spec.reports.push_back({name, item.range});
-          out.reports.push_back(item.argument.value.get());
-        }
-      } else {
+      } else if (!measured(clause, out)) {
         unknown(clause.keyword, "clause of a train block",
                 {"data", "validation", "loss", "optimizer", "tbptt", "epochs", "batch", "seed",
                  "report"});
@@ -251,6 +223,45 @@ class ClauseReader {
     if (!has_data)
       fail("T0411", range, "a train block needs data",
            "data text(\"input.txt\"), window 128, lanes 32");
+    return out;
+  }
+
+  // What it does not say is as in the train block of its model.
+  TrainBlock eval(const ClauseBlock& block, const SourceRange& range,
+                  const std::vector<TrainBlock>& trains) const {
+    TrainBlock out = started(block, range);
+    for (const TrainBlock& train : trains)
+      if (train.spec.model == out.spec.model) {
+        const TrainSpec own = out.spec;
+        out = train;
+        out.spec.title = own.title;
+        out.spec.range = own.range;
+        out.spec.validation_data.reset();
+        out.spec.validation_split = 0;
+        break;
+      }
+    bool has_data = false, has_reports = false;
+    for (const Clause& clause : block.clauses) {
+      if (clause.keyword.text == "data") {
+        out.spec.data = data(clause);
+        has_data = true;
+        continue;
+      }
+      if (clause.keyword.text == "report" && !has_reports) {
+        out.spec.reports.clear();
+        out.reports.clear();
+        has_reports = true;
+      }
+      if (!measured(clause, out))
+        unknown(clause.keyword, "clause of an eval block",
+                {"data", "loss", "tbptt", "batch", "seed", "report"});
+    }
+    if (!out.loss)
+      fail("T0410", range, "an eval block needs a loss where its model has no train block",
+           "loss cross_entropy(logits, label)");
+    if (!has_data)
+      fail("T0411", range, "an eval block needs data",
+           "data idx(\"test-images.gz\", \"test-labels.gz\")");
     return out;
   }
 
@@ -332,6 +343,51 @@ class ClauseReader {
   }
 
  private:
+  static TrainBlock started(const ClauseBlock& block, const SourceRange& range) {
+    TrainBlock out;
+    out.spec.range = range;
+    const auto* subject = as<Name>(block.subject);
+    if (!subject) fail("T0408", block.subject->range, "the name of a model is expected here");
+    out.spec.model = subject->text;
+    if (block.title) out.spec.title = block.title->text;
+    return out;
+  }
+
+  // The clauses that train and eval blocks share; false for any other.
+  bool measured(const Clause& clause, TrainBlock& out) const {
+    const std::string& word = clause.keyword.text;
+    if (word == "loss") {
+      const ClauseItem& item = only(clause);
+      out.spec.per_token = !item.words.empty() && item.words[0].text == "per";
+      out.loss = item.argument.value.get();
+    } else if (word == "tbptt") {
+      out.spec.truncation = truncation(clause);
+    } else if (word == "batch") {
+      out.spec.batch = positive(*only(clause).argument.value);
+    } else if (word == "seed") {
+      out.spec.seed = integer_of(value(*only(clause).argument.value), clause.range);
+    } else if (word == "report") {
+      for (const ClauseItem& item : clause.items) report(item, out);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  static void report(const ClauseItem& item, TrainBlock& out) {
+    std::string name;
+    const auto* call = as<Call>(item.argument.value);
+    const auto* callee = call ? as<Name>(call->callee) : nullptr;
+    if (item.argument.name)
+      name = item.argument.name->text;
+    else if (callee)
+      name = callee->text;
+    else
+      fail("T0409", item.range, "a report needs a name: report NAME = VALUE");
+    out.spec.reports.push_back({name, item.range});
+    out.reports.push_back(item.argument.value.get());
+  }
+
   const Module& module_;
   const ElaborateOptions& options_;
 };
@@ -341,6 +397,10 @@ class ClauseReader {
 TrainBlock read_train(const ClauseBlock& block, const SourceRange& range, const Module& module,
                       const ElaborateOptions& options) {
   return ClauseReader(module, options).train(block, range);
+}
+TrainBlock read_eval(const ClauseBlock& block, const SourceRange& range, const Module& module,
+                     const ElaborateOptions& options, const std::vector<TrainBlock>& trains) {
+  return ClauseReader(module, options).eval(block, range, trains);
 }
 GenerateSpec read_generate(const ClauseBlock& block, const SourceRange& range, const Module& module,
                            const ElaborateOptions& options) {

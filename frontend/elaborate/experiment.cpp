@@ -332,7 +332,7 @@ Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOption
   source->names.syntax = module;
   source->names.standard = &source->standard;
   add_names(source->names, *module, reporter);
-  std::vector<TrainBlock> evals;
+  std::vector<std::pair<const ClauseBlock*, SourceRange>> evals;
   for (const Declaration& declaration : module->declarations) {
     if (const auto* definition = std::get_if<Definition>(&declaration.node)) {
       if (definition->kind == Definition::Kind::model)
@@ -348,8 +348,7 @@ Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOption
           out.trains.push_back(source->blocks.back().spec);
           break;
         case ClauseBlock::Kind::eval:
-          evals.push_back(read_train(*block, declaration.range, *module, options));
-          out.evals.push_back(evals.back().spec);
+          evals.push_back({block, declaration.range});
           break;
         case ClauseBlock::Kind::generate:
           out.generates.push_back(read_generate(*block, declaration.range, *module, options));
@@ -362,8 +361,15 @@ Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOption
       for (const Diagnostic& diagnostic : error.diagnostics()) reporter.add(diagnostic);
     }
   }
-  source->blocks.insert(source->blocks.end(), std::make_move_iterator(evals.begin()),
-                        std::make_move_iterator(evals.end()));
+  const std::vector<TrainBlock> trains = source->blocks;
+  for (const auto& [block, range] : evals) {
+    try {
+      source->blocks.push_back(read_eval(*block, range, *module, options, trains));
+      out.evals.push_back(source->blocks.back().spec);
+    } catch (const UserError& error) {
+      for (const Diagnostic& diagnostic : error.diagnostics()) reporter.add(diagnostic);
+    }
+  }
   for (const Mode mode : {Mode::train, Mode::eval}) {
     for (const ModelInfo& info : out.models)
       make_graph(source->names, graph_options(options, mode, {}), reporter, [&](GraphMaker& maker) {

@@ -1,0 +1,84 @@
+#include "driver/parameters.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "frontend/elaborate.h"
+#include "ir/diagnostic.h"
+#include "runtime/initialise.h"
+
+namespace treadle {
+namespace {
+
+// "orthogonal", or "normal(0, 0.02)".
+InitialiserSpec initialiser_of(const Node& parameter) {
+  const std::string text = parameter.attributes.string("initialiser");
+  const std::string name = text.substr(0, text.find('('));
+  const auto kind = initialiser_from_string(name);
+  InitialiserSpec out{kind.value_or(Initialiser::zeros), 0, 0};
+  int count = 0;
+  if (const std::size_t open = text.find('('); open != std::string::npos) {
+    char end = 0;
+    count = std::sscanf(text.c_str() + open, "(%lf , %lf %c", &out.a, &out.b, &end);
+    if (count == 3) count = end == ')' ? 2 : -1;
+    if (count == 1) count = text.back() == ')' ? 1 : -1;
+  }
+  if (!kind || count != argument_count(*kind))
+    throw_user_error("T0834", fmt::format("'{}' is no initialiser", text),
+                     "write xavier, orthogonal, zeros, normal(0, 0.02), ...", parameter.location);
+  return out;
+}
+
+using Expected = std::map<std::string, ExpectedTensor>;
+
+// One message instead of one for each parameter.
+void require_precision(const std::map<std::string, Tensor>& found, const Expected& expected,
+                       const std::string& file) {
+  const ExpectedTensor* differs = nullptr;
+  DType saved = DType::f32;
+  for (const auto& [name, want] : expected) {
+    const auto have = found.find(name);
+    if (have == found.end() || have->second.shape() != want.shape) return;
+    if (have->second.dtype() == want.dtype) continue;
+    differs = &want;
+    saved = have->second.dtype();
+  }
+  if (differs != nullptr)
+    throw_user_error("T0978",
+                     fmt::format("{} holds {} parameters, the program computes in {}", file,
+                                 to_string(saved), to_string(differs->dtype)),
+                     fmt::format("run it with the precision it was trained in: -p {}",
+                                 to_string(saved)));
+}
+
+}  // namespace
+
+std::map<std::string, Tensor> initial_parameters(const Graph& graph, std::uint64_t seed) {
+  std::map<std::string, Tensor> out;
+  for (const NodeId id : graph.inputs()) {
+    const Node& node = graph.node(id);
+    if (node.op != Op::parameter) continue;
+    const std::string name = node.attributes.string("name");
+    out.emplace(name, initialise(initialiser_of(node), evaluate_shape(node.types[0], {}),
+                                 node.types[0].dtype, seed, name));
+  }
+  return out;
+}
+
+std::filesystem::path checkpoint_file(const std::filesystem::path& folder) {
+  return folder / "checkpoint.safetensors";
+}
+
+Checkpoint load_run(const std::filesystem::path& folder, const Graph& graph) {
+  const std::filesystem::path file = checkpoint_file(folder);
+  Checkpoint out = load_checkpoint(file);
+  Expected expected;
+  for (const ParameterRow& row : parameter_table(graph))
+    expected[row.name] = {row.type.dtype, evaluate_shape(row.type, {})};
+  require_precision(out.parameters, expected, file.string());
+  check_compatible(out.parameters, expected, file.string());
+  return out;
+}
+
+}  // namespace treadle
