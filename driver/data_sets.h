@@ -20,8 +20,7 @@ struct DataSets {
 // Reads or generates the data of `spec`; files are looked up in `folder`.
 // Fields are those of frontend/elaborate.h, under the names that `loss` asks
 // for. Generated kinds take `examples` (and adding `length`) as settings.
-// T0833 when the loss reads a field that the data does not have; errors of the
-// readers as they are; T0927 for classes out of range; T0965 for no examples.
+// Errors as read_fields (driver/data_fields.h); T0965 for no examples.
 DataSets open_data(const TrainSpec& spec, const Graph& loss, const std::filesystem::path& folder);
 
 // What an evaluation reads: of an eval block all its data, of a train block

@@ -31,6 +31,16 @@ struct Setting {
   SourceRange range;
 };
 
+// Of a csv file: column("price") / 100, columns(from: 1, to: -2), columns(1, 3).
+// An input reads value * scale + shift.
+struct ColumnSpec {
+  std::vector<std::string> columns;  // names, or numbers from 1 (-1 is the last)
+  bool is_range = false;             // `columns` is the first and the last
+  bool is_single = false;            // one number an example, not a row of one
+  double scale = 1, shift = 0;
+  SourceRange range;
+};
+
 // data text("input.txt"), window 128, lanes 32, image: pixels
 struct DataSpec {
   std::string kind;                         // "text", "idx", "csv", "npy", "adding", "digits"
@@ -38,6 +48,7 @@ struct DataSpec {
   std::map<std::string, Setting> settings;  // named ones, and the clause's words
   // Input of the graph -> field of the data set; same names are listed too.
   std::map<std::string, std::string> fields;
+  std::map<std::string, ColumnSpec> columns;  // csv: input of the graph -> its columns
   SourceRange range;
 
   std::int64_t integer(std::string_view name, std::int64_t otherwise) const;
@@ -54,8 +65,13 @@ struct DataField {
 //   text    text: token(V)[T], next: token(V)[T]      (next[t] = text[t+1])
 //   idx     image: real[rows, columns] in 0..1, label: token(classes)
 //   digits  the same, generated
-//   csv     features: real[F], target: real, label: token(classes)
-//   npy     x: real[...], y: real[...]
+//   csv     the columns that the clause names for an input (image:
+//           columns(from: 1, to: 64) / 16); else the column of the input's name;
+//           else target and label are the last column, and features: real[F]
+//           the columns that nothing else reads. With `window K` example i is
+//           rows i .. i + K - 1 for inputs of one more dimension than a row of
+//           their columns, and row i + K for the others.
+//   npy     x and y, in order; or by name: npy(image: "a.npy", label: "b.npy")
 //   adding  numbers: real[T, 2], target: real         (generated)
 struct DataKind {
   std::string name;

@@ -108,6 +108,12 @@ class ClauseReader {
       }
     for (std::size_t i = 1; i < clause.items.size(); ++i) {
       const ClauseItem& item = clause.items[i];
+      if (item.argument.name && mentions_columns(*item.argument.value)) {
+        if (out.kind != "csv")
+          fail("T0415", item.range, fmt::format("'{}' data has no columns", out.kind));
+        out.columns[item.argument.name->text] = columns(*item.argument.value);
+        continue;
+      }
       const SettingValue v = value(*item.argument.value);
       if (!item.words.empty())
         out.settings[item.words[0].text] = {v, item.range};
@@ -116,6 +122,64 @@ class ClauseReader {
       else
         fail("T0406", item.range, "a data setting is a word and a value: window 128");
     }
+    return out;
+  }
+
+  static const Call* column_call(const Expr& expr) {
+    const auto* call = as<Call>(expr);
+    const auto* name = call ? as<Name>(call->callee) : nullptr;
+    return name && (name->text == "columns" || name->text == "column") ? call : nullptr;
+  }
+  static bool mentions_columns(const Expr& expr) {
+    if (const auto* binary = as<Binary>(expr)) return mentions_columns(*binary->left);
+    return column_call(expr) != nullptr;
+  }
+
+  // columns(...), shifted and scaled by numbers behind it.
+  ColumnSpec columns(const Expr& expr) const {
+    if (const auto* binary = as<Binary>(expr)) {
+      ColumnSpec out = columns(*binary->left);
+      const double by = real(*binary->right);
+      out.range = expr.range;
+      switch (binary->op) {
+        case BinaryOp::add: out.shift += by; break;
+        case BinaryOp::subtract: out.shift -= by; break;
+        case BinaryOp::multiply: out.scale *= by, out.shift *= by; break;
+        case BinaryOp::divide: out.scale /= by, out.shift /= by; break;
+        default: fail("T0415", binary->op_range, "columns are scaled by + - * / and a number");
+      }
+      return out;
+    }
+    const Call* call = column_call(expr);
+    ensure(call != nullptr, "clauses", "columns without columns");
+    ColumnSpec out;
+    out.range = expr.range;
+    out.is_single = as<Name>(call->callee)->text == "column";
+    std::map<std::string, std::string> bounds;
+    for (const Argument& argument : call->arguments) {
+      const SettingValue v = value(*argument.value);
+      std::string column;
+      if (const auto* text = std::get_if<std::string>(&v))
+        column = *text;
+      else
+        column = std::to_string(integer_of(v, argument.range));
+      if (!argument.name)
+        out.columns.push_back(column);
+      else if (argument.name->text == "from" || argument.name->text == "to")
+        bounds[argument.name->text] = column;
+      else
+        unknown(*argument.name, "bound of columns", {"from", "to"});
+    }
+    if (!bounds.empty()) {
+      out.is_range = true;
+      if (!out.columns.empty() || bounds.size() != 2 || out.is_single)
+        fail("T0415", expr.range, "a range of columns has two ends",
+             "columns(from: 1, to: -2) is all but the last");
+      out.columns = {bounds["from"], bounds["to"]};
+    }
+    if (out.columns.empty() || (out.is_single && out.columns.size() != 1))
+      fail("T0415", expr.range, "which columns?",
+           "column(-1), columns(\"a\", \"b\"), columns(from: 1, to: 64)");
     return out;
   }
 
@@ -211,13 +275,14 @@ class ClauseReader {
         if (as<Call>(expr))
           out.spec.validation_data = data(clause);
         else
-          out.spec.validation_split = real(expr);
+          out.spec.validation_split = share(expr);
       } else if (!measured(clause, out)) {
         unknown(clause.keyword, "clause of a train block",
                 {"data", "validation", "loss", "optimizer", "tbptt", "epochs", "batch", "seed",
                  "report"});
       }
     }
+    if (out.spec.validation_data) inherit(*out.spec.validation_data, out.spec.data);
     if (!out.loss)
       fail("T0410", range, "a train block needs a loss", "loss cross_entropy(logits, label)");
     if (!has_data)
@@ -243,7 +308,9 @@ class ClauseReader {
     bool has_data = false, has_reports = false;
     for (const Clause& clause : block.clauses) {
       if (clause.keyword.text == "data") {
+        const DataSpec trained_on = out.spec.data;
         out.spec.data = data(clause);
+        inherit(out.spec.data, trained_on);
         has_data = true;
         continue;
       }
@@ -350,6 +417,20 @@ class ClauseReader {
     if (!subject) fail("T0408", block.subject->range, "the name of a model is expected here");
     out.spec.model = subject->text;
     if (block.title) out.spec.title = block.title->text;
+    return out;
+  }
+
+  // Another file of the same form need not say its form again.
+  static void inherit(DataSpec& data, const DataSpec& from) {
+    if (data.kind != "csv" || from.kind != "csv") return;
+    data.columns.insert(from.columns.begin(), from.columns.end());
+    data.settings.insert(from.settings.begin(), from.settings.end());
+  }
+
+  double share(const Expr& expr) const {
+    const double out = real(expr);
+    if (!(out >= 0 && out < 1))
+      fail("T0403", expr.range, "a share of the data is at least 0 and less than 1");
     return out;
   }
 

@@ -103,8 +103,18 @@ void add_targets(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
     break;
   }
   add("label", {DType::i32, {}}, classes);
+  const DataSpec& data = block.spec.data;
+  for (const auto& [name, columns] : data.columns)
+    if (columns.is_single)
+      add(name, {real, {}}, std::nullopt);
+    else if (!columns.is_range)
+      add(name, {real, {Dim(static_cast<std::int64_t>(columns.columns.size()))}}, std::nullopt);
+  if (data.kind == "npy") {  // what a loss compares has the type of the result
+    add("y", result.with_dtype(real), std::nullopt);
+    for (const auto& [name, file] : data.settings)
+      add(name, result.with_dtype(real), std::nullopt);
+  }
   add("target", {real, {}}, std::nullopt);
-  if (block.spec.data.kind == "npy") add("y", result.with_dtype(real), std::nullopt);
 }
 
 bool depends_on_input(const Graph& graph, Value v) {

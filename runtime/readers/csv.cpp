@@ -27,8 +27,10 @@ class CsvParser {
       : text_(text), options_(options), name_(name) {}
 
   Csv parse();
+  CsvHead head();
 
  private:
+  void skip_lines();
   bool next_line();
   void split_line();
   void split_by_spaces();
@@ -206,12 +208,31 @@ Tensor CsvParser::values(const std::vector<double>& numbers, std::size_t rows) c
   return out;
 }
 
-Csv CsvParser::parse() {
+void CsvParser::skip_lines() {
   if (text_.starts_with("\xEF\xBB\xBF")) next_ = 3;
   for (int i = 0; i < options_.skip_lines; ++i) {
     const std::size_t end = text_.find('\n', next_);
     next_ = end == std::string_view::npos ? text_.size() : end + 1;
   }
+}
+
+CsvHead CsvParser::head() {
+  skip_lines();
+  CsvHead out;
+  if (!next_line()) return out;
+  split_line();
+  bool numbers = false;
+  for (const Cell& cell : cells_) {
+    out.cells.push_back(cell.text);
+    out.is_header = out.is_header || !cell.text.empty();
+    numbers = numbers || parse_whole<double>(cell.text).has_value();
+  }
+  out.is_header = out.is_header && !numbers;
+  return out;
+}
+
+Csv CsvParser::parse() {
+  skip_lines();
   if (options_.header && next_line()) {
     split_line();
     for (const Cell& cell : cells_) header_.push_back(cell.text);
@@ -243,6 +264,10 @@ Csv CsvParser::parse() {
 
 Csv parse_csv(std::string_view text, const CsvOptions& options, const std::string& name) {
   return CsvParser(text, options, name).parse();
+}
+
+CsvHead csv_head(std::string_view text, const CsvOptions& options, const std::string& name) {
+  return CsvParser(text, options, name).head();
 }
 
 Csv read_csv(const std::filesystem::path& path, const CsvOptions& options) {

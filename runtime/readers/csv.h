@@ -24,6 +24,14 @@ struct Csv {
   Tensor values;                   // dtype[rows, columns]
 };
 
+// The cells of the first line (after skip_lines); it names the columns when it
+// has a cell that is not empty and none that is a number.
+struct CsvHead {
+  std::vector<std::string> cells;
+  bool is_header = false;
+};
+CsvHead csv_head(std::string_view text, const CsvOptions& options, const std::string& name);
+
 // Blank lines are skipped; cells may be in double quotes; a byte order mark
 // and CR LF line ends are accepted. Only kept columns must be numbers. Every
 // error shows the line; T0920 a hole (an empty cell), T0921 not a finite
