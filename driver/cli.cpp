@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <cstdio>
 #include <iostream>
 #include <iterator>
 
@@ -38,9 +39,17 @@ int report_pass_failure(const PassFailure& failure) {
   return exit_internal;
 }
 
+// A result that nobody got is no success.
+int flushed(int status) {
+  std::cout.flush();
+  if (std::cout && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  throw_user_error("T0858", "cannot write to standard output",
+                   "is the disk full, or its reader gone?");
+}
+
 int guarded(const Action& action) {
   try {
-    return action();
+    return flushed(action());
   } catch (const UserError& error) {
     std::cerr << error.what();
     return exit_user_error;
@@ -99,6 +108,7 @@ int run_command_line(int argc, const char* const* argv) {
       "  treadle check examples/demo.tdl\n"
       "  treadle train examples/demo.tdl -o runs/demo\n"
       "  treadle eval examples/demo.tdl --run runs/demo\n"
+      "  treadle run examples/demo.tdl --run runs/demo --input image=drawings.npy\n"
       "  treadle test examples/*.tdl\n"
       "  treadle generate examples/char_lm.tdl --run runs/char_lm\n"
       "  treadle dump examples/my_cell.tdl --after fuse-gates\n"
@@ -111,6 +121,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_dump_command(app, action);
   add_train_command(app, action);
   add_eval_command(app, action);
+  add_run_command(app, action);
   add_generate_command(app, action);
   add_test_command(app, action);
   add_fmt_command(app, action);

@@ -21,6 +21,7 @@ void add_test_command(CLI::App& app, Action& action);
 void add_generate_command(CLI::App& app, Action& action);
 void add_dump_command(CLI::App& app, Action& action);
 void add_eval_command(CLI::App& app, Action& action);
+void add_run_command(CLI::App& app, Action& action);
 void add_train_command(CLI::App& app, Action& action);
 void add_fmt_command(CLI::App& app, Action& action);
 void add_completion_command(CLI::App& app, Action& action);
