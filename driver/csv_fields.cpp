@@ -88,7 +88,8 @@ class CsvFields {
       if (number >= 1 && number <= width) return static_cast<std::size_t>(number - 1);
       if (number <= -1 && number >= -width) return static_cast<std::size_t>(width + number);
     }
-    std::string hint = fmt::format("there are {} columns, numbered from 1 (-1 is the last)", width_);
+    std::string hint =
+        fmt::format("there are {} columns, numbered from 1 (-1 is the last)", width_);
     if (!names_.empty()) hint += fmt::format(": {}", fmt::join(names_, ", "));
     throw_user_error("T0923", fmt::format("{} has no column '{}'", file_.string(), column), hint,
                      spec_.range);
@@ -172,8 +173,8 @@ class CsvFields {
   Tensor windows(const Tensor& values, const ColumnSpec& columns) const {
     const std::int64_t width = values.shape()[1];
     const std::int64_t count = windows_in(values);
-    Tensor out(values.dtype(), columns.is_single ? Shape{count, window_}
-                                                 : Shape{count, window_, width});
+    Tensor out(values.dtype(),
+               columns.is_single ? Shape{count, window_} : Shape{count, window_, width});
     const std::size_t row = static_cast<std::size_t>(width) * size_of(values.dtype());
     const std::size_t bytes = static_cast<std::size_t>(window_) * row;
     for (std::int64_t i = 0; i < count; ++i)
@@ -193,10 +194,10 @@ class CsvFields {
   std::int64_t windows_in(const Tensor& values) const {
     const std::int64_t rows = values.shape()[0];
     if (rows <= window_)
-      throw_user_error("T0967",
-                       fmt::format("{} rows are too few for a window of {} and a row after it",
-                                   rows, window_),
-                       {}, spec_.range);
+      throw_user_error(
+          "T0967",
+          fmt::format("{} rows are too few for a window of {} and a row after it", rows, window_),
+          {}, spec_.range);
     return rows - window_;
   }
 

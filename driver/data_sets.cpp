@@ -72,8 +72,7 @@ DataSets open_data(const TrainSpec& spec, const Graph& loss, const std::filesyst
 }
 
 std::unique_ptr<BatchSource> open_evaluation(const TrainSpec& spec, bool held_back,
-                                             const Graph& loss,
-                                             const std::filesystem::path& folder,
+                                             const Graph& loss, const std::filesystem::path& folder,
                                              const std::optional<Vocabulary>& vocabulary) {
   if (spec.data.kind == "text") {
     DataSets all = open_text(spec, loss, folder, vocabulary);

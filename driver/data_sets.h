@@ -27,8 +27,7 @@ DataSets open_data(const TrainSpec& spec, const Graph& loss, const std::filesyst
 // what it holds back (null where it holds nothing back). A text is read with
 // the vocabulary of the run, if there is one.
 std::unique_ptr<BatchSource> open_evaluation(const TrainSpec& spec, bool held_back,
-                                             const Graph& loss,
-                                             const std::filesystem::path& folder,
+                                             const Graph& loss, const std::filesystem::path& folder,
                                              const std::optional<Vocabulary>& vocabulary);
 
 }  // namespace treadle

@@ -58,8 +58,7 @@ void evaluate_block(const Experiment& experiment, TrainSpec spec, bool held_back
 
 int run_eval(const Options& options) {
   const Experiment experiment = load_experiment(options.file, options.language.elaborate());
-  for (const TrainSpec& spec : experiment.evals)
-    evaluate_block(experiment, spec, false, options);
+  for (const TrainSpec& spec : experiment.evals) evaluate_block(experiment, spec, false, options);
   if (!experiment.evals.empty()) return 0;
   const TrainSpec* train = experiment.find_train();
   if (train == nullptr)

@@ -45,11 +45,11 @@ void require_precision(const std::map<std::string, Tensor>& found, const Expecte
     saved = have->second.dtype();
   }
   if (differs != nullptr)
-    throw_user_error("T0978",
-                     fmt::format("{} holds {} parameters, the program computes in {}", file,
-                                 to_string(saved), to_string(differs->dtype)),
-                     fmt::format("run it with the precision it was trained in: -p {}",
-                                 to_string(saved)));
+    throw_user_error(
+        "T0978",
+        fmt::format("{} holds {} parameters, the program computes in {}", file, to_string(saved),
+                    to_string(differs->dtype)),
+        fmt::format("run it with the precision it was trained in: -p {}", to_string(saved)));
 }
 
 }  // namespace

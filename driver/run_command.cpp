@@ -85,8 +85,8 @@ Tensors read_inputs(const Graph& graph, const std::vector<std::string>& words) {
   for (const Node* input : inputs)
     if (!is_state(*input) && !out.contains(input->attributes.string("name")))
       throw_user_error("T0854",
-                       fmt::format("the input '{}' is missing: {}", input->attributes.string("name"),
-                                   declared(*input)),
+                       fmt::format("the input '{}' is missing: {}",
+                                   input->attributes.string("name"), declared(*input)),
                        fmt::format("--input {}=FILE.npy", input->attributes.string("name")),
                        input->location);
   return out;
@@ -101,11 +101,11 @@ void fit_elements(const Graph& graph, Tensors& tensors) {
     Tensor& tensor = found->second;
     const DType wanted = input->types[0].dtype;
     if (is_float(wanted) != is_float(tensor.dtype()))
-      throw_user_error("T0855",
-                       fmt::format("the input '{}' is {}, its file holds {}", name,
-                                   to_string(input->types[0]), to_string(tensor.dtype())),
-                       is_float(wanted) ? "save it as float32 or float64"
-                                        : "save it as int32 or int64");
+      throw_user_error(
+          "T0855",
+          fmt::format("the input '{}' is {}, its file holds {}", name, to_string(input->types[0]),
+                      to_string(tensor.dtype())),
+          is_float(wanted) ? "save it as float32 or float64" : "save it as int32 or int64");
     if (const std::int64_t classes = classes_of(graph, name); classes > 0)
       require_class_indices(tensor, classes, name);
     tensor = tensor.cast(wanted);
@@ -131,11 +131,11 @@ std::optional<std::int64_t> batch_size(const Graph& graph, const Tensors& tensor
           fmt::format("one example has {} dimensions, a batch has {}", rank, rank + 1));
     const auto own = batched ? std::optional<std::int64_t>(shape[0]) : std::nullopt;
     if (first != nullptr && own != size)
-      throw_user_error("T0855",
-                       fmt::format("the inputs '{}' and '{}' hold different numbers of examples",
-                                   first->attributes.string("name"),
-                                   input->attributes.string("name")),
-                       "either each is one example, or all are batches of the same size");
+      throw_user_error(
+          "T0855",
+          fmt::format("the inputs '{}' and '{}' hold different numbers of examples",
+                      first->attributes.string("name"), input->attributes.string("name")),
+          "either each is one example, or all are batches of the same size");
     size = own;
     first = input;
   }
@@ -219,8 +219,7 @@ int run_run(const Options& options) {
   if (examples) graph = batch(graph);
   tensors.merge(parameters_for(graph, options));
   add_others(graph, tensors, examples ? DimEnv{{"B", *examples}} : DimEnv{}, options.seed);
-  const std::unique_ptr<Program> program =
-      compile(graph, {}, {options.machine.backend, {}, {}});
+  const std::unique_ptr<Program> program = compile(graph, {}, {options.machine.backend, {}, {}});
   std::vector<const Tensor*> inputs;
   for (const Slot& slot : program->inputs()) inputs.push_back(&tensors.at(slot.name));
   Team team(options.machine.threads);

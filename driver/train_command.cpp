@@ -155,9 +155,7 @@ std::string schedule_text(const TrainerOptions& options) {
 class RunFolder {
  public:
   RunFolder(const Options& options, const Run& run)
-      : options_(options),
-        run_(run),
-        file_(checkpoint_file(options.output)) {}
+      : options_(options), run_(run), file_(checkpoint_file(options.output)) {}
 
   // The position of the checkpoint goes into the trainer; returns the sum of
   // the losses of the epoch so far.
@@ -166,7 +164,7 @@ class RunFolder {
     if (saved.signature != signature())
       throw_user_error("T0976", fmt::format("'{}' is of another program", file_.string()),
                        "its parameters fit, but the loss has changed since");
-    if (saved.placement != options_.backend)
+    if (saved.placement != options_.machine.backend)
       throw_user_error(
           "T0977",
           fmt::format("'{}' was made with the backend {}", file_.string(), saved.placement),

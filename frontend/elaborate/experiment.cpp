@@ -111,8 +111,7 @@ void add_targets(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
       add(name, {real, {Dim(static_cast<std::int64_t>(columns.columns.size()))}}, std::nullopt);
   if (data.kind == "npy") {  // what a loss compares has the type of the result
     add("y", result.with_dtype(real), std::nullopt);
-    for (const auto& [name, file] : data.settings)
-      add(name, result.with_dtype(real), std::nullopt);
+    for (const auto& [name, file] : data.settings) add(name, result.with_dtype(real), std::nullopt);
   }
   add("target", {real, {}}, std::nullopt);
 }
@@ -357,9 +356,7 @@ Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOption
           source->blocks.push_back(read_train(*block, declaration.range, *module, options));
           out.trains.push_back(source->blocks.back().spec);
           break;
-        case ClauseBlock::Kind::eval:
-          evals.push_back({block, declaration.range});
-          break;
+        case ClauseBlock::Kind::eval: evals.push_back({block, declaration.range}); break;
         case ClauseBlock::Kind::generate:
           out.generates.push_back(read_generate(*block, declaration.range, *module, options));
           break;

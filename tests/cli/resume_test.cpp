@@ -14,14 +14,11 @@
 
 #include "runtime/file.h"
 #include "tests/catch.h"
+#include "tests/cli/run.h"
+
+using treadle::test::fresh_folder;
 
 namespace {
-
-std::filesystem::path fresh_folder(const std::string& name) {
-  const std::filesystem::path out = std::filesystem::path(TREADLE_BUILD_DIR) / "test_runs" / name;
-  std::filesystem::remove_all(out);
-  return out;
-}
 
 std::string command(const std::filesystem::path& folder, const std::string& more) {
   return std::string(TREADLE_EXECUTABLE) + " train " + TREADLE_SOURCE_DIR +
@@ -106,7 +103,6 @@ TEST_CASE("a checkpoint of another model or of other settings is refused") {
 
 TEST_CASE("a text is learned and continued, the same for the same seed") {
   const std::filesystem::path folder = fresh_folder("text");
-  std::filesystem::create_directories(folder);
   std::string text;
   for (int i = 0; i < 2000; ++i) text += "over and under and over\n";
   std::ofstream(folder / "input.txt") << text;

@@ -10,8 +10,11 @@
 namespace treadle::test {
 
 Run run(const std::string& arguments) {
+  return shell(std::string(TREADLE_EXECUTABLE) + " " + arguments);
+}
+
+Run shell(const std::string& command) {
   Run out;
-  const std::string command = std::string(TREADLE_EXECUTABLE) + " " + arguments;
   std::FILE* pipe = popen(command.c_str(), "r");
   REQUIRE(pipe != nullptr);
   std::array<char, 4096> buffer{};
@@ -19,6 +22,13 @@ Run run(const std::string& arguments) {
     out.output.append(buffer.data(), n);
   const int status = pclose(pipe);
   out.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return out;
+}
+
+std::filesystem::path fresh_folder(const std::string& name) {
+  const std::filesystem::path out = std::filesystem::path(TREADLE_BUILD_DIR) / "test_runs" / name;
+  std::filesystem::remove_all(out);
+  std::filesystem::create_directories(out);
   return out;
 }
 

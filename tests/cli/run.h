@@ -1,5 +1,6 @@
 // The command line as a test sees it.
 #pragma once
+#include <filesystem>
 #include <string>
 
 namespace treadle::test {
@@ -11,5 +12,11 @@ struct Run {
 
 // `treadle ARGUMENTS`, through the shell.
 Run run(const std::string& arguments);
+
+// Any command of the shell.
+Run shell(const std::string& command);
+
+// An empty folder of that name among the build's files.
+std::filesystem::path fresh_folder(const std::string& name);
 
 }  // namespace treadle::test
