@@ -51,7 +51,7 @@ void check_fails(const std::string& arguments, const std::string& code, const st
 }  // namespace
 
 TEST_CASE("eval gives the numbers of train's last epoch, in either precision") {
-  for (const std::string& precision : {" -p f32", " -p f64"}) {
+  for (const std::string precision : {" -p f32", " -p f64"}) {
     const std::filesystem::path folder = trained("eval", precision + " --seed 7");
     const std::string last = after(read_file(folder / "log"), "held back: ");
     const std::string command =
@@ -202,6 +202,6 @@ TEST_CASE("run names the input that does not fit, with its type, and writes noth
   const std::string bytes = read_file(image);
   std::ofstream(folder / "cut.npy", std::ios::binary) << bytes.substr(0, bytes.size() - 7);
   check_fails(demo + "image=" + (folder / "cut.npy").string() + out, "T0911", "cut.npy");
-  for (const std::string& name : {"out.npy", "out.txt"})
+  for (const std::string name : {"out.npy", "out.txt"})
     CHECK_FALSE(std::filesystem::exists(folder / name));
 }
