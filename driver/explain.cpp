@@ -62,7 +62,8 @@ ErrorPage explain(std::string_view code) {
     for (const ErrorPage& page : pages)
       if (number_of(page.code) == number) return page;
   std::string hint = "`treadle explain` lists all codes";
-  if (number) hint = fmt::format("near it are {}; {}", fmt::join(nearest(*number, pages), ", "), hint);
+  if (number)
+    hint = fmt::format("near it are {}; {}", fmt::join(nearest(*number, pages), ", "), hint);
   throw_user_error("T0849", fmt::format("there is no diagnostic '{}'", code), hint);
 }
 

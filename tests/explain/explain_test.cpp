@@ -123,9 +123,8 @@ std::set<std::string> codes_of_wrong_program(const std::string& text) {
   if (auto out = codes_of_program(text); !out.empty()) return out;
   const TemporaryFile file(text);
   const bool trains = text.find("\ntrain ") != std::string::npos;
-  const std::string printed =
-      trains ? printed_by({"train", file.path(), "--backend", "reference"})
-             : printed_by({"test", file.path()});
+  const std::string printed = trains ? printed_by({"train", file.path(), "--backend", "reference"})
+                                     : printed_by({"test", file.path()});
   return matches(printed, std::regex(R"((?:error|warning)\[([A-Z]\d{4})\])"));
 }
 
@@ -162,8 +161,8 @@ TEST_CASE("a page has a title, an example and less than sixty lines") {
     int wrong = 0, right = 0;
     for (const Block& block : blocks) {
       INFO(block.language);
-      CHECK(std::set<std::string>{"treadle-error", "treadle", "sh", "text"}.contains(
-          block.language));
+      CHECK(
+          std::set<std::string>{"treadle-error", "treadle", "sh", "text"}.contains(block.language));
       wrong += block.language == "treadle-error" ? 1 : 0;
       right += block.language == "treadle" ? 1 : 0;
     }
