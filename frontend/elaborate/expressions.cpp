@@ -22,7 +22,7 @@ TensorValue GraphMaker::eval_tensor(const Expr& expr, Scope& scope) {
 }
 
 Any GraphMaker::eval(const Expr& expr, Scope& scope) {
-  if (++steps_ > 2'000'000) fail("T0211", expr.range, "this program unfolds without end");
+  if (++steps_ > 100'000) fail("T0211", expr.range, "this program unfolds without end");
   if (const auto* number = as<Number>(expr)) {
     if (number->is_integer) return {DimValue{Dim(number->integer)}};
     return {NumberValue{number->value}};
