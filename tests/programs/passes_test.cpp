@@ -61,8 +61,8 @@ TEST_CASE("every pass on is every pass off, for the step of every example") {
     const Graph off = step_of(entry.path()).graph;
     std::map<std::string, Graph> on;
     on["all passes"] = run_pipeline(off, all, {}, {backend_models()});
-    for (const char* name : {"simplify", "hoist-scan", "fuse-gates", "expand-composites",
-                             "fuse-pointwise", "place"})
+    for (const char* name :
+         {"simplify", "hoist-scan", "fuse-gates", "expand-composites", "fuse-pointwise", "place"})
       on[std::string("all but ") + name] =
           run_pipeline(off, without(all, name), {}, {backend_models()});
     on["unroll(2) and all"] =
