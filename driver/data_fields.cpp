@@ -95,7 +95,8 @@ NamedFields fields_of_kind(const DataSpec& spec, const Graph& loss,
   if (spec.kind == "csv") return read_csv_fields(spec, loss, folder);
   if (spec.kind == "npy") return npy_fields(spec, folder);
   if (spec.kind == "idx") return idx_fields(spec, folder, loss.type(loss.output("loss")).dtype);
-  internal_error("data", "no reader for the kind '" + spec.kind + "'");
+  throw_user_error("T0838", fmt::format("'{}' data is not an array of examples", spec.kind),
+                   "idx, csv, npy, digits and adding are", spec.range);
 }
 
 }  // namespace

@@ -215,6 +215,9 @@ TEST_CASE("data of no examples, and a share that leaves none to train on") {
               "T0965", "no examples");
   check_fails(program(folder, model, "  data digits(examples: 9)\n  validation 1.5\n" + loss),
               "T0403", "less than 1");
+  check_fails(program(folder, model,
+                      "  data digits(examples: 9)\n  validation text(\"input.txt\")\n" + loss),
+              "T0838", "not an array of examples");
   std::ofstream(folder / "empty.txt") << "";
   check_fails(program(folder,
                       "model M(text: token(3)[T]) { return logits: dense[3](one_hot(text, "
