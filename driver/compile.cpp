@@ -7,10 +7,9 @@
 #include "backends/llvm/compile.h"
 #include "backends/onednn/matmul.h"
 #include "ir/diagnostic.h"
-#include "passes/expand_composites.h"
 #include "passes/fuse_gates.h"
-#include "passes/fuse_pointwise.h"
 #include "passes/hoist_scan.h"
+#include "passes/pass_manager.h"
 #include "passes/place.h"
 #include "passes/simplify.h"
 #include "runtime/reference_program.h"
@@ -20,7 +19,9 @@ namespace treadle {
 Graph optimise(const Graph& graph) { return simplify(fuse_gates(hoist_scan(simplify(graph)))); }
 
 Graph lower(const Graph& graph) {
-  return fuse_pointwise(simplify(expand_composites(optimise(graph))));
+  std::vector<PassCall> calls = parse_pipeline(training_pipeline);
+  calls.pop_back();  // `place` is the backend's choice
+  return run_pipeline(graph, calls);
 }
 
 BackendModels backend_models() {

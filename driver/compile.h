@@ -29,7 +29,7 @@ Graph optimise(const Graph& graph);
 // The same in the form that the LLVM backend takes: no composite ops, pointwise
 // work in kernels.
 Graph lower(const Graph& graph);
-// The same passes by name, and `place`.
+// The passes of `lower` by name, then `place`.
 inline constexpr std::string_view training_pipeline =
     "simplify,hoist-scan,fuse-gates,simplify,expand-composites,simplify,fuse-pointwise,place";
 

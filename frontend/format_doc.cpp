@@ -108,21 +108,21 @@ class Renderer {
     const std::size_t start = column_ + (space_due_ ? 1 : 0);
     if (start > max_columns) return false;
     std::size_t left = max_columns - start;
-    std::vector<Command> todo;
-    push_children(todo, group, 0, true);
+    std::vector<Command> pending;
+    push_children(pending, group, 0, true);
     for (std::size_t rest = stack_.size();;) {
-      if (todo.empty()) {
+      if (pending.empty()) {
         if (rest == 0) return true;
-        todo.push_back(stack_[--rest]);
+        pending.push_back(stack_[--rest]);
       }
-      const Command command = todo.back();
-      todo.pop_back();
+      const Command command = pending.back();
+      pending.pop_back();
       const Doc& doc = *command.doc;
       std::size_t width = 0;
       switch (doc.kind) {
         case Doc::Kind::concat:
-        case Doc::Kind::nest: push_children(todo, doc, 0, command.flat); break;
-        case Doc::Kind::group: push_children(todo, doc, 0, command.flat && !doc.forced); break;
+        case Doc::Kind::nest: push_children(pending, doc, 0, command.flat); break;
+        case Doc::Kind::group: push_children(pending, doc, 0, command.flat && !doc.forced); break;
         case Doc::Kind::text: width = columns(doc.text); break;
         case Doc::Kind::space: width = 1; break;
         case Doc::Kind::line:

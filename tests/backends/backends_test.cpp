@@ -23,23 +23,6 @@ using namespace treadle::test;
 
 namespace {
 
-std::vector<Tensor> run_with(Program& program, const std::vector<Tensor>& inputs, Team& team) {
-  std::vector<const Tensor*> pointers;
-  for (const Tensor& tensor : inputs) pointers.push_back(&tensor);
-  return run(program, pointers, team);
-}
-
-void require_close(const Graph& graph, const std::vector<Tensor>& found,
-                   const std::vector<Tensor>& expected, double tolerance) {
-  REQUIRE(found.size() == expected.size());
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    std::string why;
-    const bool same = close(found[i], expected[i], tolerance, &why);
-    INFO("output " << graph.outputs()[i].name << ": " << why);
-    CHECK(same);
-  }
-}
-
 int claimed_products(const Graph& graph) {
   int count = 0;
   for (const Node& node : graph.nodes()) {

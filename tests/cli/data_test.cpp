@@ -13,6 +13,7 @@
 #include "tests/cli/run.h"
 
 using namespace treadle;
+using treadle::test::check_fails;
 using treadle::test::fresh_folder;
 using treadle::test::Run;
 using treadle::test::run;
@@ -43,14 +44,6 @@ std::string table(int rows) {
     out += fmt::format("row {},{},{},{}\n", i, a, b, 2 * a - b);
   }
   return out;
-}
-
-void check_fails(const std::string& arguments, const std::string& code, const std::string& words) {
-  const Run result = run(arguments + " 2>&1");
-  INFO(result.output);
-  CHECK(result.status == 1);
-  CHECK(result.output.find("error[" + code + "]") != std::string::npos);
-  CHECK(result.output.find(words) != std::string::npos);
 }
 
 double last_loss(const std::string& output) {

@@ -15,6 +15,7 @@
 #include "tests/cli/run.h"
 
 using namespace treadle;
+using treadle::test::check_fails;
 using treadle::test::fresh_folder;
 using treadle::test::Run;
 using treadle::test::run;
@@ -37,15 +38,6 @@ std::string after(const std::string& text, const std::string& mark) {
   const std::size_t at = text.rfind(mark);
   REQUIRE(at != std::string::npos);
   return text.substr(at + mark.size(), text.find('\n', at) - at - mark.size());
-}
-
-void check_fails(const std::string& arguments, const std::string& code, const std::string& words) {
-  INFO(arguments);
-  const Run result = run(arguments + " 2>&1");
-  INFO(result.output);
-  CHECK(result.status == 1);
-  CHECK(result.output.find("error[" + code + "]") != std::string::npos);
-  CHECK(result.output.find(words) != std::string::npos);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "tests/cli/run.h"
 
 using namespace treadle;
+using treadle::test::check_fails;
 using treadle::test::fresh_folder;
 using treadle::test::Run;
 using treadle::test::run;
@@ -24,15 +25,6 @@ namespace {
 
 const std::string demo = std::string(TREADLE_SOURCE_DIR) + "/examples/demo.tdl -D H=8";
 const std::string train = "train " + demo + " --epochs 2 -o ";
-
-void check_fails(const std::string& arguments, const std::string& code, const std::string& words) {
-  INFO(arguments);
-  const Run result = run(arguments + " 2>&1");
-  INFO(result.output);
-  CHECK(result.status == 1);
-  CHECK(result.output.find("error[" + code + "]") != std::string::npos);
-  CHECK(result.output.find(words) != std::string::npos);
-}
 
 // As `run`, with files of at most so many blocks of 512 or 1024 bytes: writing
 // more fails as on a full disk.

@@ -32,4 +32,13 @@ std::filesystem::path fresh_folder(const std::string& name) {
   return out;
 }
 
+void check_fails(const std::string& arguments, const std::string& code, const std::string& words) {
+  INFO(arguments);
+  const Run result = run(arguments + " 2>&1");
+  INFO(result.output);
+  CHECK(result.status == 1);
+  CHECK(result.output.find("error[" + code + "]") != std::string::npos);
+  CHECK(result.output.find(words) != std::string::npos);
+}
+
 }  // namespace treadle::test

@@ -13,6 +13,9 @@ struct Run {
 // `treadle ARGUMENTS`, through the shell.
 Run run(const std::string& arguments);
 
+// `treadle ARGUMENTS` ends with status 1, that error code and those words.
+void check_fails(const std::string& arguments, const std::string& code, const std::string& words);
+
 // Any command of the shell.
 Run shell(const std::string& command);
 

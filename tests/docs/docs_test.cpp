@@ -10,24 +10,10 @@
 #include "ir/diagnostic.h"
 #include "runtime/file.h"
 #include "tests/catch.h"
+#include "tests/support/programs.h"
 
 using namespace treadle;
-
-namespace {
-
-std::set<std::string> codes_of(const std::string& text) {
-  auto file = std::make_shared<SourceFile>();
-  file->path = "block.tdl";
-  file->text = text;
-  std::vector<Diagnostic> diagnostics;
-  auto module = std::make_shared<const syntax::Module>(parse(std::move(file), diagnostics));
-  if (diagnostics.empty()) elaborate(std::move(module), {}, diagnostics);
-  std::set<std::string> out;
-  for (const Diagnostic& diagnostic : diagnostics) out.insert(diagnostic.code);
-  return out;
-}
-
-}  // namespace
+using test::codes_of;
 
 TEST_CASE("every program in the documents is what it says it is") {
   const std::filesystem::path root = TREADLE_SOURCE_DIR;

@@ -15,6 +15,7 @@
 #include "frontend/parser.h"
 #include "runtime/file.h"
 #include "tests/catch.h"
+#include "tests/support/programs.h"
 
 using namespace treadle;
 namespace fs = std::filesystem;
@@ -81,7 +82,7 @@ std::set<std::string> page_codes() {
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& text)
-      : path_(fs::temp_directory_path() / "treadle_explain_test.tdl") {
+      : path_(fs::path(TREADLE_BUILD_DIR) / "explain_test.tdl") {
     std::ofstream(path_, std::ios::binary) << text;
   }
   ~TemporaryFile() { fs::remove(path_); }
@@ -105,22 +106,10 @@ std::string printed_by(const std::vector<std::string>& words, int* status = null
   return captured.str();
 }
 
-std::set<std::string> codes_of_program(const std::string& text) {
-  auto file = std::make_shared<SourceFile>();
-  file->path = "page.tdl";
-  file->text = text;
-  std::vector<Diagnostic> diagnostics;
-  auto module = std::make_shared<const syntax::Module>(parse(std::move(file), diagnostics));
-  if (diagnostics.empty()) elaborate(std::move(module), {}, diagnostics);
-  std::set<std::string> out;
-  for (const Diagnostic& diagnostic : diagnostics) out.insert(diagnostic.code);
-  return out;
-}
-
 // The codes that a program provokes: where it is checked, else where the first
 // step is made, or its tests are run.
 std::set<std::string> codes_of_wrong_program(const std::string& text) {
-  if (auto out = codes_of_program(text); !out.empty()) return out;
+  if (auto out = treadle::test::codes_of(text); !out.empty()) return out;
   const TemporaryFile file(text);
   const bool trains = text.find("\ntrain ") != std::string::npos;
   const std::string printed = trains ? printed_by({"train", file.path(), "--backend", "reference"})
@@ -188,7 +177,7 @@ TEST_CASE("the corrected program of a page is right, without a warning") {
     for (const Block& block : blocks_of(page.text)) {
       if (block.language != "treadle") continue;
       INFO(page.code << "\n" << block.text);
-      CHECK(codes_of_program(block.text).empty());
+      CHECK(treadle::test::codes_of(block.text).empty());
     }
 }
 

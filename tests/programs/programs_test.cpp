@@ -22,27 +22,6 @@
 using namespace treadle;
 using namespace treadle::test;
 
-namespace {
-
-std::vector<Tensor> run_compiled(Program& program, const std::vector<Tensor>& inputs, Team& team) {
-  std::vector<const Tensor*> pointers;
-  for (const Tensor& tensor : inputs) pointers.push_back(&tensor);
-  return run(program, pointers, team);
-}
-
-void require_close(const Graph& graph, const std::vector<Tensor>& found,
-                   const std::vector<Tensor>& expected, double tolerance) {
-  REQUIRE(found.size() == expected.size());
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    std::string why;
-    const bool same = close(found[i], expected[i], tolerance, &why);
-    INFO("output " << graph.outputs()[i].name << ": " << why);
-    CHECK(same);
-  }
-}
-
-}  // namespace
-
 TEST_CASE("every op's probes give what the reference gives") {
   Team team(2);
   for (const Case& c : all_cases()) {
@@ -50,7 +29,7 @@ TEST_CASE("every op's probes give what the reference gives") {
     const Graph graph = case_graph(c);
     const std::vector<Tensor> inputs = draw_operands(c, 7);
     const auto program = compile_llvm(fuse_pointwise(expand_composites(graph)), {});
-    require_close(graph, run_compiled(*program, inputs, team), evaluate(graph, inputs), 1e-11);
+    require_close(graph, run_with(*program, inputs, team), evaluate(graph, inputs), 1e-11);
   }
 }
 
@@ -64,7 +43,7 @@ TEST_CASE("models and their gradients give what the reference gives, at any exte
       for (std::int64_t length : {0, 1, 2, 7}) {
         INFO("B = " << batch << ", T = " << length);
         const std::vector<Tensor> inputs = inputs_for(graph, {{"B", batch}, {"T", length}});
-        require_close(graph, run_compiled(*program, inputs, team), evaluate(graph, inputs), 1e-10);
+        require_close(graph, run_with(*program, inputs, team), evaluate(graph, inputs), 1e-10);
       }
     CHECK(llvm_compile_stats().compilations == before.compilations + 1);
   }
@@ -79,7 +58,7 @@ TEST_CASE("one artefact serves a hundred pairs of batch and length") {
     for (std::int64_t length = 1; length <= 28; length += 3) {
       INFO("B = " << batch << ", T = " << length);
       const std::vector<Tensor> inputs = inputs_for(graph, {{"B", batch}, {"T", length}});
-      require_close(graph, run_compiled(*program, inputs, team), evaluate(graph, inputs), 1e-10);
+      require_close(graph, run_with(*program, inputs, team), evaluate(graph, inputs), 1e-10);
     }
   CHECK(llvm_compile_stats().compilations == before.compilations + 1);
 }
@@ -112,9 +91,9 @@ TEST_CASE("an object from the cache is the same program") {
   const Graph graph = batched_gradient(token_loss());
   const std::vector<Tensor> inputs = inputs_for(graph, {{"B", 3}, {"T", 4}});
   const CompileOptions options{"llvm", {}, folder};
-  const std::vector<Tensor> first = run_compiled(*compile(graph, {}, options), inputs, team);
+  const std::vector<Tensor> first = run_with(*compile(graph, {}, options), inputs, team);
   const CompileStats before = llvm_compile_stats();
-  const std::vector<Tensor> second = run_compiled(*compile(graph, {}, options), inputs, team);
+  const std::vector<Tensor> second = run_with(*compile(graph, {}, options), inputs, team);
   CHECK(llvm_compile_stats().cache_hits == before.cache_hits + 1);
   CHECK(llvm_compile_stats().compilations == before.compilations);
   for (std::size_t i = 0; i < first.size(); ++i) CHECK(same_bits(first[i], second[i]));
@@ -125,9 +104,9 @@ TEST_CASE("1, 2 and 3 threads give the same bits") {
   const auto program = compile(graph, {});
   const std::vector<Tensor> inputs = inputs_for(graph, {{"B", 9}, {"T", 6}});
   Team one(1), two(2), three(3);
-  const std::vector<Tensor> expected = run_compiled(*program, inputs, one);
+  const std::vector<Tensor> expected = run_with(*program, inputs, one);
   for (Team* team : {&two, &three}) {
-    const std::vector<Tensor> found = run_compiled(*program, inputs, *team);
+    const std::vector<Tensor> found = run_with(*program, inputs, *team);
     for (std::size_t i = 0; i < found.size(); ++i) CHECK(same_bits(found[i], expected[i]));
   }
 }
@@ -143,6 +122,6 @@ TEST_CASE("a training step updates its inputs in place") {
   const auto reference = compile(step.graph, updates, {"reference", {}, {}});
   const std::vector<Tensor> inputs = step_inputs(step.graph, {{"B", 3}, {"T", 4}});
   Team team(2);
-  require_close(step.graph, run_compiled(*compiled, inputs, team),
-                run_compiled(*reference, inputs, team), 1e-10);
+  require_close(step.graph, run_with(*compiled, inputs, team), run_with(*reference, inputs, team),
+                1e-10);
 }

@@ -10,6 +10,7 @@
 #include "ir/eval/random_inputs.h"
 #include "passes/batch.h"
 #include "passes/differentiate.h"
+#include "tests/catch.h"
 
 namespace treadle::test {
 namespace {
@@ -129,6 +130,23 @@ bool close(const Tensor& a, const Tensor& b, double tolerance, std::string* why)
     if (a.get(i) != b.get(i) && !(std::abs(a.get(i) - b.get(i)) <= tolerance * largest))
       return say(fmt::format("element {}: {} against {}", i, a.get(i), b.get(i)));
   return true;
+}
+
+void require_close(const Graph& graph, const std::vector<Tensor>& found,
+                   const std::vector<Tensor>& expected, double tolerance) {
+  REQUIRE(found.size() == expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    std::string why;
+    const bool same = close(found[i], expected[i], tolerance, &why);
+    INFO("output " << graph.outputs()[i].name << ": " << why);
+    CHECK(same);
+  }
+}
+
+std::vector<Tensor> run_with(Program& program, const std::vector<Tensor>& inputs, Team& team) {
+  std::vector<const Tensor*> pointers;
+  for (const Tensor& tensor : inputs) pointers.push_back(&tensor);
+  return run(program, pointers, team);
 }
 
 std::vector<Tensor> inputs_for(const Graph& graph, const DimEnv& env) {

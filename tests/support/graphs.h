@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "ir/builder.h"
+#include "runtime/program.h"
 
 namespace treadle::test {
 
@@ -23,6 +24,12 @@ Graph batched_gradient(const Graph& loss);
 
 // |a - b| <= tolerance * max |b|, element by element; else says where.
 bool close(const Tensor& a, const Tensor& b, double tolerance, std::string* why = nullptr);
+
+// Every output of `graph`, as `close`.
+void require_close(const Graph& graph, const std::vector<Tensor>& found,
+                   const std::vector<Tensor>& expected, double tolerance);
+// A program on tensors.
+std::vector<Tensor> run_with(Program& program, const std::vector<Tensor>& inputs, Team& team);
 
 // Inputs for a graph under `env`, from a fixed seed.
 std::vector<Tensor> inputs_for(const Graph& graph, const DimEnv& env);

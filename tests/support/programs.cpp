@@ -17,4 +17,16 @@ Experiment program(const std::string& text, DType real) {
   return elaborate_or_throw(module_of(text), options);
 }
 
+std::set<std::string> codes_of(const std::string& text) {
+  auto file = std::make_shared<SourceFile>();
+  file->path = "block.tdl";
+  file->text = text;
+  std::vector<Diagnostic> diagnostics;
+  auto module = std::make_shared<const syntax::Module>(parse(std::move(file), diagnostics));
+  if (diagnostics.empty()) elaborate(std::move(module), {}, diagnostics);
+  std::set<std::string> out;
+  for (const Diagnostic& diagnostic : diagnostics) out.insert(diagnostic.code);
+  return out;
+}
+
 }  // namespace treadle::test

@@ -1,6 +1,7 @@
 // Programs in the language, for tests.
 #pragma once
 #include <memory>
+#include <set>
 #include <string>
 
 #include "frontend/elaborate.h"
@@ -10,5 +11,8 @@ namespace treadle::test {
 // The file is called test.tdl.
 std::shared_ptr<const syntax::Module> module_of(const std::string& text);
 Experiment program(const std::string& text, DType real = DType::f64);
+
+// The codes of all mistakes and warnings.
+std::set<std::string> codes_of(const std::string& text);
 
 }  // namespace treadle::test
