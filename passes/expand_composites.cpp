@@ -16,18 +16,14 @@ bool has_composites(const Graph& graph) {
 
 Graph expand_once(const Graph& graph) {
   return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
-    Node node = graph.node(id);
+    const Node& node = graph.node(id);
     const LocationScope scope(b, node.location);
     if (const DecomposeRule decompose = op_def(node.op).decompose; decompose != nullptr) {
       const std::vector<Value> parts = decompose(b, node, map.all(node.operands));
       for (std::uint32_t i = 0; i < parts.size(); ++i) map.set({id, i}, parts[i]);
       return true;
     }
-    if (node.regions.empty()) return false;
-    for (Region& region : node.regions)
-      region = std::make_shared<const Graph>(expand_composites(*region));
-    const Value first = b.clone(node, map.all(node.operands));
-    for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
+    copy_node(b, with_regions(node, expand_composites), id, map);
     return true;
   });
 }

@@ -146,11 +146,10 @@ Graph join_sums(const Graph& graph) {
 Graph fuse_regions(const Graph& graph) {
   return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
     if (graph.node(id).op != Op::scan) return false;
-    Node node = graph.node(id);
-    node.regions[0] =
-        std::make_shared<const Graph>(join_sums(join_shared_left(fuse_regions(*node.regions[0]))));
-    const Value first = b.clone(node, map.all(node.operands));
-    for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
+    const auto fuse = [](const Graph& step) {
+      return join_sums(join_shared_left(fuse_regions(step)));
+    };
+    copy_node(b, with_regions(graph.node(id), fuse), id, map);
     return true;
   });
 }

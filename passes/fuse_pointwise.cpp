@@ -406,15 +406,7 @@ class Fuser {
   }
 
   void emit_outside(Builder& b, NodeId id, ValueMap& map) const {
-    if (node(id).regions.empty()) {
-      copy_node(b, graph_, id, map);
-      return;
-    }
-    Node copy = node(id);
-    for (Region& region : copy.regions)
-      region = std::make_shared<const Graph>(fuse_pointwise(*region));
-    const Value first = b.clone(copy, map.all(copy.operands));
-    for (std::uint32_t i = 0; i < copy.types.size(); ++i) map.set({id, i}, {first.node, i});
+    copy_node(b, with_regions(node(id), treadle::fuse_pointwise), id, map);
   }
 
   Graph emit() const {

@@ -23,10 +23,18 @@ std::vector<Value> ValueMap::all(const std::vector<Value>& values) const {
 }
 
 Value copy_node(Builder& to, const Graph& from, NodeId id, ValueMap& map) {
-  const Node& node = from.node(id);
+  return copy_node(to, from.node(id), id, map);
+}
+
+Value copy_node(Builder& to, const Node& node, NodeId id, ValueMap& map) {
   const Value first = to.clone(node, map.all(node.operands));
   for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
   return first;
+}
+
+Node with_regions(Node node, const std::function<Graph(const Graph&)>& rewrite) {
+  for (Region& region : node.regions) region = std::make_shared<const Graph>(rewrite(*region));
+  return node;
 }
 
 std::vector<bool> live_nodes(const Graph& graph) {

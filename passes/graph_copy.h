@@ -22,6 +22,10 @@ class ValueMap {
 
 // Copies node `id` of `from` on mapped operands and maps its outputs.
 Value copy_node(Builder& to, const Graph& from, NodeId id, ValueMap& map);
+// The same for `node`, which is to stand where node `id` stood.
+Value copy_node(Builder& to, const Node& node, NodeId id, ValueMap& map);
+// The node with `rewrite` of each of its regions.
+Node with_regions(Node node, const std::function<Graph(const Graph&)>& rewrite);
 
 // Rebuilds `graph` node by node. `replace` maps the outputs of a node itself (or
 // drops it) and returns true, or returns false to have it copied.

@@ -16,14 +16,11 @@ Graph with_backends(const Graph& graph, const Choose& choose) {
       node.attributes.erase(backend_attribute);
       if (!name.empty()) node.attributes.set(backend_attribute, std::string(name));
     } else if (node.op == Op::scan) {
-      for (Region& region : node.regions)
-        region = std::make_shared<const Graph>(with_backends(*region, choose));
+      node = with_regions(node, [&](const Graph& step) { return with_backends(step, choose); });
     } else {
       return false;
     }
-    const LocationScope scope(b, node.location);
-    const Value first = b.clone(node, map.all(node.operands));
-    for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
+    copy_node(b, node, id, map);
     return true;
   });
 }

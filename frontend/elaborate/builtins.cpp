@@ -11,14 +11,32 @@ namespace treadle::elaboration {
 
 namespace {
 
-constexpr std::string_view unary_functions[] = {
-    "exp",    "expm1", "log",      "log1p", "sqrt", "rsqrt",   "reciprocal",
-    "square", "sin",   "cos",      "erf",   "tanh", "sigmoid", "relu",
-    "gelu",   "silu",  "softplus", "abs",   "sign", "floor",   "stop_gradient"};
 constexpr std::string_view other_functions[] = {
     "sum",   "mean",   "max",       "min",     "argmax",  "softmax", "log_softmax", "logsumexp",
     "split", "concat", "transpose", "reshape", "reverse", "one_hot", "iota",        "length",
     "size",  "real",   "where",     "uniform", "l1",      "l2",      "pow"};
+
+// A pointwise op from one real number to one is a function under its own name.
+bool is_function(Op op) {
+  const OpDef& def = op_def(op);
+  if (def.family != Family::pointwise || def.operands != 1 || !def.attributes.empty()) return false;
+  const Type real{DType::f32, {}};
+  try {
+    return def.infer({std::span(&real, 1), {}, {}}) == std::vector<Type>{real};
+  } catch (const InferError&) {
+    return false;
+  }
+}
+
+std::span<const std::string_view> unary_functions() {
+  static const std::vector<std::string_view> names = [] {
+    std::vector<std::string_view> out;
+    for (const Op op : all_ops())
+      if (is_function(op)) out.push_back(to_string(op));
+    return out;
+  }();
+  return names;
+}
 
 bool in(std::span<const std::string_view> list, std::string_view name) {
   return std::find(list.begin(), list.end(), name) != list.end();
@@ -91,11 +109,11 @@ std::vector<Origin> without(const TensorValue& x, std::int64_t axis) {
 }  // namespace
 
 bool GraphMaker::is_builtin(std::string_view name) {
-  return in(unary_functions, name) || in(other_functions, name);
+  return in(unary_functions(), name) || in(other_functions, name);
 }
 
 std::vector<std::string_view> GraphMaker::builtin_names() {
-  std::vector<std::string_view> out(std::begin(unary_functions), std::end(unary_functions));
+  std::vector<std::string_view> out(unary_functions().begin(), unary_functions().end());
   out.insert(out.end(), std::begin(other_functions), std::end(other_functions));
   return out;
 }
@@ -105,7 +123,7 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<ArgumentValue>
   const Arguments a(*this, name, std::move(values), range);
   const DType real = options_.real;
   const auto call = [&]() -> Any {
-    if (in(unary_functions, name))
+    if (in(unary_functions(), name))
       return {pointwise(*op_from_name(name), {a.tensor(0, "x", real)})};
     if (name == "l1" || name == "l2") {
       if (!a.need(0, "parameters").value.as<ParametersValue>())
