@@ -127,8 +127,10 @@ Doc ExpressionPrinter::unwrapped(const Expr& expr) {
 
 Doc ExpressionPrinter::visit(const Name& name) {
   Doc out = tokens_.take();
-  if (name.text == "...")
+  if (name.text.starts_with("...")) {
     for (int i = 0; i < 2; ++i) out += tokens_.take(".");
+    if (name.text.size() > 3) out += tokens_.take(name.text.substr(3));
+  }
   return out;
 }
 

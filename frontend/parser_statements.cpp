@@ -107,12 +107,15 @@ std::vector<Argument> Parser::results() {
   return out;
 }
 
-// `...` in a type: any leading dimensions. Kept as the Name "...".
+// `...` in a type: any leading dimensions; `...A`: those of this name. Kept as
+// the Name "..." or "...A".
 ExprPtr Parser::leading_dims() {
   const std::uint32_t start = begin();
   for (int i = 0; i < 3; ++i) expect(".", "'...' stands for any leading dimensions");
   auto out = std::make_unique<Expr>();
-  out->node = Name{"..."};
+  std::string text = "...";
+  if (peek().kind == TokenKind::identifier) text += name("a name of leading dimensions").text;
+  out->node = Name{std::move(text)};
   out->range = range_from(start);
   return out;
 }

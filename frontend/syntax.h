@@ -21,6 +21,7 @@
 //              | "return" result {"," result}         result = [ NAME ":" ] expr
 //              | "yield" result {"," result}
 //              | expr
+//   dim        = expr | "..." [ NAME ]
 //   type       = NAME [ "(" arguments ")" ] [ "[" dims "]" ]    real[T, H], token(V)[T], mask[T, S]
 //              | "(" types ")" | "state" callable
 //
@@ -202,7 +203,7 @@ using TypePtr = std::unique_ptr<TypeExpr>;
 struct ElementType {
   Identifier element;               // any word: the elaborator knows which exist
   std::vector<Argument> arguments;  // the V of token(V)
-  std::vector<ExprPtr> dims;        // empty: a scalar
+  std::vector<ExprPtr> dims;        // empty: a scalar; the Name "..." or "...A": any leading ones
 };
 struct TupleType {
   std::vector<TypePtr> elements;

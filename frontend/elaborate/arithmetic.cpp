@@ -76,14 +76,14 @@ TensorValue GraphMaker::pointwise(Op op, const std::vector<TensorValue>& operand
   return out;
 }
 
-namespace {
-
 std::optional<double> number_of(const Any& x) {
   if (const auto* number = x.as<NumberValue>()) return number->value;
   if (const auto* dim = x.as<DimValue>())
     if (const auto value = dim->dim.constant()) return static_cast<double>(*value);
   return std::nullopt;
 }
+
+namespace {
 
 std::optional<double> compute(BinaryOp op, double a, double b) {
   switch (op) {
@@ -143,6 +143,11 @@ std::optional<Op> tensor_op(BinaryOp op) {
 Any GraphMaker::binary(BinaryOp op, const Any& a, const Any& b, const Binary& at,
                        const SourceRange& range) {
   if (a.is_poison() || b.is_poison()) throw Failure{};
+  if ((a.as<NoneValue>() || b.as<NoneValue>()) &&
+      (op == BinaryOp::equal || op == BinaryOp::not_equal)) {
+    const bool both = a.as<NoneValue>() && b.as<NoneValue>();
+    return {BoolValue{both == (op == BinaryOp::equal)}};
+  }
   if (const auto* x = a.as<BoolValue>(), *y = b.as<BoolValue>(); x && y) {
     if (op == BinaryOp::logical_and) return {BoolValue{x->value && y->value}};
     if (op == BinaryOp::logical_or) return {BoolValue{x->value || y->value}};

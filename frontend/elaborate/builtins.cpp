@@ -5,6 +5,7 @@
 #include <map>
 
 #include "frontend/elaborate/elaborator.h"
+#include "ir/eval/evaluate.h"
 #include "ir/op_def.h"
 
 namespace treadle::elaboration {
@@ -14,7 +15,7 @@ namespace {
 constexpr std::string_view other_functions[] = {
     "sum",   "mean",   "max",       "min",     "argmax",  "softmax", "log_softmax", "logsumexp",
     "split", "concat", "transpose", "reshape", "reverse", "one_hot", "iota",        "length",
-    "size",  "real",   "where",     "uniform", "l1",      "l2",      "pow"};
+    "size",  "real",   "where",     "uniform", "l1",      "l2",      "pow",         "spread"};
 
 // A pointwise op from one real number to one is a function under its own name.
 bool is_function(Op op) {
@@ -89,6 +90,33 @@ class Arguments {
                   fmt::format("the argument is {}", maker_.show_type(x)));
     return out;
   }
+  // The arguments from `position` on, which are dimensions.
+  Dims dims_from(std::size_t position) const {
+    Dims out;
+    for (std::size_t i = position; i < values_.size(); ++i) {
+      const auto* dim = values_[i].value.as<DimValue>();
+      if (!dim) maker_.fail("T0302", values_[i].range, "a dimension is expected");
+      out.push_back(dim->dim);
+    }
+    return out;
+  }
+  // transpose(x, 1, 0, 2): every axis once.
+  Integers permutation(const TensorValue& x) const {
+    Integers out;
+    std::vector<bool> seen(x.type.rank(), false);
+    for (const Dim& dim : dims_from(1)) {
+      const auto axis = dim.constant();
+      const auto rank = static_cast<std::int64_t>(x.type.rank());
+      const std::int64_t at = axis.value_or(rank) < 0 ? *axis + rank : axis.value_or(rank);
+      if (at < 0 || at >= rank || seen[static_cast<std::size_t>(at)]) break;
+      seen[static_cast<std::size_t>(at)] = true;
+      out.push_back(at);
+    }
+    if (out.size() != x.type.rank() || values_.size() != out.size() + 1)
+      maker_.fail("T0351", range_, "'transpose' needs each axis once, in their new order",
+                  fmt::format("the argument is {}", maker_.show_type(x)));
+    return out;
+  }
   std::size_t size() const { return values_.size(); }
   const std::vector<ArgumentValue>& all() const { return values_; }
 
@@ -98,6 +126,13 @@ class Arguments {
   std::vector<ArgumentValue> values_;
   SourceRange range_;
 };
+
+double compute(Op op, double x) {
+  Graph graph;
+  Builder b(graph);
+  b.output("", b.add_node(op, {b.constant({DType::f64, {}}, x)}));
+  return evaluate(graph, std::span<const Tensor>{})[0].get(0);
+}
 
 std::vector<Origin> without(const TensorValue& x, std::int64_t axis) {
   std::vector<Origin> out = x.origins;
@@ -123,8 +158,11 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<ArgumentValue>
   const Arguments a(*this, name, std::move(values), range);
   const DType real = options_.real;
   const auto call = [&]() -> Any {
-    if (in(unary_functions(), name))
+    if (in(unary_functions(), name)) {
+      if (const auto number = number_of(a.need(0, "x").value))
+        return {NumberValue{compute(*op_from_name(name), *number)}};
       return {pointwise(*op_from_name(name), {a.tensor(0, "x", real)})};
+    }
     if (name == "l1" || name == "l2") {
       if (!a.need(0, "parameters").value.as<ParametersValue>())
         fail("T0352", range, fmt::format("'{}' is a norm of parameters: {}(params)", name, name));
@@ -229,21 +267,27 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<ArgumentValue>
     if (name == "transpose") {
       if (x.type.rank() < 2) fail("T0351", range, "'transpose' needs two dimensions");
       Integers order = all_axes();
-      std::swap(order[order.size() - 1], order[order.size() - 2]);
+      if (a.size() == 1)
+        std::swap(order[order.size() - 1], order[order.size() - 2]);
+      else
+        order = a.permutation(x);
       TensorValue out = tensor(b().transpose(use(x), order));
-      out.origins = x.origins;
-      if (out.origins.size() > 1)
-        std::swap(out.origins.back(), out.origins[out.origins.size() - 2]);
+      if (x.origins.size() == x.type.rank())
+        for (const std::int64_t axis : order)
+          out.origins.push_back(x.origins[static_cast<std::size_t>(axis)]);
       return {out};
     }
     if (name == "reshape") {
-      Dims dims;
-      for (std::size_t i = 1; i < a.size(); ++i) {
-        const auto* dim = a.all()[i].value.as<DimValue>();
-        if (!dim) fail("T0302", a.all()[i].range, "a dimension is expected");
-        dims.push_back(dim->dim);
-      }
-      return {tensor(b().reshape(use(x), dims))};
+      return {tensor(b().reshape(use(x), a.dims_from(1)))};
+    }
+    if (name == "spread") {
+      Dims dims = x.type.dims;
+      for (const Dim& dim : a.dims_from(1)) dims.push_back(dim);
+      TensorValue out = tensor(b().broadcast(use(x), dims, all_axes()));
+      out.origins = x.origins;
+      out.origins.resize(dims.size());
+      out.classes = x.classes;
+      return {out};
     }
     if (name == "reverse") {
       TensorValue out = tensor(b().reverse(use(x), a.axis(1, x, 0)));

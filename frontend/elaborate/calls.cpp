@@ -172,12 +172,21 @@ Any GraphMaker::call_value(const Callable& callable, std::vector<ArgumentValue> 
     if (first->kind == Callable::Kind::definition &&
         first->definition->kind == Definition::Kind::block) {
       const std::string path = call_path(callable, caller);
+      const std::string& passed = first->definition->parameters.empty()
+                                      ? std::string()
+                                      : first->definition->parameters[0].pattern.name;
+      const auto through =
+          std::find_if(arguments.begin(), arguments.end(), [&](const ArgumentValue& argument) {
+            return argument.name.empty() || argument.name == passed;
+          });
+      if (through == arguments.end())
+        fail("T0334", range, "the first argument of a stack of blocks runs through its layers");
       Any value;
       for (std::size_t i = 0; i < callable.layers.size(); ++i) {
         Callable layer = *callable.layers[i].callable();
         layer.path = fmt::format("{}[{}]", path, i);
         value = call_value(layer, arguments, caller, range);
-        arguments[0].value = value;
+        if (i + 1 < callable.layers.size()) through->value = value;
       }
       return value;
     }
@@ -272,7 +281,8 @@ GraphMaker::Activation GraphMaker::activate(const Callable& callable,
                          source_text(parameter.pattern.range)),
              {}, {}, {{parameter.range, "declared here"}});
       Any value = defaults ? eval(*parameter.default_value, out.scope) : given[i]->value;
-      value = meet(*parameter.type, std::move(value), out.scope, out.u,
+      if (!is_left_out(parameter, value))
+        value = meet(*parameter.type, std::move(value), out.scope, out.u,
                    defaults ? range : given[i]->range, parameter.pattern.name);
       bind(parameter.pattern, std::move(value), out.scope, Binding::Kind::argument);
     }
@@ -284,10 +294,21 @@ GraphMaker::Activation GraphMaker::activate(const Callable& callable,
 void GraphMaker::check_where(const Callable& callable, Scope& scope, const SourceRange& range) {
   if (!callable.definition->where) return;
   const Expr& condition = *callable.definition->where;
-  if (!eval_condition(condition, scope))
-    fail("T0321", range,
-         fmt::format("'{}' needs {}", callable.definition->name.text, source_text(condition.range)),
-         {}, {}, {{condition.range, "the condition"}});
+  if (eval_condition(condition, scope)) return;
+  std::string sizes;
+  visit_names(condition, [&](const Name& name, const Expr&) {
+    const auto found = scope.names.find(name.text);
+    const auto* dim = found == scope.names.end() ? nullptr : found->second.value.as<DimValue>();
+    const std::string size =
+        dim ? fmt::format("{} is {}", name.text, dim->dim.to_string()) : std::string();
+    if (size.empty() || sizes.find(size) != std::string::npos) return;
+    sizes += (sizes.empty() ? "here " : ", ") + size;
+  });
+  std::vector<std::string> hints;
+  if (!sizes.empty()) hints.push_back(std::move(sizes));
+  fail("T0321", range,
+       fmt::format("'{}' needs {}", callable.definition->name.text, source_text(condition.range)),
+       {}, std::move(hints), {{condition.range, "the condition"}});
 }
 
 Results GraphMaker::run(const Callable& callable, Activation& activation,

@@ -162,4 +162,15 @@ bool GraphMaker::eval_condition(const Expr& expr, Scope& scope) {
        fmt::format("{} is {}", source_text(expr.range), show(value)));
 }
 
+void visit_names(const Expr& expr, const std::function<void(const Name&, const Expr&)>& f) {
+  if (const auto* name = as<Name>(expr)) return f(*name, expr);
+  if (const auto* unary = as<Unary>(expr)) return visit_names(*unary->operand, f);
+  if (const auto* binary = as<Binary>(expr)) {
+    visit_names(*binary->left, f);
+    visit_names(*binary->right, f);
+  }
+  if (const auto* call = as<Call>(expr))
+    for (const Argument& argument : call->arguments) visit_names(*argument.value, f);
+}
+
 }  // namespace treadle::elaboration

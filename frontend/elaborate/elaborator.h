@@ -138,6 +138,8 @@ class GraphMaker {
             const std::string& suffix = {});
   Any fresh_state(const Callable& callable, Scope& scope, const MakeLeaf& leaf,
                   const std::string& suffix, const SourceRange& range);
+  // Is `value` the `none` that this parameter has as its default?
+  static bool is_left_out(const syntax::Parameter& parameter, const Any& value);
   // Every free name in a type becomes a symbol of that name (or its override).
   void bind_free_symbols(const syntax::TypeExpr& type, Scope& scope);
 
@@ -286,6 +288,10 @@ class LevelScope {
 
 // ---- helpers without state ----
 std::string source_text(const SourceRange& range);
+std::optional<double> number_of(const Any& value);  // what is known before anything runs
+// Calls f for every name in a dimension or condition.
+void visit_names(const syntax::Expr& expr,
+                 const std::function<void(const syntax::Name&, const syntax::Expr&)>& f);
 std::string snake_case(std::string_view name);
 std::string_view kind_word(syntax::Definition::Kind kind);
 Any make_tuple(std::vector<Any> values);  // one value stands for itself

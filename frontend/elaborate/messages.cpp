@@ -127,6 +127,7 @@ std::string GraphMaker::show(const Any& value) const {
   if (value.as<StringValue>()) return "a string";
   if (const auto* fill = value.as<FillValue>()) return fill->value == 0 ? "zeros" : "ones";
   if (value.as<ParametersValue>()) return "all parameters";
+  if (value.as<NoneValue>()) return "none";
   if (const auto* tuple = value.as<TupleValue>()) {
     std::string out = "(";
     for (const Any& element : tuple->elements) out += (out.size() > 1 ? ", " : "") + show(element);

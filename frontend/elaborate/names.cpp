@@ -2,6 +2,8 @@
 // imports, the standard library, built-ins.
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "frontend/elaborate/elaborator.h"
 #include "frontend/suggest.h"
 
@@ -44,6 +46,8 @@ Any GraphMaker::lookup(const std::string& name, Scope& scope, const SourceRange&
   if (name == "ones") return {FillValue{1}};
   if (name == "params") return {ParametersValue{}};
   if (name == "training") return {BoolValue{options_.mode == Mode::train}};
+  if (name == "none") return {NoneValue{}};
+  if (name == "infinity") return {NumberValue{std::numeric_limits<double>::infinity()}};
   if (name == "pi") return {NumberValue{3.14159265358979323846}};
   if (is_builtin(name)) {
     Callable callable;
@@ -59,7 +63,7 @@ void GraphMaker::unknown_name(const std::string& name, Scope& scope, const Sourc
   for (const auto& [local, binding] : scope.names) known.push_back(local);
   collect_names(*scope.module, known);
   for (const std::string_view builtin : builtin_names()) known.emplace_back(builtin);
-  for (const char* word : {"zeros", "ones", "params", "training", "pi"}) known.emplace_back(word);
+  for (const char* word : {"zeros", "ones", "params", "training", "pi", "none", "infinity"}) known.emplace_back(word);
   const std::string near = closest_word(name, std::span<const std::string>(known));
   std::vector<std::string> hints;
   if (!near.empty()) hints.push_back(fmt::format("did you mean '{}'?", near));

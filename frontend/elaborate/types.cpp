@@ -10,9 +10,10 @@ using namespace syntax;
 
 namespace {
 
+// `...`, or `...NAME` where a type has its own leading dimensions.
 bool is_ellipsis(const ExprPtr& expr) {
   const auto* name = as<Name>(expr);
-  return name && name->text == "...";
+  return name && name->text.starts_with("...");
 }
 
 std::string named(const std::string& name) {
@@ -142,13 +143,13 @@ Any GraphMaker::meet(const TypeExpr& type, Any value, Scope& scope, Unification&
   if (!tensor) {
     const bool number = value.as<NumberValue>() || value.as<DimValue>();
     const bool fill = value.as<FillValue>() != nullptr;
-    if (value.as<BoolValue>() && *dtype == DType::b1 && element.dims.empty())
-      return {constant({*dtype, {}}, value.as<BoolValue>()->value ? 1 : 0)};
+    // What is known stays known, so that the body may choose by it.
+    if (value.as<BoolValue>() && *dtype == DType::b1 && element.dims.empty()) return value;
     if (!fill && !(number && element.dims.empty())) wrong("T0342", "");
     Type expected{*dtype, {}};
     for (const ExprPtr& dim : element.dims) {
       if (is_ellipsis(dim)) {
-        const auto it = u.leading.find("...");
+        const auto it = u.leading.find(as<Name>(dim)->text);
         if (it == u.leading.end()) wrong("T0320", "; its size cannot be told");
         expected.dims.insert(expected.dims.end(), it->second.begin(), it->second.end());
       } else {
@@ -180,9 +181,9 @@ Any GraphMaker::meet(const TypeExpr& type, Any value, Scope& scope, Unification&
     if (i == ellipsis) {
       const auto first = tensor->type.dims.begin() + static_cast<std::ptrdiff_t>(axis);
       const Dims leading(first, first + static_cast<std::ptrdiff_t>(skipped));
-      const auto [it, fresh_entry] = u.leading.emplace("...", leading);
+      const auto [it, fresh_entry] = u.leading.emplace(as<Name>(element.dims[i])->text, leading);
       if (!fresh_entry && it->second != leading)
-        wrong("T0314", fmt::format(", where ... is [{}]", to_string(it->second)));
+        wrong("T0314", fmt::format(", where {} is [{}]", it->first, to_string(it->second)));
       axis += skipped;
       continue;
     }
@@ -321,20 +322,10 @@ Any GraphMaker::fresh_state(const Callable& callable, Scope& scope, const MakeLe
   return fresh(*callable.definition->parameters.back().type, inner, leaf, suffix);
 }
 
-namespace {
-
-void visit_names(const Expr& expr, const std::function<void(const Name&, const Expr&)>& f) {
-  if (const auto* name = as<Name>(expr)) return f(*name, expr);
-  if (const auto* unary = as<Unary>(expr)) return visit_names(*unary->operand, f);
-  if (const auto* binary = as<Binary>(expr)) {
-    visit_names(*binary->left, f);
-    visit_names(*binary->right, f);
-  }
-  if (const auto* call = as<Call>(expr))
-    for (const Argument& argument : call->arguments) visit_names(*argument.value, f);
+bool GraphMaker::is_left_out(const Parameter& parameter, const Any& value) {
+  const auto* otherwise = as<Name>(parameter.default_value);
+  return value.as<NoneValue>() && otherwise && otherwise->text == "none";
 }
-
-}  // namespace
 
 void GraphMaker::bind_free_symbols(const TypeExpr& type, Scope& scope) {
   if (const auto* tuple = std::get_if<TupleType>(&type.node)) {
@@ -346,7 +337,7 @@ void GraphMaker::bind_free_symbols(const TypeExpr& type, Scope& scope) {
   const auto bind_name = [&](const Name& name, const Expr& expr) {
     const auto it = scope.names.find(name.text);
     const bool unbound = it != scope.names.end() && it->second.unbound;
-    if (name.text == "..." || (it != scope.names.end() && !unbound) ||
+    if (name.text.starts_with("...") || (it != scope.names.end() && !unbound) ||
         scope.module->dims.contains(name.text))
       return;
     const auto given = options_.dims.find(name.text);

@@ -48,6 +48,8 @@ struct FillValue {
 };
 // `params`: every parameter, for penalties.
 struct ParametersValue {};
+// `none`: an argument that was left out and whose default says so.
+struct NoneValue {};
 // The result of an expression that was already reported.
 struct Poison {};
 
@@ -76,7 +78,7 @@ using CallablePtr = std::shared_ptr<const Callable>;
 
 struct Any {
   std::variant<Poison, TensorValue, NumberValue, DimValue, BoolValue, StringValue, FillValue,
-               ParametersValue, TupleValue, CallablePtr>
+               ParametersValue, NoneValue, TupleValue, CallablePtr>
       node;
 
   template <typename T>

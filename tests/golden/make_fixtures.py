@@ -1,14 +1,17 @@
 """Writes recurrent.safetensors: torch.nn.RNN, LSTM and GRU on small inputs,
 with final states and all gradients of an asymmetric loss, in f32 and f64; the
-same layers with two directions; the binary cross entropy.
+same layers with two directions; the binary cross entropy. And
+attention.safetensors: layers of transformers in f32 and f64.
 
 Made with torch 2.13.0; weights are stored the way Treadle has them (transposed,
 gates side by side). Run it in this folder to make the file again.
 """
 import json
+import math
 import struct
 
 import torch
+import torch.nn.functional as F
 
 T, I, H = 6, 3, 4
 
@@ -17,7 +20,8 @@ def write(path, tensors):
     header, data = {}, b""
     for name, tensor in sorted(tensors.items()):
         raw = tensor.detach().contiguous().numpy().tobytes()
-        kind = {torch.float32: "F32", torch.float64: "F64"}[tensor.dtype]
+        kind = {torch.float32: "F32", torch.float64: "F64", torch.bool: "BOOL",
+                torch.int32: "I32"}[tensor.dtype]
         header[name] = {"dtype": kind, "shape": list(tensor.shape),
                         "data_offsets": [len(data), len(data) + len(raw)]}
         data += raw
@@ -105,3 +109,149 @@ for kind in ("RNN", "LSTM", "GRU"):
     both_directions(kind, tensors)
 binary_cross_entropy(tensors)
 write("recurrent.safetensors", tensors)
+
+
+# ---- transformers ----------------------------------------------------------
+#
+# A case: `shapes` of the leaves, by the names that Treadle gives its inputs and
+# parameters; `compute` makes the output of them, by PyTorch's own layers.
+
+def case(out, name, shapes, compute, fixed=None):
+    torch.manual_seed(11)
+    values = {k: torch.randn(*shape, dtype=torch.float64) * (0.5 if len(shape) > 1 else 0.3)
+              for k, shape in shapes.items()}
+    direction = None
+    for dtype, word in ((torch.float64, "f64"), (torch.float32, "f32")):
+        leaves = {k: v.detach().clone().to(dtype).requires_grad_() for k, v in values.items()}
+        y = compute(dict(leaves, **(fixed or {})))
+        if direction is None:
+            direction = torch.randn(*y.shape, dtype=torch.float64)
+        (direction.to(dtype) * y).sum().backward()
+        prefix = f"{name}.{word}."
+        for k, leaf in leaves.items():
+            out[prefix + k], out[prefix + "grad:" + k] = leaf, leaf.grad
+        for k, tensor in (fixed or {}).items():
+            out[prefix + k] = tensor
+        out[prefix + "y"], out[prefix + "weight0"] = y, direction.to(dtype)
+
+
+def call(module, parameters, *arguments, **named):
+    module = module.to(arguments[0].dtype)
+    return torch.func.functional_call(module, parameters, arguments, named)
+
+
+def attention_weights(v, path, prefix=""):
+    p = lambda name: v[path + name]
+    same = p("Wq").shape[0] == p("Wk").shape[0]
+    out = {"in_proj_bias": torch.cat([p("bq"), p("bk"), p("bv")]),
+           "out_proj.weight": p("Wo").T, "out_proj.bias": p("bo")}
+    if same:
+        out["in_proj_weight"] = torch.cat([p("Wq").T, p("Wk").T, p("Wv").T])
+    else:
+        out |= {"q_proj_weight": p("Wq").T, "k_proj_weight": p("Wk").T, "v_proj_weight": p("Wv").T}
+    return {prefix + k: t for k, t in out.items()}
+
+
+def attention_shapes(path, m, k=None, w=None, o=None):
+    k, w, o = k or m, w or m, o or m
+    return {path + "Wq": (m, w), path + "Wk": (k, w), path + "Wv": (k, w), path + "Wo": (w, o),
+            path + "bq": (w,), path + "bk": (w,), path + "bv": (w,), path + "bo": (o,)}
+
+
+def norm_shapes(path, m):
+    return {path + "gain": (m,), path + "bias": (m,)}
+
+
+def forward_shapes(path, m, h):
+    return {path + "W1": (m, h), path + "b1": (h,), path + "W2": (h, m), path + "b2": (m,)}
+
+
+def layer_shapes(path, m, h, memory=False):
+    shapes = attention_shapes(path + "attention.", m) | forward_shapes(path + "forward.", m, h)
+    if memory:
+        shapes |= attention_shapes(path + "cross.", m)
+    for i in range(3 if memory else 2):
+        shapes |= norm_shapes(f"{path}norm{i + 1}.", m)
+    return shapes
+
+
+def layer_weights(v, path, prefix="", memory=False):
+    out = attention_weights(v, path + "attention.", prefix + "self_attn.")
+    if memory:
+        out |= attention_weights(v, path + "cross.", prefix + "multihead_attn.")
+    for theirs, ours in (("linear1", "1"), ("linear2", "2")):
+        out[f"{prefix}{theirs}.weight"] = v[f"{path}forward.W{ours}"].T
+        out[f"{prefix}{theirs}.bias"] = v[f"{path}forward.b{ours}"]
+    for i in range(3 if memory else 2):
+        out[f"{prefix}norm{i + 1}.weight"] = v[f"{path}norm{i + 1}.gain"]
+        out[f"{prefix}norm{i + 1}.bias"] = v[f"{path}norm{i + 1}.bias"]
+    return out
+
+
+def transformer_fixtures(out):
+    t, s, m, n, h = 5, 6, 8, 2, 12
+    rows, columns = torch.arange(t)[:, None], torch.arange(s)[None]
+    causal, square = columns <= rows, torch.arange(t)[None] <= rows
+    keep = torch.rand(t, s, generator=torch.Generator().manual_seed(3)) < 0.6
+    keep[:, 2] = True
+
+    case(out, "layer_norm", {"x": (3, t, m)} | norm_shapes("layer_norm.", m),
+         lambda v: F.layer_norm(v["x"], (m,), v["layer_norm.gain"], v["layer_norm.bias"]))
+    case(out, "rms_norm", {"x": (3, t, m), "rms_norm.gain": (m,)},
+         lambda v: F.rms_norm(v["x"], (m,), v["rms_norm.gain"], 1e-5))
+    for name in ("relu", "gelu"):
+        case(out, "feed_forward_" + name, {"x": (t, m)} | forward_shapes("feed_forward.", m, h),
+             lambda v: F.linear(getattr(F, name)(F.linear(
+                 v["x"], v["feed_forward.W1"].T, v["feed_forward.b1"])),
+                 v["feed_forward.W2"].T, v["feed_forward.b2"]))
+    path = "gated_feed_forward."
+    case(out, "gated", {"x": (t, m), path + "Wg": (m, h), path + "Wu": (m, h), path + "Wd": (h, m)},
+         lambda v: (F.silu(v["x"] @ v[path + "Wg"]) * (v["x"] @ v[path + "Wu"])) @ v[path + "Wd"])
+
+    qkv = {"q": (3, t, 4), "k": (3, s, 4), "v": (3, s, 7)}
+    scaled = F.scaled_dot_product_attention
+    case(out, "attention", qkv, lambda v: scaled(v["q"], v["k"], v["v"]))
+    case(out, "attention_scale", qkv, lambda v: scaled(v["q"], v["k"], v["v"], scale=0.3))
+    for name, mask in (("causal", causal), ("window", (columns - rows).abs() < 2)):
+        case(out, "attention_" + name, qkv, lambda v: scaled(v["q"], v["k"], v["v"], mask))
+    case(out, "attention_length", qkv,
+         lambda v: scaled(v["q"], v["k"], v["v"], (columns < v["count"]).expand(t, s)),
+         {"count": torch.tensor(4, dtype=torch.int32)})
+    case(out, "attention_mask", qkv, lambda v: scaled(v["q"], v["k"], v["v"], v["keep"]),
+         {"keep": keep})
+    case(out, "attention_bias", qkv | {"bias": (t, s)},
+         lambda v: scaled(v["q"], v["k"], v["v"], v["bias"]))
+    case(out, "attention_both", qkv | {"bias": (3, t, s)},
+         lambda v: scaled(v["q"], v["k"], v["v"],
+                          v["bias"].masked_fill(~v["keep"], -math.inf)), {"keep": keep})
+
+    path = "multi_head."
+    attend = lambda v, x, memory, mask=None, **sizes: call(
+        torch.nn.MultiheadAttention(m, n, batch_first=True, **sizes), attention_weights(v, path),
+        x, memory, memory, attn_mask=None if mask is None else ~mask)[0]
+    case(out, "multi_head", {"x": (t, m)} | attention_shapes(path, m),
+         lambda v: attend(v, v["x"], v["x"]))
+    case(out, "multi_head_causal", {"x": (t, m)} | attention_shapes(path, m),
+         lambda v: attend(v, v["x"], v["x"], square))
+    case(out, "multi_head_memory", {"x": (t, m), "memory": (s, 6)} | attention_shapes(path, m, 6),
+         lambda v: attend(v, v["x"], v["memory"], v["keep"], kdim=6, vdim=6), {"keep": keep})
+
+    def eight_heads(v):  # (2, 8) in, eight heads of (2, 3), joined (2, 24), times (24, 5)
+        split = lambda z: z.unflatten(-1, (8, 3)).transpose(0, 1)
+        q, k, w = (split(v["x"] @ v[path + "W" + i] + v[path + "b" + i]) for i in "qkv")
+        return scaled(q, k, w).transpose(0, 1).flatten(1) @ v[path + "Wo"] + v[path + "bo"]
+    case(out, "eight_heads", {"x": (2, m)} | attention_shapes(path, m, None, 24, 5), eight_heads)
+
+    for norm_first in (True, False):
+        for name in ("relu", "gelu"):
+            layer = torch.nn.TransformerEncoderLayer(m, n, h, 0.0, name, batch_first=True,
+                                                     norm_first=norm_first)
+            case(out, f"encoder_layer_{name}_{'pre' if norm_first else 'post'}",
+                 {"x": (t, m)} | layer_shapes("encoder_layer.", m, h),
+                 lambda v: call(layer, layer_weights(v, "encoder_layer."), v["x"],
+                                src_mask=~square))
+
+
+transformers = {}
+transformer_fixtures(transformers)
+write("attention.safetensors", transformers)

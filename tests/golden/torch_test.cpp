@@ -2,12 +2,11 @@
 #include "driver/compile.h"
 #include "frontend/elaborate.h"
 #include "frontend/parser.h"
-#include "ir/builder.h"
 #include "ir/eval/evaluate.h"
-#include "passes/differentiate.h"
 #include "runtime/safetensors.h"
 #include "runtime/team.h"
 #include "tests/catch.h"
+#include "tests/support/fixtures.h"
 #include "tests/support/graphs.h"
 #include "tests/support/programs.h"
 
@@ -26,28 +25,6 @@ Graph model_of(const std::string& kind, DType real) {
   return elaborate_or_throw(std::make_shared<const syntax::Module>(parse_or_throw(std::move(file))),
                             options)
       .model("M", Mode::eval);
-}
-
-// loss = sum of weight_i * output_i, the weights being further inputs.
-Graph with_gradients(Graph graph) {
-  Builder b(graph);
-  std::vector<Output> outputs = graph.outputs();
-  std::vector<std::string> wrt;
-  for (const NodeId id : graph.inputs()) wrt.push_back(graph.node(id).attributes.string("name"));
-  Value loss;
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const Type type = b.type(outputs[i].value);
-    const Value weight = b.input("weight" + std::to_string(i), type);
-    Integers axes;
-    for (std::size_t axis = 0; axis < type.rank(); ++axis)
-      axes.push_back(static_cast<std::int64_t>(axis));
-    const Value term = b.reduce_sum(b.mul(weight, outputs[i].value), axes);
-    loss = loss.valid() ? b.add(loss, term) : term;
-  }
-  graph.add_output("loss", loss);
-  DifferentiateOptions options;
-  options.wrt = wrt;
-  return differentiate(graph, options);
 }
 
 // "lstm.W" -> "W", "s" and "s.0" -> "s0", "state.1" -> "final1".
@@ -74,7 +51,7 @@ TEST_CASE("RNN, LSTM and GRU equal PyTorch's: outputs, final states, all gradien
     for (const DType real : {DType::f32, DType::f64}) {
       const std::string prefix = kind + "." + std::string(to_string(real)) + ".";
       const double tolerance = real == DType::f32 ? 1e-5 : 1e-10;
-      const Graph graph = with_gradients(model_of(kind, real));
+      const Graph graph = test::with_gradients(model_of(kind, real));
       std::vector<Tensor> inputs;
       std::vector<const Tensor*> pointers;
       for (const NodeId id : graph.inputs())
@@ -113,7 +90,7 @@ TEST_CASE("both directions and the binary cross entropy equal PyTorch's, with al
            {"bce.",
             "model M(x: real[7], target: real[7]) { return y: binary_cross_entropy(x, target) }"},
        }) {
-    const Graph graph = with_gradients(test::program(text).model("M", Mode::eval));
+    const Graph graph = test::with_gradients(test::program(text).model("M", Mode::eval));
     std::vector<Tensor> inputs;
     std::vector<const Tensor*> pointers;
     for (const NodeId id : graph.inputs()) {

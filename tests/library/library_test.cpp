@@ -21,6 +21,10 @@ std::string recurrent(const std::string& cell) {
          "[3, 2] over x from s\n  return y: y, state: s\n}\n";
 }
 
+std::string masked(const std::string& mask) {
+  return "model M(x: real[T, T]) { return y: softmax(where(" + mask + ", x, -infinity)) }\n";
+}
+
 // A model around each definition.
 const std::map<std::string, std::string> models = {
     {"RNN", recurrent("RNN")},
@@ -34,7 +38,30 @@ const std::map<std::string, std::string> models = {
     // more tokens than words: some are repeated
     {"embedding", "model M(text: token(3)[T]) { return y: square(embedding[2, 3](text)) }\n"},
     {"dropout", "model M(x: real[T, 3]) { return y: square(dropout(x, rate: 0.4)) }\n"},
-    {"layer_norm", "model M(x: real[5]) { return y: layer_norm(x) }\n"},
+    {"layer_norm", "model M(x: real[T, 3]) { return y: layer_norm(x) }\n"},
+    {"rms_norm", "model M(x: real[T, 3]) { return y: rms_norm(x) }\n"},
+    {"feed_forward", "model M(x: real[T, 3]) { return y: feed_forward[2, gelu](x, drop: 0.3) }\n"},
+    {"gated_feed_forward", "model M(x: real[T, 3]) { return y: gated_feed_forward[2](x) }\n"},
+    // both kinds of mask, a row that sees nothing, another scale, dropout
+    {"attention",
+     "model M(q: real[2, 3, 4], k: real[2, T, 4], v: real[2, T, 3], bias: real[3, T]) {\n"
+     "  seen = spread(iota(3), T) > iota(T)\n"
+     "  return y: attention(q, k, v, mask: seen, bias: bias, scale: 0.7, drop: 0.2)\n}\n"},
+    {"heads", "model M(x: real[T, 4]) { return y: square(heads[2](x)) }\n"},
+    {"unheads", "model M(x: real[2, T, 3]) { return y: square(unheads(x)) }\n"},
+    {"MultiHead", "model M(x: real[T, 4]) { return y: MultiHead[2](x, rotary: true) }\n"},
+    {"causal_mask", masked("causal_mask[T]()")},
+    {"window_mask", masked("window_mask[2, T]()")},
+    {"length_mask", masked("length_mask[T](3)")},
+    {"sinusoidal_positions",
+     "model M(x: real[T, 4]) { return y: square(sinusoidal_positions(x)) }\n"},
+    {"learned_positions",
+     "model M(x: real[T, 3]) { return y: square(learned_positions[5](x)) }\n"},
+    {"rotary_positions",
+     "model M(x: real[2, T, 4]) { return y: square(rotary_positions(x)) }\n"},
+    {"alibi", "model M(x: real[2, T, T]) { return y: softmax(x + alibi[2, T]()) }\n"},
+    {"EncoderLayer", "model M(x: real[T, 4]) { return y: EncoderLayer[2, "
+                     "feed_forward[3, gelu]](x, mask: causal_mask[T](), drop: 0.1) }\n"},
     {"cross_entropy",
      "model M(x: real[T, 3], y: token(3)[T]) { return loss: cross_entropy(x, y) }\n"},
     {"squared_error",
