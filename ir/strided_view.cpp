@@ -89,6 +89,18 @@ Dim extent_of(const Dims& dims, const Integers& axes) {
   return out;
 }
 
+std::optional<MatrixView> merged(const StridedView& view, const Graph& graph, const Node& matmul,
+                                 std::size_t operand) {
+  const Dims& dims = graph.type(matmul.operands[operand]).dims;
+  const Integers& batch = matmul.attributes.integers(operand == 0 ? "batch_a" : "batch_b");
+  const Integers& contract = matmul.attributes.integers(operand == 0 ? "contract_a" : "contract_b");
+  const auto b = merged_stride(view, dims, batch);
+  const auto f = merged_stride(view, dims, free_axes(dims.size(), batch, contract));
+  const auto c = merged_stride(view, dims, contract);
+  if (!b || !f || !c) return std::nullopt;
+  return MatrixView{view.base, view.offset, *b, *f, *c};
+}
+
 }  // namespace
 
 MatmulShape matmul_shape(const Graph& graph, const Node& matmul) {
@@ -104,18 +116,15 @@ MatmulShape matmul_shape(const Graph& graph, const Node& matmul) {
 }
 
 std::optional<MatrixView> matrix_view(const Graph& graph, const Node& matmul, std::size_t operand) {
+  const auto through =
+      merged(strided_view(graph, matmul.operands[operand]), graph, matmul, operand);
+  return through ? through : dense_matrix_view(graph, matmul, operand);
+}
+
+std::optional<MatrixView> dense_matrix_view(const Graph& graph, const Node& matmul,
+                                            std::size_t operand) {
   const Value v = matmul.operands[operand];
-  const Dims& dims = graph.type(v).dims;
-  const Integers& batch = matmul.attributes.integers(operand == 0 ? "batch_a" : "batch_b");
-  const Integers& contract = matmul.attributes.integers(operand == 0 ? "contract_a" : "contract_b");
-  for (const StridedView& view :
-       {strided_view(graph, v), StridedView{v, Dim(0), dense_strides(dims)}}) {
-    const auto b = merged_stride(view, dims, batch);
-    const auto f = merged_stride(view, dims, free_axes(dims.size(), batch, contract));
-    const auto c = merged_stride(view, dims, contract);
-    if (b && f && c) return MatrixView{view.base, view.offset, *b, *f, *c};
-  }
-  return std::nullopt;
+  return merged({v, Dim(0), dense_strides(graph.type(v).dims)}, graph, matmul, operand);
 }
 
 }  // namespace treadle

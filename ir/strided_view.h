@@ -39,5 +39,8 @@ MatmulShape matmul_shape(const Graph& graph, const Node& matmul);
 // Operand 0 or 1, looked through when that gives strides; none when it must be
 // copied first.
 std::optional<MatrixView> matrix_view(const Graph& graph, const Node& matmul, std::size_t operand);
+// The same for the operand in memory of its own.
+std::optional<MatrixView> dense_matrix_view(const Graph& graph, const Node& matmul,
+                                            std::size_t operand);
 
 }  // namespace treadle

@@ -56,6 +56,14 @@ bool is_cheap(Op op) {
 constexpr int largest_repeated_cost = 2;
 constexpr std::size_t largest_cluster = 160;
 
+// `v` again by nodes of its own, from `base` on: others that read it may need it
+// in memory, which would cut this view short.
+Value own_view(Builder& b, const Graph& graph, ValueMap& map, Value v, Value base) {
+  if (v == base) return map[v];
+  const Node& node = graph.node(v.node);
+  return b.clone(node, {own_view(b, graph, map, node.operands[0], base)});
+}
+
 // Products whose operands no strides describe read a copy in the order batch,
 // free, contracted.
 Graph with_strided_products(const Graph& graph) {
@@ -66,7 +74,16 @@ Graph with_strided_products(const Graph& graph) {
     Attributes attributes = node.attributes;
     bool changed = false;
     for (const std::size_t i : {0U, 1U}) {
-      if (matrix_view(graph, node, i)) continue;
+      if (const auto view = matrix_view(graph, node, i)) {
+        // What is generated is written down first, as the operand itself.
+        const bool generated =
+            view->base != node.operands[i] && is_generated(graph.node(view->base.node).op);
+        if (!generated && view->base != node.operands[i]) {
+          operands[i] = own_view(b, graph, map, node.operands[i], view->base);
+          changed = true;
+        }
+        if (!generated || dense_matrix_view(graph, node, i)) continue;
+      }
       const std::string batch_name = i == 0 ? "batch_a" : "batch_b";
       const std::string contract_name = i == 0 ? "contract_a" : "contract_b";
       const Integers batch = node.attributes.integers(batch_name);

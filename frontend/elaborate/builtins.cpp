@@ -318,7 +318,11 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<ArgumentValue>
     if (name == "where") {
       const ArgumentValue &yes = a.need(1, "then"), &no = a.need(2, "else");
       const auto [y, z] = align(yes.value, no.value, "where", range, yes.range, no.range);
-      return {pointwise(Op::select, {broadcast_to(x, y.type.dims, y.origins), y, z})};
+      const bool wider = x.type.rank() > y.type.rank();
+      const Dims dims = wider ? x.type.dims : y.type.dims;
+      const std::vector<Origin> origins = wider ? x.origins : y.origins;
+      return {pointwise(Op::select, {broadcast_to(x, dims, origins), broadcast_to(y, dims, origins),
+                                     broadcast_to(z, dims, origins)})};
     }
     fail("T0334", range, fmt::format("'{}' cannot be called like this", name));
   };

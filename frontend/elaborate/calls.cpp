@@ -268,22 +268,30 @@ GraphMaker::Activation GraphMaker::activate(const Callable& callable,
       binding.unbound = false;
     }
   };
-  // Values given bind the generics; defaults come after them.
-  std::vector<Any> values(count);
+  // Values given bind the generics; defaults come after them. A default that is
+  // another argument (`memory = x`) is as good as given.
+  std::vector<bool> early(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto* other = as<Name>(definition.parameters[i].default_value);
+    early[i] = given[i] != nullptr;
+    for (std::size_t k = 0; k < i && !early[i]; ++k)
+      early[i] = other && early[k] && definition.parameters[k].pattern.name == other->text;
+  }
   for (const bool defaults : {false, true}) {
     if (defaults) generic_defaults();
     for (std::size_t i = 0; i < count; ++i) {
       const Parameter& parameter = definition.parameters[i];
-      if ((given[i] == nullptr) != defaults) continue;
-      if (defaults && !parameter.default_value)
+      if (early[i] == defaults) continue;
+      const bool left_out = given[i] == nullptr;
+      if (left_out && !parameter.default_value)
         fail("T0334", range,
              fmt::format("'{}' needs a value for '{}'", definition.name.text,
                          source_text(parameter.pattern.range)),
              {}, {}, {{parameter.range, "declared here"}});
-      Any value = defaults ? eval(*parameter.default_value, out.scope) : given[i]->value;
+      Any value = left_out ? eval(*parameter.default_value, out.scope) : given[i]->value;
       if (!is_left_out(parameter, value))
         value = meet(*parameter.type, std::move(value), out.scope, out.u,
-                   defaults ? range : given[i]->range, parameter.pattern.name);
+                     left_out ? range : given[i]->range, parameter.pattern.name);
       bind(parameter.pattern, std::move(value), out.scope, Binding::Kind::argument);
     }
   }

@@ -60,8 +60,7 @@ void for_each_leaf(const Any& value, const std::function<void(const TensorValue&
 
 void GraphMaker::report(Diagnostic diagnostic) {
   const auto in_standard = [&](const SourceRange& range) {
-    return range && module_.standard && module_.standard->syntax &&
-           range.file->path.starts_with("std/");
+    return range && module_.standard && range.file->path.starts_with("std/");
   };
   for (std::size_t i = call_sites_.size(); i-- > 0 && in_standard(diagnostic.range);) {
     const CallSite& site = call_sites_[i];

@@ -63,7 +63,8 @@ void GraphMaker::unknown_name(const std::string& name, Scope& scope, const Sourc
   for (const auto& [local, binding] : scope.names) known.push_back(local);
   collect_names(*scope.module, known);
   for (const std::string_view builtin : builtin_names()) known.emplace_back(builtin);
-  for (const char* word : {"zeros", "ones", "params", "training", "pi", "none", "infinity"}) known.emplace_back(word);
+  for (const char* word : {"zeros", "ones", "params", "training", "pi", "none", "infinity"})
+    known.emplace_back(word);
   const std::string near = closest_word(name, std::span<const std::string>(known));
   std::vector<std::string> hints;
   if (!near.empty()) hints.push_back(fmt::format("did you mean '{}'?", near));

@@ -57,8 +57,10 @@ TEST_CASE("attention and its layers equal PyTorch's: values and all gradients") 
     for (const DType real : {DType::f32, DType::f64}) {
       const Graph graph = test::program(text, real).model("M", Mode::eval);
       const double tolerance = real == DType::f32 ? 1e-5 : 1e-10;
-      compared.merge(test::require_fixtures(
-          graph, name + "." + std::string(to_string(real)) + ".", fixtures, tolerance));
+      const std::string prefix = name + "." + std::string(to_string(real)) + ".";
+      // What is compiled does not differ by the precision; one of each layer will do.
+      const bool compiles = real == DType::f32 || name == "encoder_layer_gelu_post";
+      compared.merge(test::require_fixtures(graph, prefix, fixtures, tolerance, compiles));
     }
   // Nothing that PyTorch gave is left uncompared.
   for (const auto& [name, tensor] : fixtures) {

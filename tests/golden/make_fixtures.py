@@ -143,7 +143,8 @@ def call(module, parameters, *arguments, **named):
 def attention_weights(v, path, prefix=""):
     p = lambda name: v[path + name]
     same = p("Wq").shape[0] == p("Wk").shape[0]
-    out = {"in_proj_bias": torch.cat([p("bq"), p("bk"), p("bv")]),
+    keys = torch.linspace(-1, 1, len(p("bq")), dtype=p("bq").dtype)  # of no effect
+    out = {"in_proj_bias": torch.cat([p("bq"), keys, p("bv")]),
            "out_proj.weight": p("Wo").T, "out_proj.bias": p("bo")}
     if same:
         out["in_proj_weight"] = torch.cat([p("Wq").T, p("Wk").T, p("Wv").T])
@@ -155,7 +156,7 @@ def attention_weights(v, path, prefix=""):
 def attention_shapes(path, m, k=None, w=None, o=None):
     k, w, o = k or m, w or m, o or m
     return {path + "Wq": (m, w), path + "Wk": (k, w), path + "Wv": (k, w), path + "Wo": (w, o),
-            path + "bq": (w,), path + "bk": (w,), path + "bv": (w,), path + "bo": (o,)}
+            path + "bq": (w,), path + "bv": (w,), path + "bo": (o,)}
 
 
 def norm_shapes(path, m):
@@ -238,7 +239,8 @@ def transformer_fixtures(out):
 
     def eight_heads(v):  # (2, 8) in, eight heads of (2, 3), joined (2, 24), times (24, 5)
         split = lambda z: z.unflatten(-1, (8, 3)).transpose(0, 1)
-        q, k, w = (split(v["x"] @ v[path + "W" + i] + v[path + "b" + i]) for i in "qkv")
+        q, k, w = (split(v["x"] @ v[path + "W" + i]) for i in "qkv")
+        q, w = (z + v[path + "b" + i].view(8, 1, 3) for z, i in ((q, "q"), (w, "v")))
         return scaled(q, k, w).transpose(0, 1).flatten(1) @ v[path + "Wo"] + v[path + "bo"]
     case(out, "eight_heads", {"x": (2, m)} | attention_shapes(path, m, None, 24, 5), eight_heads)
 

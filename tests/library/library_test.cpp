@@ -55,13 +55,12 @@ const std::map<std::string, std::string> models = {
     {"length_mask", masked("length_mask[T](3)")},
     {"sinusoidal_positions",
      "model M(x: real[T, 4]) { return y: square(sinusoidal_positions(x)) }\n"},
-    {"learned_positions",
-     "model M(x: real[T, 3]) { return y: square(learned_positions[5](x)) }\n"},
-    {"rotary_positions",
-     "model M(x: real[2, T, 4]) { return y: square(rotary_positions(x)) }\n"},
+    {"learned_positions", "model M(x: real[T, 3]) { return y: square(learned_positions[5](x)) }\n"},
+    {"rotary_positions", "model M(x: real[2, T, 4]) { return y: square(rotary_positions(x)) }\n"},
     {"alibi", "model M(x: real[2, T, T]) { return y: softmax(x + alibi[2, T]()) }\n"},
-    {"EncoderLayer", "model M(x: real[T, 4]) { return y: EncoderLayer[2, "
-                     "feed_forward[3, gelu]](x, mask: causal_mask[T](), drop: 0.1) }\n"},
+    {"EncoderLayer",
+     "model M(x: real[T, 4]) { return y: EncoderLayer[2, "
+     "feed_forward[3, gelu]](x, mask: causal_mask[T](), drop: 0.1) }\n"},
     {"cross_entropy",
      "model M(x: real[T, 3], y: token(3)[T]) { return loss: cross_entropy(x, y) }\n"},
     {"squared_error",

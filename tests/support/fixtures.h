@@ -16,10 +16,11 @@ Graph with_gradients(Graph graph);
 using Fixtures = std::map<std::string, Tensor>;
 Fixtures read_fixtures(const std::string& file);  // of tests/golden
 
-// Evaluates and compiles `graph`; every output and gradient of which `fixtures`
+// Evaluates `graph`, compiled too with `compiles`; every output and gradient of which `fixtures`
 // has PREFIX + name is compared, relative to its largest element. Returns the
 // names (with the prefix) that were.
 std::set<std::string> require_fixtures(const Graph& graph, const std::string& prefix,
-                                       const Fixtures& fixtures, double tolerance);
+                                       const Fixtures& fixtures, double tolerance,
+                                       bool compiles = true);
 
 }  // namespace treadle::test
