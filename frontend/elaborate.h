@@ -127,12 +127,15 @@ struct TrainSpec {
 // generate M { from "\n"; temperature 0.8; top_k 40; max 500 }
 struct GenerateSpec {
   std::string model;
-  std::string from;
+  std::vector<std::string> from;  // the texts to continue
   double temperature = 1;
   std::int64_t top_k = 0;  // 0: all
   double top_p = 1;
   std::int64_t max = 256, seed = 0;
   bool greedy = false;
+  std::string stop;       // ends a continuation; empty: nothing does
+  std::int64_t beam = 0;  // 0: sampling
+  double length_penalty = 1;
   SourceRange range;
 };
 

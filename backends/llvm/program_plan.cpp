@@ -122,11 +122,13 @@ class Planner {
         if (id > v.node || strided_reader(id)) return false;
         if (id < v.node) continue;
         if (node.op == Op::scan) return false;
+        // It adds to its base where that stands.
+        if (node.op == Op::scatter_add && k == 0) continue;
         if (node.op != Op::fused || !reads_in_place(*node.regions[0], k)) return false;
       }
     }
     const Op op = graph_.node(v.node).op;
-    return op == Op::fused || op == Op::matmul;
+    return op == Op::fused || op == Op::matmul || op == Op::scatter_add;
   }
   bool strided_reader(NodeId id) const {
     const Op op = graph_.node(id).op;

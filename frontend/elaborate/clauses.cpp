@@ -73,6 +73,15 @@ class ClauseReader {
 
   SettingValue value(const Expr& expr) const { return setting_value(expr, options_, module_); }
   double real(const Expr& expr) const { return real_of(value(expr), expr.range); }
+  double not_negative(const Expr& expr) const {
+    const double out = real(expr);
+    if (!(out >= 0)) fail("T0403", expr.range, "a number that is not negative is expected here");
+    return out;
+  }
+  std::string text(const Expr& expr) const {
+    if (const auto* string = as<String>(expr)) return string->value;
+    fail("T0403", expr.range, "a text in quotes is expected here");
+  }
   std::int64_t positive(const Expr& expr) const {
     const std::int64_t out = integer_of(value(expr), expr.range);
     if (out < 1) fail("T0403", expr.range, "a positive number is expected here");
@@ -344,11 +353,19 @@ class ClauseReader {
         out.greedy = true;
         continue;
       }
+      if (word == "from") {
+        for (const ClauseItem& item : clause.items) out.from.push_back(text(*item.argument.value));
+        continue;
+      }
       const Expr& expr = *only(clause).argument.value;
-      if (word == "from" && as<String>(expr))
-        out.from = as<String>(expr)->value;
+      if (word == "stop")
+        out.stop = text(expr);
+      else if (word == "beam")
+        out.beam = positive(expr);
+      else if (word == "length_penalty")
+        out.length_penalty = not_negative(expr);
       else if (word == "temperature")
-        out.temperature = real(expr);
+        out.temperature = not_negative(expr);
       else if (word == "top_k")
         out.top_k = positive(expr);
       else if (word == "top_p")
@@ -359,7 +376,8 @@ class ClauseReader {
         out.seed = integer_of(value(expr), expr.range);
       else
         unknown(clause.keyword, "clause of a generate block",
-                {"from", "temperature", "top_k", "top_p", "max", "seed", "greedy"});
+                {"from", "temperature", "top_k", "top_p", "max", "seed", "greedy", "stop", "beam",
+                 "length_penalty"});
     }
     return out;
   }
