@@ -116,7 +116,7 @@ std::vector<Continuation> beam_search(Generator& generator, std::span<const std:
   for (const std::int32_t token : prompt) logits = generator.next(std::span(&token, 1));
   const auto width = static_cast<std::size_t>(options.beam);
   if (width > logits[0].size())
-    throw_user_error("T0861",
+    throw_user_error("T0882",
                      fmt::format("a beam of {} is wider than the vocabulary, which has {} tokens",
                                  width, logits[0].size()),
                      "make it as wide as the vocabulary at most");

@@ -46,7 +46,7 @@ std::vector<Continuation> sample(Generator& generator,
 // The best continuations of one prompt that a search with `options.beam`
 // hypotheses finds, best first, at most that many. A hypothesis is worth
 // log_probability / length^length_penalty; its length counts the stop token.
-// T0861 when the beam is wider than the vocabulary.
+// T0882 when the beam is wider than the vocabulary.
 std::vector<Continuation> beam_search(Generator& generator, std::span<const std::int32_t> prompt,
                                       const NamedTensors& given, const DecodingOptions& options);
 

@@ -61,7 +61,7 @@ DecodingOptions decoding(const Options& options, const GenerateSpec& spec,
   if (stop.empty()) return out;
   const std::vector<std::int32_t> tokens = vocabulary.encode(stop);
   if (tokens.size() != 1)
-    throw_user_error("T0862",
+    throw_user_error("T0883",
                      fmt::format("generation stops at one token; '{}' is {}", stop, tokens.size()),
                      "stop \"\\n\"", spec.range);
   out.stop = tokens.front();
@@ -109,6 +109,10 @@ int run_generate(const Options& options) {
                      spec.range);
   const DecodingOptions decode = decoding(options, spec, vocabulary);
   Generator generator(graph, saved.parameters);
+  if (!generator.given_inputs().empty())
+    throw_user_error(
+        "T0844", fmt::format("generation cannot feed the input '{}'", generator.given_inputs()[0]),
+        "a model that generates reads token(V)[T] and a state", spec.range);
   if (generator.blocked()) {
     Diagnostic note = *generator.blocked();
     note.severity = Severity::warning;

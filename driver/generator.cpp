@@ -142,12 +142,12 @@ void Generator::begin(std::int64_t sequences, const NamedTensors& given) {
     if (found == given.end() || found->second.dtype() != slot.type.dtype ||
         found->second.shape().size() != rank || found->second.shape()[0] != sequences)
       throw_user_error(
-          "T0859",
+          "T0880",
           found == given.end()
               ? fmt::format("the model reads '{}', which is not given", slot.name)
               : fmt::format("'{}' is {} for each sequence, not what is given", slot.name,
                             to_string(slot.type)),
-          fmt::format("give it with --input {}=...", slot.name));
+          fmt::format("it is {} for one sequence", to_string(slot.type)));
     given_values_[slot.name] = found->second;
   }
   positions_.assign(static_cast<std::size_t>(sequences), 0);
@@ -193,7 +193,7 @@ void Generator::start() {
 // them costs little.
 void Generator::reserve_rows(std::int64_t rows) {
   if (longest_ && rows > *longest_)
-    throw_user_error("T0860",
+    throw_user_error("T0881",
                      fmt::format("the model has no row {} of a table that is as long as {}",
                                  rows - 1, *longest_),
                      "generate less (max), or train with a longer table of positions");

@@ -32,11 +32,11 @@ class Generator {
   std::vector<std::string> given_inputs() const;
 
   // Starts `sequences` sequences, with the other inputs of the model for each of
-  // them, [sequences, ...]. T0859 for an input that is missing or does not fit.
+  // them, [sequences, ...]. T0880 for an input that is missing or does not fit.
   void begin(std::int64_t sequences, const NamedTensors& given = {});
 
   // One more token for each sequence; the logits of what follows, a row for
-  // each. T0860 behind the last row of a table that the model reads.
+  // each. T0881 behind the last row of a table that the model reads.
   std::vector<std::vector<double>> next(std::span<const std::int32_t> tokens);
 
   // Sequence i goes on from what sequence from[i] has read; there are as many

@@ -94,7 +94,7 @@ void RowDependence::meets_later_rows(NodeId id, const std::string& what) const {
       "T0848",
       fmt::format("no step from one row to the next: '{}' {} later rows too", to_string(node.op),
                   what),
-      "a causal mask hides them: where(iota(T)[:, None] >= iota(T), scores, -inf)", node.location);
+      "a mask hides them before the softmax: mask: causal_mask[T]", node.location);
 }
 
 // The rows stand where they are said to stand, and nothing else is as long.
