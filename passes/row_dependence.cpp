@@ -94,7 +94,7 @@ void RowDependence::meets_later_rows(NodeId id, const std::string& what) const {
       "T0848",
       fmt::format("no step from one row to the next: '{}' {} later rows too", to_string(node.op),
                   what),
-      "a mask hides them before the softmax: mask: causal_mask[T]", node.location);
+      "a mask hides them before the softmax: mask: causal_mask[T]()", node.location);
 }
 
 // The rows stand where they are said to stand, and nothing else is as long.
@@ -324,7 +324,7 @@ Dependence RowDependence::reshape(NodeId id) const {
 
 Dependence RowDependence::broadcast(NodeId id) const {
   const Node& node = graph_.node(id);
-  const Dependence from = joined(id);
+  const Dependence from = (*this)[node.operands[0]];
   const Integers& axes = node.attributes.integers("axes");
   Dependence out = by_type(node.types[0].dims);
   out.positional = from.positional || from.kind == Kind::none;

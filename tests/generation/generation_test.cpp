@@ -28,7 +28,7 @@ constexpr const char* recurrent =
 constexpr const char* transformer =
     "model M(text: token(5)[T]) {\n"
     "  param table: real[5, 4] ~ normal(0, 1)\n"
-    "  x = stack 2 of EncoderLayer[2](sinusoidal_positions(table[text]), mask: causal_mask[T])\n"
+    "  x = (stack 2 of EncoderLayer[2])(sinusoidal_positions(table[text]), mask: causal_mask[T]())\n"
     "  return logits: dense[5](x) * 3\n"
     "}\n";
 constexpr const char* both_directions =
@@ -228,7 +228,7 @@ TEST_CASE("what cannot be generated is said") {
   const Graph graph = model(
       "model M(text: token(5)[T], memory: real[S, 4]) {\n"
       "  param table: real[5, 4] ~ normal(0, 1)\n"
-      "  x = MultiHead[2](learned_positions[6](table[text]), mask: causal_mask[T])\n"
+      "  x = MultiHead[2](learned_positions[6](table[text]), mask: causal_mask[T]())\n"
       "  return logits: dense[5](MultiHead[2](x, memory: memory))\n"
       "}\n");
   Generator generator(graph, initial_parameters(graph, 1));

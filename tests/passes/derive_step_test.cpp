@@ -103,11 +103,11 @@ TEST_CASE("a step after a step is the whole model") {
            // attention over the rows so far, in each way to hide the others
            "model M(x: real[T, 4]) {\n"
            "  q, k, v = split(dense[12](x), 3)\n"
-           "  s = where(causal_mask[T], q @ transpose(k) / sqrt(4), -infinity)\n"
+           "  s = where(causal_mask[T](), q @ transpose(k) / sqrt(4), -infinity)\n"
            "  return y: softmax(s) @ v\n"
            "}\n",
            "model M(x: real[T, 4]) {\n"
-           "  bias = where(causal_mask[T], 0, -infinity)\n"
+           "  bias = where(causal_mask[T](), 0, -infinity)\n"
            "  return y: attention(x, x * 2, sin(x), bias: bias)\n"
            "}\n",
            "model M(x: real[T, 4]) {\n"
@@ -121,18 +121,18 @@ TEST_CASE("a step after a step is the whole model") {
            "}\n",
            // heads, and each way to say where a row stands
            "model M(x: real[T, 4]) {\n"
-           "  y = MultiHead[2](learned_positions[9](x), mask: causal_mask[T])\n"
-           "  return y: MultiHead[2](sinusoidal_positions(y), mask: causal_mask[T])\n"
+           "  y = MultiHead[2](learned_positions[9](x), mask: causal_mask[T]())\n"
+           "  return y: MultiHead[2](sinusoidal_positions(y), mask: causal_mask[T]())\n"
            "}\n",
            "model M(x: real[T, 4]) {\n"
-           "  y = MultiHead[2](x, mask: causal_mask[T], rotary: true)\n"
-           "  return y: MultiHead[2](y, mask: causal_mask[T], bias: alibi[2, T])\n"
+           "  y = MultiHead[2](x, mask: causal_mask[T](), rotary: true)\n"
+           "  return y: MultiHead[2](y, mask: causal_mask[T](), bias: alibi[2, T]())\n"
            "}\n",
            // a memory that is read once, a recurrence beside attention
            "model M(x: real[T, 4], memory: real[S, 4]) {\n"
            "  seen = MultiHead[2](x, memory: tanh(dense[4](memory)))\n"
            "  hs, _ = scan GRU[4, 4] over x + seen\n"
-           "  return y: MultiHead[2](hs, mask: causal_mask[T])\n"
+           "  return y: MultiHead[2](hs, mask: causal_mask[T]())\n"
            "}\n",
            // state that begins with a parameter; positions; another sequence
            "model M(x: real[T, 3], memory: real[S, 3]) {\n"
@@ -159,14 +159,17 @@ TEST_CASE("what reads later rows has no step, and says where") {
            {"  _, h = scan RNN[3, 3] over x\n  return y: x + h\n", "broadcast", 3},
            {"  return y: softmax(x @ transpose(x)) @ x\n", "softmax", 2},
            // a mask that lets each row see one row too many, or the wrong half
-           {"  return y: attention(x, x, x, mask: spread(iota(T) + 1, T) >= iota(T))\n", "softmax",
-            2},
-           {"  return y: attention(x, x, x, mask: spread(iota(T), T) <= iota(T))\n", "softmax", 2},
+           {"  s = where(spread(iota(T) + 1, T) >= iota(T), x @ transpose(x), -infinity)\n"
+            "  return y: softmax(s) @ x\n",
+            "softmax", 3},
+           {"  s = where(spread(iota(T), T) <= iota(T), x @ transpose(x), -infinity)\n"
+            "  return y: softmax(s) @ x\n",
+            "softmax", 3},
            // masked behind the softmax: its sum has seen what comes later
            {"  a = softmax(x @ transpose(x))\n"
-            "  return y: where(causal_mask[T], a, 0) @ x\n",
+            "  return y: where(causal_mask[T](), a, 0) @ x\n",
             "softmax", 2},
-           {"  s = where(causal_mask[T], x @ transpose(x), 0)\n  return y: softmax(s) @ x\n",
+           {"  s = where(causal_mask[T](), x @ transpose(x), 0)\n  return y: softmax(s) @ x\n",
             "softmax", 3},
            {"  return y: x / real(length(x))\n", "dimension", 2},
        }) {

@@ -125,3 +125,23 @@ TEST_CASE("a training step updates its inputs in place") {
   require_close(step.graph, run_with(*compiled, inputs, team), run_with(*reference, inputs, team),
                 1e-10);
 }
+
+TEST_CASE("rows are added to a base that is updated in place without a copy of it") {
+  Graph graph;
+  Builder b(graph);
+  const Dim rows = Dim::symbol("C");
+  const Value cache = b.input("cache", {DType::f64, {rows, Dim(3)}});
+  const Value at = b.input("at", {DType::i64, {Dim(1)}});
+  const Value row = b.input("row", {DType::f64, {Dim(1), Dim(3)}});
+  const Value next = b.scatter_add(cache, at, row);
+  b.output("sum", b.reduce_sum(next, {0}));
+  b.output("next", next);
+  std::vector<Tensor> inputs = inputs_for(graph, {{"C", 100}});
+  inputs[1].set_integer(0, 42);
+  const std::vector<Tensor> expected = evaluate(graph, inputs);
+  const std::vector<InPlaceUpdate> updates{{"next", "cache"}};
+  const auto program = compile(graph, updates);
+  CHECK(program->workspace_bytes({{"C", 1000000}}) < 100000);
+  Team team(2);
+  require_close(graph, run_with(*program, inputs, team), expected, 1e-12);
+}
