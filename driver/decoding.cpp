@@ -71,8 +71,8 @@ std::vector<Continuation> sample(Generator& generator,
   std::vector<Continuation> out(prompts.size());
   std::vector<RandomStream> random;
   for (std::size_t i = 0; i < prompts.size(); ++i)
-    random.emplace_back(options.seed, i == 0 ? hash_text("generate")
-                                             : mix(hash_text("generate"), i));
+    random.emplace_back(options.seed,
+                        i == 0 ? hash_text("generate") : mix(hash_text("generate"), i));
   generator.begin(static_cast<std::int64_t>(prompts.size()), given);
   // The sequences that go on, and the token that each of them reads next.
   std::vector<std::size_t> running(prompts.size());
@@ -90,8 +90,7 @@ std::vector<Continuation> sample(Generator& generator,
       bool done = false;
       if (++read[i] >= prompts[i].size()) {
         const std::int32_t token = choose(logits[k], options, random[i].next_uniform());
-        out[i].log_probability +=
-            log_probabilities(logits[k])[static_cast<std::size_t>(token)];
+        out[i].log_probability += log_probabilities(logits[k])[static_cast<std::size_t>(token)];
         out[i].stopped = options.stop == token;
         if (!out[i].stopped) {
           out[i].tokens.push_back(token);
@@ -158,8 +157,7 @@ std::vector<Continuation> beam_search(Generator& generator, std::span<const std:
           options.length_penalty > 0 ? std::pow(longest, options.length_penalty) : 1;
       return c.log_probability / divisor;
     };
-    if (done.size() == width &&
-        std::all_of(live.begin(), live.end(), [&](const Continuation& c) {
+    if (done.size() == width && std::all_of(live.begin(), live.end(), [&](const Continuation& c) {
           return hope(c) <= worth(done.back(), options.length_penalty);
         })) {
       live.clear();

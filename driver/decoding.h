@@ -11,15 +11,15 @@
 namespace treadle {
 
 struct DecodingOptions {
-  bool greedy = false;           // always the likeliest
-  double temperature = 1;        // divides the logits; 0 is greedy
-  std::int64_t top_k = 0;        // only the k likeliest; 0: all
-  double top_p = 1;              // only the likeliest that together have this probability
-  std::int64_t max = 256;        // tokens at most
+  bool greedy = false;               // always the likeliest
+  double temperature = 1;            // divides the logits; 0 is greedy
+  std::int64_t top_k = 0;            // only the k likeliest; 0: all
+  double top_p = 1;                  // only the likeliest that together have this probability
+  std::int64_t max = 256;            // tokens at most
   std::optional<std::int32_t> stop;  // ends a sequence; not part of it
   std::uint64_t seed = 0;
-  std::int64_t beam = 0;         // 0: sampling
-  double length_penalty = 1;     // see beam_search
+  std::int64_t beam = 0;      // 0: sampling
+  double length_penalty = 1;  // see beam_search
 };
 
 struct Continuation {

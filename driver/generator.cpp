@@ -63,7 +63,6 @@ Tensor with_rows(const Tensor& x, std::size_t axis, std::int64_t rows) {
   return out;
 }
 
-
 }  // namespace
 
 Generator::Generator(const Graph& model, NamedTensors parameters)
@@ -141,13 +140,12 @@ void Generator::begin(std::int64_t sequences, const NamedTensors& given) {
     const auto rank = slot.type.rank() + 1;
     if (found == given.end() || found->second.dtype() != slot.type.dtype ||
         found->second.shape().size() != rank || found->second.shape()[0] != sequences)
-      throw_user_error(
-          "T0880",
-          found == given.end()
-              ? fmt::format("the model reads '{}', which is not given", slot.name)
-              : fmt::format("'{}' is {} for each sequence, not what is given", slot.name,
-                            to_string(slot.type)),
-          fmt::format("it is {} for one sequence", to_string(slot.type)));
+      throw_user_error("T0880",
+                       found == given.end()
+                           ? fmt::format("the model reads '{}', which is not given", slot.name)
+                           : fmt::format("'{}' is {} for each sequence, not what is given",
+                                         slot.name, to_string(slot.type)),
+                       fmt::format("it is {} for one sequence", to_string(slot.type)));
     given_values_[slot.name] = found->second;
   }
   positions_.assign(static_cast<std::size_t>(sequences), 0);
@@ -166,7 +164,7 @@ void Generator::start() {
   for (const auto& [name, slot] : caches_) {
     Shape shape;
     for (const Dim& dim : slot.type.dims)
-      shape.push_back(dim.is_constant() ? *dim.constant()
+      shape.push_back(dim.is_constant()               ? *dim.constant()
                       : dim == Dim::symbol(capacity_) ? rows_
                                                       : sequences);
     state_[name] = Tensor(slot.type.dtype, shape);
@@ -185,7 +183,7 @@ void Generator::start() {
                                      [&](const Slot& slot) { return slot.name == name; });
     if (wanted == step_->inputs().end()) continue;
     state_[name] = outputs[i].shape().size() < wanted->type.rank() ? repeated(outputs[i], sequences)
-                                                            : std::move(outputs[i]);
+                                                                   : std::move(outputs[i]);
   }
 }
 

@@ -85,8 +85,8 @@ class Deriver {
     Dims out = dims;
     for (std::size_t axis = 0; axis < out.size(); ++axis)
       out[axis] = out[axis].substitute(
-          {{length_, static_cast<std::int64_t>(axis) == past_axis ? Dim::symbol(out_.capacity)
-                                                                  : Dim(1)}});
+          {{length_,
+            static_cast<std::int64_t>(axis) == past_axis ? Dim::symbol(out_.capacity) : Dim(1)}});
     return out;
   }
 
@@ -173,12 +173,12 @@ class Deriver {
     Type type = graph_.type(v);
     type.dims = extents(type.dims, d.axis);
     out_.caches.push_back(name);
-    const Value cache = step_.input(
-        name, type, {{"role", std::string("cache")}, {"successor", name + ".next"}});
+    const Value cache =
+        step_.input(name, type, {{"role", std::string("cache")}, {"successor", name + ".next"}});
     Dims at(type.dims.begin(), type.dims.begin() + d.axis);
     at.emplace_back(1);
-    past_.set(v, step_.scatter_add(cache, step_.broadcast_scalar(position(), at), current(v),
-                                   d.axis));
+    past_.set(v,
+              step_.scatter_add(cache, step_.broadcast_scalar(position(), at), current(v), d.axis));
     successors_.emplace_back(name + ".next", past_[v]);
     return past_[v];
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
@@ -83,18 +84,17 @@ bool RowDependence::reads_table(NodeId id) const {
 
 void RowDependence::blocked(NodeId id, const std::string& why) const {
   const Node& node = graph_.node(id);
-  throw_user_error("T0848",
-                   fmt::format("no step from one row to the next: '{}' {}", to_string(node.op), why),
-                   "row t of what is generated may depend on rows 0 ... t alone", node.location);
+  throw_user_error(
+      "T0848", fmt::format("no step from one row to the next: '{}' {}", to_string(node.op), why),
+      "row t of what is generated may depend on rows 0 ... t alone", node.location);
 }
 
 void RowDependence::meets_later_rows(NodeId id, const std::string& what) const {
   const Node& node = graph_.node(id);
-  throw_user_error(
-      "T0848",
-      fmt::format("no step from one row to the next: '{}' {} later rows too", to_string(node.op),
-                  what),
-      "a mask hides them before the softmax: mask: causal_mask[T]()", node.location);
+  throw_user_error("T0848",
+                   fmt::format("no step from one row to the next: '{}' {} later rows too",
+                               to_string(node.op), what),
+                   "a mask hides them before the softmax: mask: causal_mask[T]()", node.location);
 }
 
 // The rows stand where they are said to stand, and nothing else is as long.
@@ -186,10 +186,9 @@ Dependence RowDependence::reduced(NodeId id, Dependence d,
   }
   if (contains(axes, d.axis)) blocked(id, "runs over all rows");
   if (d.kind == Kind::pairs && contains(axes, d.past)) {
-    const bool harmless = op == Op::reduce_sum ? d.range.is(0)
-                          : op == Op::reduce_max || op == Op::logsumexp
-                              ? d.range.is(-infinity)
-                              : false;
+    const bool harmless = op == Op::reduce_sum                          ? d.range.is(0)
+                          : op == Op::reduce_max || op == Op::logsumexp ? d.range.is(-infinity)
+                                                                        : false;
     if (!harmless) meets_later_rows(id, "runs over");
     d.kind = Kind::rows;
     d.past = -1;
@@ -274,8 +273,7 @@ Dependence RowDependence::matmul(NodeId id) const {
     const Integers& mine = node.attributes.integers(i == 0 ? "contract_a" : "contract_b");
     const Integers& its = node.attributes.integers(i == 0 ? "contract_b" : "contract_a");
     const auto meeting = std::find(mine.begin(), mine.end(), d.past) - mine.begin();
-    if (its[static_cast<std::size_t>(meeting)] != other.axis)
-      blocked(id, "adds up over all rows");
+    if (its[static_cast<std::size_t>(meeting)] != other.axis) blocked(id, "adds up over all rows");
     if (!d.range.is(0)) meets_later_rows(id, "adds up over");
   }
   for (std::size_t i = 0; i < 2; ++i) {
@@ -291,8 +289,9 @@ Dependence RowDependence::matmul(NodeId id) const {
       continue;
     }
     const bool both = sides[1 - i]->kind == Kind::rows;
-    const bool is_past = both && (i == 0) == past_first_ &&
-                         !contains(node.attributes.integers(i == 0 ? "batch_a" : "batch_b"), d.axis);
+    const bool is_past =
+        both && (i == 0) == past_first_ &&
+        !contains(node.attributes.integers(i == 0 ? "batch_a" : "batch_b"), d.axis);
     place(is_past ? past : own, axis);
   }
   if (own < 0 && past < 0) return out;
@@ -434,7 +433,8 @@ void RowDependence::visit(NodeId id) {
       return;
     case Op::iota:
       out = by_type(node.types[0].dims);
-      if (out.kind != Kind::none && (at.integer("axis") == out.axis || at.integer("axis") == out.past)) {
+      if (out.kind != Kind::none &&
+          (at.integer("axis") == out.axis || at.integer("axis") == out.past)) {
         out.offset = 0;
         out.counts_past = at.integer("axis") == out.past;
       }

@@ -66,22 +66,18 @@ Interval computed(const Graph& graph, const Node& node, std::span<const Dependen
       values.back().set_integer(0, static_cast<std::int64_t>(operands[i].range.low));
   }
   const DType dtype = node.types[0].dtype;
-  const ScalarProgram program =
-      scalars.finish(op_def(node.op).scalar(scalars, arguments, dtype));
+  const ScalarProgram program = scalars.finish(op_def(node.op).scalar(scalars, arguments, dtype));
   Tensor result(dtype, {});
   std::vector<const std::byte*> data;
   for (const Tensor& value : values) data.push_back(value.data());
   const std::vector<std::int64_t> strides(data.size(), 0);
   run_scalar_program(program, 1, data, strides, result.data());
-  const double value =
-      is_float(dtype) ? result.get(0) : static_cast<double>(result.get_integer(0));
+  const double value = is_float(dtype) ? result.get(0) : static_cast<double>(result.get_integer(0));
   return between(value, value);
 }
 
 Interval range_of(const Graph& graph, const Node& node, std::span<const Dependence> x, bool later) {
-  const auto known = [](const Dependence& d) {
-    return d.range.low == d.range.high;
-  };
+  const auto known = [](const Dependence& d) { return d.range.low == d.range.high; };
   if (!x.empty() && std::all_of(x.begin(), x.end(), known)) return computed(graph, node, x);
   switch (node.op) {
     case Op::neg: return negated(x[0].range);
@@ -112,8 +108,7 @@ Interval range_of(const Graph& graph, const Node& node, std::span<const Dependen
     case Op::select:
       if (x[0].range.is(1)) return x[1].range;
       if (x[0].range.is(0)) return x[2].range;
-      return {std::min(x[1].range.low, x[2].range.low),
-              std::max(x[1].range.high, x[2].range.high)};
+      return {std::min(x[1].range.low, x[2].range.low), std::max(x[1].range.high, x[2].range.high)};
     case Op::stop_gradient: return x[0].range;
     case Op::cast:
       // To bool and to narrower numbers a cast may do more than round.

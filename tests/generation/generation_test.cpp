@@ -28,7 +28,8 @@ constexpr const char* recurrent =
 constexpr const char* transformer =
     "model M(text: token(5)[T]) {\n"
     "  param table: real[5, 4] ~ normal(0, 1)\n"
-    "  x = (stack 2 of EncoderLayer[2])(sinusoidal_positions(table[text]), mask: causal_mask[T]())\n"
+    "  x = (stack 2 of EncoderLayer[2])(sinusoidal_positions(table[text]), mask: "
+    "causal_mask[T]())\n"
     "  return logits: dense[5](x) * 3\n"
     "}\n";
 constexpr const char* both_directions =
@@ -234,8 +235,9 @@ TEST_CASE("what cannot be generated is said") {
   Generator generator(graph, initial_parameters(graph, 1));
   CHECK(generator.given_inputs() == std::vector<std::string>{"memory"});
   CHECK(code_of([&] { generator.begin(1); }) == "T0880");
-  CHECK(code_of([&] { generator.begin(2, {{"memory", Tensor(DType::f64, {1, 3, 4})}}); }) ==
-        "T0880");
+  CHECK(code_of([&] {
+          generator.begin(2, {{"memory", Tensor(DType::f64, {1, 3, 4})}});
+        }) == "T0880");
   const NamedTensors memory{{"memory", Tensor(DType::f64, {1, 3, 4})}};
   generator.begin(1, memory);
   const Tokens token{2};
