@@ -122,6 +122,9 @@ int run_command_line(int argc, const char* const* argv) {
   add_train_command(app, action);
   add_eval_command(app, action);
   add_run_command(app, action);
+  add_weights_command(app, action);
+  add_predict_command(app, action);
+  add_diagnose_command(app, action);
   add_generate_command(app, action);
   add_test_command(app, action);
   add_fmt_command(app, action);

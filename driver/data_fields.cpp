@@ -54,6 +54,33 @@ NamedFields generated_sums(const DataSpec& spec, std::uint64_t seed) {
   return out;
 }
 
+NamedFields generated_copies(const DataSpec& spec, std::uint64_t seed) {
+  CopyMemory data = copy_memory(spec.integer("delay", 100), spec.integer("examples", 2000), seed);
+  NamedFields out;
+  out.emplace("symbols", std::move(data.sequences));
+  out.emplace("answer", std::move(data.targets));
+  return out;
+}
+
+NamedFields generated_sparse(const DataSpec& spec, std::uint64_t seed) {
+  SparseLine data =
+      sparse_line(spec.integer("width", 200), spec.integer("nonzero", 8),
+                  spec.integer("examples", 100), spec.real("noise", 0.1), seed);
+  NamedFields out;
+  out.emplace("x", std::move(data.rows));
+  out.emplace("target", std::move(data.targets));
+  out.emplace("truth", std::move(data.truth));
+  return out;
+}
+
+NamedFields generated_wave(const DataSpec& spec, std::uint64_t seed) {
+  NoisyWave data = noisy_wave(spec.integer("examples", 30), spec.real("noise", 0.3), seed);
+  NamedFields out;
+  out.emplace("x", std::move(data.places));
+  out.emplace("target", std::move(data.targets));
+  return out;
+}
+
 // As a user would write it: "real[28, 28]" an example.
 std::string example_type(const Tensor& field) {
   const Shape shape(field.shape().begin() + (field.shape().empty() ? 0 : 1), field.shape().end());
@@ -92,11 +119,14 @@ NamedFields fields_of_kind(const DataSpec& spec, const Graph& loss,
                            const std::filesystem::path& folder, std::uint64_t seed) {
   if (spec.kind == "digits") return generated_digits(spec, seed);
   if (spec.kind == "adding") return generated_sums(spec, seed);
+  if (spec.kind == "copy") return generated_copies(spec, seed);
+  if (spec.kind == "sparse") return generated_sparse(spec, seed);
+  if (spec.kind == "wave") return generated_wave(spec, seed);
   if (spec.kind == "csv") return read_csv_fields(spec, loss, folder);
   if (spec.kind == "npy") return npy_fields(spec, folder);
   if (spec.kind == "idx") return idx_fields(spec, folder, loss.type(loss.output("loss")).dtype);
   throw_user_error("T0838", fmt::format("'{}' data is not an array of examples", spec.kind),
-                   "idx, csv, npy, digits and adding are", spec.range);
+                   "idx, csv, npy, digits, adding, copy, sparse and wave are", spec.range);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ namespace treadle {
 namespace {
 
 struct Options {
-  std::string file, run, data;
+  std::string file, run, data, model;
   LanguageOptions language;
   MachineOptions machine;
   std::optional<std::int64_t> batch;
@@ -58,9 +58,14 @@ void evaluate_block(const Experiment& experiment, TrainSpec spec, bool held_back
 
 int run_eval(const Options& options) {
   const Experiment experiment = load_experiment(options.file, options.language.elaborate());
-  for (const TrainSpec& spec : experiment.evals) evaluate_block(experiment, spec, false, options);
-  if (!experiment.evals.empty()) return 0;
-  const TrainSpec* train = experiment.find_train();
+  bool any = false;
+  for (const TrainSpec& spec : experiment.evals) {
+    if (!options.model.empty() && spec.model != options.model) continue;
+    evaluate_block(experiment, spec, false, options);
+    any = true;
+  }
+  if (any) return 0;
+  const TrainSpec* train = experiment.find_train(options.model);
   if (train == nullptr)
     throw_user_error("T0840", fmt::format("'{}' has no eval and no train block", options.file),
                      "eval MODEL { data ...  loss ...  report ... }");
@@ -76,6 +81,7 @@ void add_eval_command(CLI::App& app, Action& action) {
       "eval", "Loss and reports of a training run, on the eval blocks' data or what was held back");
   command->add_option("file", options->file, "The program (.tdl)")->required();
   command->add_option("--run", options->run, "The folder of its training run")->required();
+  command->add_option("--model", options->model, "The blocks of this model alone");
   command->add_option("--data", options->data, "The folder of the data files");
   command->add_option("--batch", options->batch, "Examples at once")->check(CLI::PositiveNumber);
   add_language_options(*command, options->language);

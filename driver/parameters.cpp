@@ -66,17 +66,47 @@ std::map<std::string, Tensor> initial_parameters(const Graph& graph, std::uint64
   return out;
 }
 
+const TrainSpec& find_train_block(const Experiment& experiment, const std::string& file,
+                                  const std::string& model) {
+  if (const TrainSpec* found = experiment.find_train(model)) return *found;
+  throw_user_error("T0840",
+                   fmt::format("'{}' has no train block{}", file,
+                               model.empty() ? "" : fmt::format(" of a model '{}'", model)),
+                   "train MODEL { data ...  loss ...  optimizer ... }");
+}
+
 std::filesystem::path checkpoint_file(const std::filesystem::path& folder) {
   return folder / "checkpoint.safetensors";
 }
 
+namespace {
+
+Expected expected_of(const Graph& graph) {
+  Expected out;
+  for (const ParameterRow& row : parameter_table(graph))
+    out[row.name] = {row.type.dtype, evaluate_shape(row.type, {})};
+  return out;
+}
+
+}  // namespace
+
 Checkpoint load_run(const std::filesystem::path& folder, const Graph& graph) {
   const std::filesystem::path file = checkpoint_file(folder);
   Checkpoint out = load_checkpoint(file);
-  Expected expected;
-  for (const ParameterRow& row : parameter_table(graph))
-    expected[row.name] = {row.type.dtype, evaluate_shape(row.type, {})};
+  const Expected expected = expected_of(graph);
   require_precision(out.parameters, expected, file.string());
+  check_compatible(out.parameters, expected, file.string());
+  return out;
+}
+
+Checkpoint load_run_as(const std::filesystem::path& folder, const Graph& graph) {
+  const std::filesystem::path file = checkpoint_file(folder);
+  Checkpoint out = load_checkpoint(file);
+  const Expected expected = expected_of(graph);
+  for (auto& [name, tensor] : out.parameters)
+    if (const auto want = expected.find(name);
+        want != expected.end() && is_float(want->second.dtype) && is_float(tensor.dtype()))
+      tensor = tensor.cast(want->second.dtype);
   check_compatible(out.parameters, expected, file.string());
   return out;
 }

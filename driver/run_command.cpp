@@ -11,6 +11,7 @@
 #include "driver/commands.h"
 #include "driver/compile.h"
 #include "driver/data_fields.h"
+#include "driver/model_runner.h"
 #include "driver/options.h"
 #include "driver/parameters.h"
 #include "ir/diagnostic.h"
@@ -142,21 +143,6 @@ std::optional<std::int64_t> batch_size(const Graph& graph, const Tensors& tensor
   return size;
 }
 
-// Zero states, and what random draws read.
-void add_others(const Graph& graph, Tensors& tensors, const DimEnv& env, std::uint64_t seed) {
-  for (const NodeId id : graph.inputs()) {
-    const Node& node = graph.node(id);
-    const std::string name = node.attributes.string("name");
-    if (tensors.contains(name)) continue;
-    const std::string role = node.attributes.string("role", "");
-    Tensor made(node.types[0].dtype, evaluate_shape(node.types[0], env));
-    if (role == "seed") made.set_integer(0, static_cast<std::int64_t>(seed));
-    if (role == "example")
-      for (std::int64_t i = 0; i < made.size(); ++i) made.set_integer(i, i);
-    tensors.emplace(name, std::move(made));
-  }
-}
-
 std::string number_text(const Tensor& tensor, std::int64_t i) {
   if (!is_float(tensor.dtype())) return fmt::format("{}", tensor.get_integer(i));
   if (tensor.dtype() == DType::f64) return fmt::format("{}", tensor.get(i));
@@ -218,7 +204,7 @@ int run_run(const Options& options) {
   const std::optional<std::int64_t> examples = batch_size(graph, tensors);
   if (examples) graph = batch(graph);
   tensors.merge(parameters_for(graph, options));
-  add_others(graph, tensors, examples ? DimEnv{{"B", *examples}} : DimEnv{}, options.seed);
+  add_state_and_seeds(graph, tensors, examples ? DimEnv{{"B", *examples}} : DimEnv{}, options.seed);
   const std::unique_ptr<Program> program = compile(graph, {}, {options.machine.backend, {}, {}});
   std::vector<const Tensor*> inputs;
   for (const Slot& slot : program->inputs()) inputs.push_back(&tensors.at(slot.name));

@@ -32,7 +32,7 @@ namespace treadle {
 namespace {
 
 struct Options {
-  std::string file, data, output;
+  std::string file, data, output, model;
   LanguageOptions language;
   MachineOptions machine;
   std::int64_t examples = 1500;
@@ -111,11 +111,7 @@ Run run_of_graph(const Options& options) {
 
 Run run_of_experiment(const Options& options) {
   const Experiment experiment = load_experiment(options.file, options.language.elaborate());
-  const TrainSpec* found = experiment.find_train();
-  if (found == nullptr)
-    throw_user_error("T0840", fmt::format("'{}' has no train block", options.file),
-                     "train MODEL { data ...  loss ...  optimizer ... }");
-  TrainSpec spec = *found;
+  TrainSpec spec = find_train_block(experiment, options.file, options.model);
   if (options.epochs) spec.epochs = *options.epochs;
   if (options.batch) spec.batch = *options.batch;
   if (options.seed) spec.seed = static_cast<std::int64_t>(*options.seed);
@@ -136,6 +132,8 @@ Run run_of_experiment(const Options& options) {
   out.optimizer.weight_decay = optimizer.setting("weight_decay", 0);
   out.optimizer.momentum = optimizer.setting("momentum", 0);
   out.optimizer.clip_norm = optimizer.clip_norm;
+  out.optimizer.proximal_l1 = optimizer.proximal_l1;
+  out.optimizer.proximal_l2 = optimizer.proximal_l2;
   out.trainer.epochs = spec.epochs;
   out.trainer.seed = static_cast<std::uint64_t>(spec.seed);
   const ScheduleSpec& rate = optimizer.learning_rate;
@@ -144,6 +142,8 @@ Run run_of_experiment(const Options& options) {
 }
 
 constexpr int exit_interrupted = 130;
+// Of more epochs, every second, third, ... has a line and looks at what is held back.
+constexpr std::int64_t epoch_lines = 100;
 
 std::string schedule_text(const TrainerOptions& options) {
   const Schedule& s = options.schedule;
@@ -246,6 +246,7 @@ int run_train(const Options& options) {
   };
   const InterruptHandler handler;
   const std::int64_t batches = run.data.training->batches();
+  const std::int64_t epochs_a_line = (run.trainer.epochs + epoch_lines - 1) / epoch_lines;
   while (!trainer.finished()) {
     const std::int64_t epoch = trainer.position().epoch;
     Progress progress(stdout, is_terminal(stdout),
@@ -263,6 +264,12 @@ int run_train(const Options& options) {
         progress.finish(keeps ? "stopped; --resume goes on from here" : "stopped");
         return exit_interrupted;
       }
+    }
+    if ((epoch + 1) % epochs_a_line != 0 && !trainer.finished()) {
+      sum = 0;
+      save();
+      if (interrupted()) return exit_interrupted;
+      continue;
     }
     std::string held_back;
     if (run.data.validation) {
@@ -296,6 +303,7 @@ void add_train_command(CLI::App& app, Action& action) {
       ->add_option("--examples", options->examples,
                    "Of generated data for a .tir file; a fifth is held back")
       ->check(CLI::Range(2, 10000000));
+  command->add_option("--model", options->model, "Which train block's model; else the first");
   command->add_option("--epochs", options->epochs, "Passes over the data")
       ->check(CLI::PositiveNumber);
   command->add_option("--batch", options->batch, "Examples a step")->check(CLI::PositiveNumber);

@@ -43,7 +43,7 @@ struct ColumnSpec {
 
 // data text("input.txt"), window 128, lanes 32, image: pixels
 struct DataSpec {
-  std::string kind;                         // "text", "idx", "csv", "npy", "adding", "digits"
+  std::string kind;                         // "text", "csv", "adding": see data_kinds()
   std::vector<Setting> arguments;           // positional ones of the call
   std::map<std::string, Setting> settings;  // named ones, and the clause's words
   // Input of the graph -> field of the data set; same names are listed too.
@@ -73,6 +73,9 @@ struct DataField {
 //           their columns, and row i + K for the others.
 //   npy     x and y, in order; or by name: npy(image: "a.npy", label: "b.npy")
 //   adding  numbers: real[T, 2], target: real         (generated)
+//   copy    symbols: token(10)[T], answer: token(10)[T]  (generated)
+//   sparse  x: real[N], target: real, truth: real[N]  (generated)
+//   wave    x: real, target: real                     (generated)
 struct DataKind {
   std::string name;
   std::vector<DataField> fields;
@@ -92,6 +95,9 @@ struct OptimizerSpec {
   std::map<std::string, double>
       settings;                     // "beta1", "beta2", "epsilon", "weight_decay", "momentum"
   std::optional<double> clip_norm;  // of all gradients together
+  // proximal l1(0.01), proximal l2(0.01): the penalty's proximal step follows
+  // each update instead of its gradient entering it.
+  double proximal_l1 = 0, proximal_l2 = 0;
   double setting(std::string_view setting_name, double otherwise) const;
 };
 

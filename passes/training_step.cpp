@@ -127,6 +127,20 @@ class Updater {
     return b_.sub(p, b_.mul(g, wide(learning_rate, b_.type(p))));
   }
 
+  // The proximal steps of both penalties, for a step of this length.
+  Value proximal(Value p) {
+    const Type type = b_.type(p);
+    if (settings_.proximal_l1 != 0) {
+      const Value reach = wide(b_.scale(learning_rate, settings_.proximal_l1), type);
+      p = b_.sub(p, b_.minimum(b_.maximum(p, b_.neg(reach)), reach));
+    }
+    if (settings_.proximal_l2 != 0) {
+      const Value shrink = b_.shift(b_.scale(learning_rate, 2 * settings_.proximal_l2), 1);
+      p = b_.div(p, wide(shrink, type));
+    }
+    return p;
+  }
+
   Value bias1, bias2;
 
  private:
@@ -197,7 +211,7 @@ TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings
       const Value v = slot("v:", item);
       Value next_m, next_v;
       const Value next = updater.adam(item.parameter, g, m, v, next_m, next_v);
-      update(item.name, next, item.parameter);
+      update(item.name, updater.proximal(next), item.parameter);
       update("m:" + item.name, next_m, m);
       update("v:" + item.name, next_v, v);
       continue;
@@ -205,12 +219,14 @@ TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings
     const Value velocity = settings.momentum != 0 ? slot("m:", item) : Value{};
     Value next_velocity;
     const Value next = updater.sgd(item.parameter, g, velocity, next_velocity);
-    update(item.name, next, item.parameter);
+    update(item.name, updater.proximal(next), item.parameter);
     if (velocity.valid()) update("m:" + item.name, next_velocity, velocity);
   }
   work.set_outputs(std::move(outputs));
   return out;
 }
+
+Graph batched_loss(const Graph& loss_graph) { return reduced(loss_graph); }
 
 TrainingStep make_evaluation_step(const Graph& loss_graph) {
   TrainingStep out;

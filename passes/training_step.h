@@ -16,6 +16,10 @@ struct OptimizerSettings {
   double weight_decay = 0;  // adamw: decoupled; adam and sgd: added to the gradient
   double momentum = 0;      // sgd
   std::optional<double> clip_norm;
+  // After each update, of every parameter (Parikh and Boyd 2014, 6.5.2 and 6.1.1):
+  //   p = sign(p) max(|p| - lr l1, 0)   of l1 sum |p|
+  //   p = p / (1 + 2 lr l2)             of l2 sum p^2
+  double proximal_l1 = 0, proximal_l2 = 0;
 };
 
 // An output that becomes the next step's input.
@@ -50,6 +54,10 @@ struct TrainingStep {
 // (the same; counts from 1). Outputs: "loss", "grad_norm", "report.*",
 // "next:INPUT" for each update.
 TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings& settings);
+
+// The graph of one example's loss, batched: `loss` is the scalar that
+// make_training_step differentiates; outputs but `penalty` and `weight` stay.
+Graph batched_loss(const Graph& loss_graph);
 
 // The batched loss without gradients: outputs "loss", "report.*", "next:STATE".
 TrainingStep make_evaluation_step(const Graph& loss_graph);

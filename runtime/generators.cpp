@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <initializer_list>
+#include <numbers>
 #include <string_view>
+#include <vector>
 
 #include "ir/diagnostic.h"
 #include "runtime/random.h"
@@ -106,6 +109,48 @@ CopyMemory copy_memory(std::int64_t delay, std::int64_t n, std::uint64_t seed) {
       target[static_cast<std::size_t>(length - symbols + k)] = symbol;
     }
     std::fill(sequence.end() - symbols - 1, sequence.end(), 9);
+  }
+  return out;
+}
+
+SparseLine sparse_line(std::int64_t width, std::int64_t nonzero, std::int64_t n, double noise,
+                       std::uint64_t seed) {
+  require_at_least(n, 1, "the number of examples");
+  require_at_least(width, 1, "the width");
+  require_at_least(nonzero, 0, "the number of entries that are not zero");
+  require_at_least(width, nonzero, "the width");
+  std::vector<double> truth(static_cast<std::size_t>(width));
+  RandomStream places(static_cast<std::uint64_t>(nonzero), "sparse truth");
+  for (std::int64_t placed = 0; placed < nonzero;) {
+    double& entry = truth[places.next_below(static_cast<std::uint64_t>(width))];
+    if (entry != 0) continue;
+    entry = (1 + places.next_uniform()) * (places.next_uniform() < 0.5 ? -1 : 1);
+    ++placed;
+  }
+  SparseLine out{Tensor(DType::f64, {n, width}), Tensor(DType::f64, {n}),
+                 Tensor(DType::f64, {n, width})};
+  for (std::int64_t i = 0; i < n; ++i) {
+    RandomStream random = example_stream("sparse", seed, i);
+    double sum = 0;
+    for (std::int64_t k = 0; k < width; ++k) {
+      const double x = random.next_normal(), weight = truth[static_cast<std::size_t>(k)];
+      out.rows.set(i * width + k, x);
+      out.truth.set(i * width + k, weight);
+      sum += x * weight;
+    }
+    out.targets.set(i, sum + noise * random.next_normal());
+  }
+  return out;
+}
+
+NoisyWave noisy_wave(std::int64_t n, double noise, std::uint64_t seed) {
+  require_at_least(n, 1, "the number of examples");
+  NoisyWave out{Tensor(DType::f64, {n}), Tensor(DType::f64, {n})};
+  for (std::int64_t i = 0; i < n; ++i) {
+    RandomStream random = example_stream("wave", seed, i);
+    const double place = 2 * random.next_uniform() - 1;
+    out.places.set(i, place);
+    out.targets.set(i, std::sin(std::numbers::pi * place) + noise * random.next_normal());
   }
   return out;
 }

@@ -26,6 +26,27 @@ struct CopyMemory {
 };
 CopyMemory copy_memory(std::int64_t delay, std::int64_t n, std::uint64_t seed);
 
+// Linear data of which few columns matter: rows of standard normal numbers,
+// target = row . truth + noise * normal. `truth` has `nonzero` entries of
+// size 1 to 2 and either sign, the rest is 0; it depends on width and nonzero
+// alone, rows and noise on the seed too. T0985 unless
+// 0 <= nonzero <= width, width >= 1 and n >= 1.
+struct SparseLine {
+  Tensor rows;     // f64[n, width]
+  Tensor targets;  // f64[n]
+  Tensor truth;    // f64[n, width], the same row each time
+};
+SparseLine sparse_line(std::int64_t width, std::int64_t nonzero, std::int64_t n, double noise,
+                       std::uint64_t seed);
+
+// Points of a curve: places uniform in [-1, 1), target = sin(pi place) + noise *
+// normal. T0985 unless n >= 1.
+struct NoisyWave {
+  Tensor places;   // f64[n]
+  Tensor targets;  // f64[n]
+};
+NoisyWave noisy_wave(std::int64_t n, double noise, std::uint64_t seed);
+
 // Ten kinds of drawn strokes, 16 x 16, moved, turned, scaled and with noise:
 // what `mnist` is for recurrent networks that read rows, without a download.
 // Classes come in a random order. T0985 unless n >= 1.

@@ -223,9 +223,12 @@ class ClauseReader {
     for (std::size_t i = 0; i < clause.items.size(); ++i) {
       const ClauseItem& item = clause.items[i];
       if (!item.words.empty()) {
-        if (item.words[0].text != "clip_norm")
-          unknown(item.words[0], "setting of the optimizer", {"clip_norm"});
-        out.clip_norm = real(*item.argument.value);
+        if (item.words[0].text == "clip_norm")
+          out.clip_norm = real(*item.argument.value);
+        else if (item.words[0].text == "proximal")
+          proximal(*item.argument.value, out);
+        else
+          unknown(item.words[0], "setting of the optimizer", {"clip_norm", "proximal"});
         continue;
       }
       const Expr& expr = *item.argument.value;
@@ -249,6 +252,18 @@ class ClauseReader {
       }
     }
     return out;
+  }
+
+  // l1(0.01) or l2(0.01)
+  void proximal(const Expr& expr, OptimizerSpec& out) const {
+    const auto* call = as<Call>(expr);
+    const auto* name = call ? as<Name>(call->callee) : nullptr;
+    if (!name || (name->text != "l1" && name->text != "l2") || call->arguments.size() != 1)
+      fail("T0440", expr.range, "proximal is followed by l1(STRENGTH) or l2(STRENGTH)");
+    const double strength = real(*call->arguments[0].value);
+    if (!(strength >= 0))
+      fail("T0403", call->arguments[0].range, "the strength of a penalty is not negative");
+    (name->text == "l1" ? out.proximal_l1 : out.proximal_l2) = strength;
   }
 
   TruncationSpec truncation(const Clause& clause) const {

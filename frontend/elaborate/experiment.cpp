@@ -100,6 +100,7 @@ void add_targets(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
     const Type type = node.types[0];
     const Dim vocabulary = node.attributes.dim("classes");
     if (block.spec.data.kind == "text") add("next", type, vocabulary);
+    if (block.spec.data.kind == "copy") add("answer", type, vocabulary);
     break;
   }
   add("label", {DType::i32, {}}, classes);
@@ -113,6 +114,8 @@ void add_targets(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
     add("y", result.with_dtype(real), std::nullopt);
     for (const auto& [name, file] : data.settings) add(name, result.with_dtype(real), std::nullopt);
   }
+  if (data.kind == "sparse")
+    if (const Value x = graph.input("x"); x.valid()) add("truth", graph.type(x), std::nullopt);
   add("target", {real, {}}, std::nullopt);
 }
 
@@ -195,6 +198,9 @@ const std::vector<DataKind>& data_kinds() {
       {"csv", {{"features", "real[F]"}, {"target", "real"}, {"label", "token(classes)"}}},
       {"npy", {{"x", "real[...]"}, {"y", "real[...]"}}},
       {"adding", {{"numbers", "real[T, 2]"}, {"target", "real"}}},
+      {"copy", {{"symbols", "token(10)[T]"}, {"answer", "token(10)[T]"}}},
+      {"sparse", {{"x", "real[N]"}, {"target", "real"}, {"truth", "real[N]"}}},
+      {"wave", {{"x", "real"}, {"target", "real"}}},
   };
   return kinds;
 }

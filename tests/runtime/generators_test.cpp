@@ -102,7 +102,48 @@ TEST_CASE("generated data is a function of the seed, and a longer set begins wit
   CHECK_FALSE(same_bits(copy_memory(3, 4, 1).targets, copy_memory(3, 4, 2).targets));
 }
 
+TEST_CASE("sparse lines: the same few weights for every seed, targets that they explain") {
+  const SparseLine data = sparse_line(50, 4, 30, 0.0, 1), other = sparse_line(50, 4, 30, 0.0, 2);
+  CHECK(same_bits(data.truth, other.truth));
+  CHECK_FALSE(same_bits(data.rows, other.rows));
+  int nonzero = 0;
+  for (std::int64_t k = 0; k < 50; ++k) {
+    const double weight = std::abs(data.truth.get(k));
+    if (weight == 0) continue;
+    ++nonzero;
+    CHECK(weight >= 1);
+    CHECK(weight < 2);
+  }
+  CHECK(nonzero == 4);
+  for (std::int64_t i = 0; i < 30; ++i) {
+    double sum = 0;
+    for (std::int64_t k = 0; k < 50; ++k) sum += data.rows.get(i * 50 + k) * data.truth.get(k);
+    CHECK(data.targets.get(i) == Approx(sum));
+  }
+  double off = 0;
+  const SparseLine noisy = sparse_line(50, 4, 2000, 0.5, 1), quiet = sparse_line(50, 4, 2000, 0, 1);
+  for (std::int64_t i = 0; i < 2000; ++i)
+    off += std::pow(noisy.targets.get(i) - quiet.targets.get(i), 2) / 2000;
+  CHECK(std::sqrt(off) == Approx(0.5).epsilon(0.05));
+}
+
+TEST_CASE("a noisy wave is a sine and noise") {
+  const NoisyWave quiet = noisy_wave(2000, 0, 1), noisy = noisy_wave(2000, 0.3, 1);
+  double off = 0, mean = 0;
+  for (std::int64_t i = 0; i < 2000; ++i) {
+    CHECK(std::abs(quiet.places.get(i)) <= 1);
+    CHECK(quiet.targets.get(i) == Approx(std::sin(3.14159265358979 * quiet.places.get(i))).margin(1e-9));
+    off += std::pow(noisy.targets.get(i) - quiet.targets.get(i), 2) / 2000;
+    mean += quiet.places.get(i) / 2000;
+  }
+  CHECK(std::sqrt(off) == Approx(0.3).epsilon(0.05));
+  CHECK(std::abs(mean) < 0.05);
+}
+
 TEST_CASE("generated data: sizes that make no sense") {
+  CHECK(error_code([] { sparse_line(3, 4, 1, 0, 1); }) == "T0985");
+  CHECK(error_code([] { sparse_line(0, 0, 1, 0, 1); }) == "T0985");
+  CHECK(error_code([] { noisy_wave(0, 0, 1); }) == "T0985");
   CHECK(error_code([] { adding_problem(1, 5, 1); }) == "T0985");
   CHECK(error_code([] { adding_problem(10, 0, 1); }) == "T0985");
   CHECK(error_code([] { copy_memory(0, 5, 1); }) == "T0985");

@@ -161,3 +161,46 @@ TEST_CASE("one AdamW step equals the formula of the paper") {
   CHECK(tensors.at("m:p").get(0) == Approx(m).epsilon(1e-14));
   CHECK(tensors.at("v:p").get(0) == Approx(v).epsilon(1e-14));
 }
+
+TEST_CASE("a proximal step follows the update: exact zeros for l1, a shrinkage for l2") {
+  // Three parameters, loss |p - x|^2 / 2, so that the gradient is p - x.
+  Graph graph;
+  Builder b(graph);
+  const Type three{DType::f64, {3}};
+  const Value p = b.parameter("p", three, "zeros");
+  const Value x = b.input("x", three);
+  graph.add_output("loss", b.scale(b.reduce_sum(b.square(b.sub(p, x)), {0}), 0.5));
+  const std::vector<double> before{1, 0.02, -2}, target{3, 0.1, -2};
+  const double rate = 0.1, l1 = 0.5, l2 = 0.25;
+  for (const bool adam : {false, true}) {
+    OptimizerSettings settings;
+    settings.kind = adam ? OptimizerSettings::Kind::adam : OptimizerSettings::Kind::sgd;
+    settings.proximal_l1 = l1;
+    settings.proximal_l2 = l2;
+    OptimizerSettings without;
+    without.kind = settings.kind;
+    const auto after = [&](const OptimizerSettings& chosen) {
+      const TrainingStep step = make_training_step(graph, chosen);
+      const std::unique_ptr<Program> program = program_of(step);
+      std::map<std::string, Tensor> tensors;
+      for (const char* name : {"p", "m:p", "v:p"}) tensors.emplace(name, Tensor(DType::f64, {3}));
+      Batch batch;
+      batch.fields.emplace("x", Tensor(DType::f64, {1, 3}));
+      batch.examples = 1;
+      for (std::int64_t i = 0; i < 3; ++i) {
+        tensors.at("p").set(i, before[static_cast<std::size_t>(i)]);
+        batch.fields.at("x").set(i, target[static_cast<std::size_t>(i)]);
+      }
+      Team team(1);
+      StepRunner(*program, team).run(batch, tensors, {{"learning_rate", rate}, {"step", 1}});
+      return tensors.at("p");
+    };
+    const Tensor updated = after(without), proximal = after(settings);
+    for (std::int64_t i = 0; i < 3; ++i) {
+      const double u = updated.get(i), size = std::max(std::abs(u) - rate * l1, 0.0);
+      const double expected = std::copysign(size, u) / (1 + 2 * rate * l2);
+      CHECK(proximal.get(i) == Approx(expected).epsilon(1e-14).margin(0));
+    }
+    if (!adam) CHECK(proximal.get(1) == 0);
+  }
+}
