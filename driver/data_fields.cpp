@@ -63,9 +63,8 @@ NamedFields generated_copies(const DataSpec& spec, std::uint64_t seed) {
 }
 
 NamedFields generated_sparse(const DataSpec& spec, std::uint64_t seed) {
-  SparseLine data =
-      sparse_line(spec.integer("width", 200), spec.integer("nonzero", 8),
-                  spec.integer("examples", 100), spec.real("noise", 0.1), seed);
+  SparseLine data = sparse_line(spec.integer("width", 200), spec.integer("nonzero", 8),
+                                spec.integer("examples", 100), spec.real("noise", 0.1), seed);
   NamedFields out;
   out.emplace("x", std::move(data.rows));
   out.emplace("target", std::move(data.targets));

@@ -74,13 +74,13 @@ class Charts {
                                     : fmt::format("{}:{}", diagnosis.model, scan.source);
       gradient.curves.push_back(curve_of(label, scan.gradient, 1, Curve::Style::solid, true));
       if (diagnosis.truncated)
-        gradient.curves.push_back(curve_of(fmt::format("{}, tbptt window {}", label, diagnosis.window),
-                                           diagnosis.truncated->scans[i].gradient, 1,
-                                           Curve::Style::dashed, false));
+        gradient.curves.push_back(
+            curve_of(fmt::format("{}, tbptt window {}", label, diagnosis.window),
+                     diagnosis.truncated->scans[i].gradient, 1, Curve::Style::dashed, false));
       if (diagnosis.clip_norm && diagnosis.clip_scale() < 1)
-        gradient.curves.push_back(curve_of(fmt::format("{}, clip_norm {}", label, *diagnosis.clip_norm),
-                                           scan.gradient, diagnosis.clip_scale(),
-                                           Curve::Style::dashed, false));
+        gradient.curves.push_back(
+            curve_of(fmt::format("{}, clip_norm {}", label, *diagnosis.clip_norm), scan.gradient,
+                     diagnosis.clip_scale(), Curve::Style::dashed, false));
       if (!scan.gain.median.empty())
         gain.curves.push_back(curve_of(label, scan.gain, 1, Curve::Style::solid, true));
     }
@@ -119,8 +119,9 @@ void print(const Diagnosis& diagnosis) {
   for (std::size_t i = 0; i < diagnosis.whole.scans.size(); ++i) {
     const ScanFlow& scan = diagnosis.whole.scans[i];
     const std::vector<double>& g = scan.gradient.median;
-    std::cout << fmt::format("  line {}\n    gradient by the state  {:.3g} at step 1, {:.3g} at step {}\n",
-                             scan.source, g.front(), g.back(), g.size());
+    std::cout << fmt::format(
+        "  line {}\n    gradient by the state  {:.3g} at step 1, {:.3g} at step {}\n", scan.source,
+        g.front(), g.back(), g.size());
     if (!scan.gain.median.empty())
       std::cout << fmt::format("    gain of a step         {:.3g} (geometric mean), up to {:.3g}\n",
                                geometric_mean(scan.gain.median),
@@ -142,9 +143,9 @@ Diagnosis diagnose(const Experiment& experiment, TrainSpec spec, const Options& 
   if (spec.data.kind == "text") spec.data.settings["lanes"] = {options.examples, {}};
   const Graph loss = experiment.loss(spec, Mode::train);
   const auto seed = static_cast<std::uint64_t>(spec.seed);
-  const std::map<std::string, Tensor> parameters =
-      options.run.empty() ? initial_parameters(loss, seed)
-                          : load_run_as(options.run, loss).parameters;
+  const std::map<std::string, Tensor> parameters = options.run.empty()
+                                                       ? initial_parameters(loss, seed)
+                                                       : load_run_as(options.run, loss).parameters;
   const DataSets data = open_data(spec, loss, options.data);
   const Batch batch = data.training->batch(0, 0);
   GradientFlowOptions flow{std::nullopt, true, seed, options.machine};
@@ -171,7 +172,8 @@ int run_diagnose(const Options& options) {
   }
   const std::vector<Chart> all = charts.all();
   if (options.output.empty())
-    for (const Chart& chart : all) std::cout << terminal_text(chart, {}, is_terminal(stdout)) << "\n";
+    for (const Chart& chart : all)
+      std::cout << terminal_text(chart, {}, is_terminal(stdout)) << "\n";
   else
     write_file_atomically(options.output, svg(all));
   for (const Diagnosis& diagnosis : found) print(diagnosis);
@@ -185,7 +187,8 @@ void add_diagnose_command(CLI::App& app, Action& action) {
   options->language.precision = "f64";  // what vanishes is small
   CLI::App* command = app.add_subcommand(
       "diagnose", "Draw how the gradient flows back through time, and the gain of each step");
-  command->add_option("file", options->file, "The program (.tdl); all its train blocks")->required();
+  command->add_option("file", options->file, "The program (.tdl); all its train blocks")
+      ->required();
   command->add_option("--run", options->run,
                       "The folder of a training run; without it parameters have first values");
   command->add_option("--model", options->model, "The train block of this model alone");

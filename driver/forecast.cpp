@@ -20,8 +20,7 @@ double to_file_units(double value, const ColumnSpec& column) {
 }
 
 [[noreturn]] void no_series(const TrainSpec& spec, std::string reason) {
-  throw_user_error("T0871",
-                   fmt::format("'{}' does not predict a series: {}", spec.model, reason),
+  throw_user_error("T0871", fmt::format("'{}' does not predict a series: {}", spec.model, reason),
                    "data csv(\"series.csv\"), window 9, x: column(2), target: column(2)",
                    spec.data.range);
 }
@@ -78,8 +77,8 @@ Series read_series(const TrainSpec& spec, const Graph& loss, const std::filesyst
   return out;
 }
 
-Forecast forecast(ModelRunner& runner, const Graph& model, const Series& series,
-                  std::int64_t first, std::int64_t steps) {
+Forecast forecast(ModelRunner& runner, const Graph& model, const Series& series, std::int64_t first,
+                  std::int64_t steps) {
   const Output& result = model.outputs().at(0);
   if (model.type(result.value).count() != Dim(1))
     throw_user_error("T0872",

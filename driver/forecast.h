@@ -34,8 +34,8 @@ struct Forecast {
   std::int64_t first = 0;  // first row that is predicted
   std::vector<std::vector<double>> predictions;
 };
-Forecast forecast(ModelRunner& runner, const Graph& model, const Series& series,
-                  std::int64_t first, std::int64_t steps);
+Forecast forecast(ModelRunner& runner, const Graph& model, const Series& series, std::int64_t first,
+                  std::int64_t steps);
 
 // The root of the mean square error of the k-step predictions, and of the last
 // known value in their place.

@@ -90,7 +90,8 @@ Tensor a_row_each(const Tensor& tensor, bool has_examples, bool has_steps, std::
   const std::size_t bytes = static_cast<std::size_t>(width) * size_of(tensor.dtype());
   for (std::int64_t e = 0; e < examples; ++e)
     for (std::int64_t t = 0; t < steps; ++t) {
-      const std::int64_t from = (has_examples ? e : 0) * (has_steps ? steps : 1) + (has_steps ? t : 0);
+      const std::int64_t from =
+          (has_examples ? e : 0) * (has_steps ? steps : 1) + (has_steps ? t : 0);
       std::memcpy(out.data() + static_cast<std::size_t>(e * steps + t) * bytes,
                   tensor.data() + static_cast<std::size_t>(from) * bytes, bytes);
     }
@@ -106,8 +107,7 @@ class Flow {
     if (watched_.scans.empty())
       throw_user_error("T0874", "no scan with a state in the loss: there is no time to look along",
                        "treadle diagnose looks at models that scan a cell over a sequence");
-    if (options.truncation)
-      watched_.graph = truncate_bptt(watched_.graph, *options.truncation);
+    if (options.truncation) watched_.graph = truncate_bptt(watched_.graph, *options.truncation);
     batched_ = batched_loss(watched_.graph);
     examples_ = batch.examples;
     run_gradients(parameters, batch);

@@ -51,9 +51,7 @@ std::vector<double> x_of(const TrainSpec& spec, const Options& options, const Se
   return out;
 }
 
-std::string ahead(std::int64_t k) {
-  return fmt::format("{} step{} ahead", k, k == 1 ? "" : "s");
-}
+std::string ahead(std::int64_t k) { return fmt::format("{} step{} ahead", k, k == 1 ? "" : "s"); }
 
 Chart chart_of(const Series& series, const Forecast& forecast, const Options& options,
                const std::vector<double>& x) {
@@ -75,8 +73,8 @@ Chart chart_of(const Series& series, const Forecast& forecast, const Options& op
   }
   const auto rows = static_cast<std::int64_t>(series.values.size());
   if (series.held_back > forecast.first && series.held_back < rows)
-    out.rules.push_back({Rule::Direction::vertical,
-                         x[static_cast<std::size_t>(series.held_back)], "held back"});
+    out.rules.push_back(
+        {Rule::Direction::vertical, x[static_cast<std::size_t>(series.held_back)], "held back"});
   return out;
 }
 

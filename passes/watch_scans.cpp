@@ -101,8 +101,7 @@ WatchedGraph watch_scans(const Graph& loss_graph) {
       names.push_back(fmt::format("{}.{}.{}", scan.symbol_prefix, what, i));
       added.push_back({names.back(), value});
     };
-    for (std::size_t i = 0; i < view.constants; ++i)
-      name("constant", i, given[i], scan.constants);
+    for (std::size_t i = 0; i < view.constants; ++i) name("constant", i, given[i], scan.constants);
     for (std::size_t i = 0; i < view.carries; ++i)
       name("carry", i, {first.node, results + static_cast<std::uint32_t>(i)}, scan.carries);
     for (std::size_t i = 0; i < view.sequences; ++i)

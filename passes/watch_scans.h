@@ -10,7 +10,7 @@ namespace treadle {
 // One top-level scan whose state is made of floats.
 struct WatchedScan {
   SourceRange location;
-  std::string symbol_prefix;  // "scan0": what the names below begin with
+  std::string symbol_prefix;           // "scan0": what the names below begin with
   std::vector<std::string> probes;     // inputs [length, ...], one a float carry
   std::vector<std::string> constants;  // outputs: what each step is given besides
   std::vector<std::string> carries;    // outputs [length, ...]: as step t received them

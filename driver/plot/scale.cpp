@@ -91,7 +91,8 @@ std::vector<Tick> logarithmic_ticks(const Scale& scale, int wanted) {
   if (last - first >= 1) {
     const int stride = std::max(1, (last - first + wanted) / std::max(1, wanted));
     const int start = static_cast<int>(std::ceil(static_cast<double>(first) / stride)) * stride;
-    for (int e = start; e <= last; e += stride) out.push_back({std::pow(10, e), label(std::pow(10, e), e)});
+    for (int e = start; e <= last; e += stride)
+      out.push_back({std::pow(10, e), label(std::pow(10, e), e)});
     return out;
   }
   for (int e = first - 1; e <= last + 1; ++e)

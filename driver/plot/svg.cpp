@@ -85,8 +85,8 @@ class ChartDrawing {
   double height() const { return plot_bottom_ + bottom - top_; }
 
   std::string draw(std::string_view clip) {
-    std::string out = text(left, top_ + 22, "start", chart_.title,
-                           " font-size=\"16\" font-weight=\"bold\"");
+    std::string out =
+        text(left, top_ + 22, "start", chart_.title, " font-size=\"16\" font-weight=\"bold\"");
     out += legend() + grid() + axis_labels();
     out += fmt::format(
         "<clipPath id=\"{}\"><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/></clipPath>\n"
@@ -94,7 +94,12 @@ class ChartDrawing {
         clip, number(left), number(plot_top_ - 1), number(chart_width - left - right),
         number(chart_height + 2), clip);
     for (std::size_t i = 0; i < chart_.curves.size(); ++i) out += band(i);
-    for (std::size_t i = 0; i < chart_.curves.size(); ++i) out += curve(i);
+    // The first solid curve on top of the others; dashes and dots show on it.
+    const auto solid = [&](std::size_t i) { return chart_.curves[i].style == Curve::Style::solid; };
+    for (std::size_t i = chart_.curves.size(); i-- > 0;)
+      if (solid(i)) out += curve(i);
+    for (std::size_t i = 0; i < chart_.curves.size(); ++i)
+      if (!solid(i)) out += curve(i);
     out += "</g>\n";
     for (const Rule& rule : chart_.rules) out += rule_line(rule);
     return out;
@@ -136,8 +141,8 @@ class ChartDrawing {
       if (curve.style == Curve::Style::dots)
         out += dot(entry.x + 12, y - 4, colour_of(entry.curve));
       else
-        out += line(entry.x, y - 4, entry.x + 24, y - 4,
-                    stroke(colour_of(entry.curve), curve.style));
+        out +=
+            line(entry.x, y - 4, entry.x + 24, y - 4, stroke(colour_of(entry.curve), curve.style));
       out += text(entry.x + 30, y, "start", curve.label);
     }
     return out;
@@ -162,8 +167,8 @@ class ChartDrawing {
 
   std::string axis_labels() const {
     const double middle = plot_top_ + chart_height / 2;
-    std::string out = text((left + chart_width - right) / 2, plot_bottom_ + 42, "middle",
-                           chart_.x.label);
+    std::string out =
+        text((left + chart_width - right) / 2, plot_bottom_ + 42, "middle", chart_.x.label);
     out += text(18, middle, "middle", chart_.y.label,
                 fmt::format(" transform=\"rotate(-90 18 {})\"", number(middle)));
     return out;
@@ -220,7 +225,8 @@ class ChartDrawing {
         out += dot(at->first, at->second, colour_of(i));
         continue;
       }
-      points += fmt::format("{}{},{}", count == 0 ? "" : " ", number(at->first), number(at->second));
+      points +=
+          fmt::format("{}{},{}", count == 0 ? "" : " ", number(at->first), number(at->second));
       ++count;
     }
     finish();
@@ -284,8 +290,7 @@ std::string svg(const HeatMap& map) {
       std::clamp(620.0 / static_cast<double>(std::max<std::size_t>(columns, 1)), 8.0, 40.0);
   const double top = 42, wide = cell * static_cast<double>(columns),
                high = cell * static_cast<double>(rows);
-  std::string out =
-      text(16, 26, "start", map.title, " font-size=\"16\" font-weight=\"bold\"");
+  std::string out = text(16, 26, "start", map.title, " font-size=\"16\" font-weight=\"bold\"");
   for (std::size_t r = 0; r < rows; ++r) {
     const double y = top + cell * static_cast<double>(r);
     out += text(row_room - 8, y + cell / 2 + 4.5, "end", map.rows[r]);

@@ -171,8 +171,8 @@ class ChartText {
     std::size_t written = labels.size();
     std::vector<bool> marked(static_cast<std::size_t>(columns_), false);
     for (const Tick& tick : ticks(x_, columns_ / 12)) {
-      const auto at = static_cast<std::size_t>(
-          std::lround(x_.position(tick.value) * (columns_ - 1)));
+      const auto at =
+          static_cast<std::size_t>(std::lround(x_.position(tick.value) * (columns_ - 1)));
       const std::size_t half = characters(tick.label) / 2;
       const std::size_t begin = std::max(gutter_ + 2 + at, half) - half;
       if (begin < written + (written > gutter_ + 2 ? 1 : 0)) continue;

@@ -27,9 +27,12 @@ cell Net(x: real, h: real[2]) {
 }
 model M(x: real[T]) {
   hs, last = scan Net over x
-  return answer: sum(hs[:, 0]) + 3 * sum(hs[1:, 1] * hs[:length(hs)-1, 1])
+  return answer: sum(hs[:, 0]) + 3 * sum(hs[1:, 1] * hs[:T-1, 1])
 }
-train M { data npy("x.npy", "y.npy")  loss answer * y }
+train M {
+  data npy("x.npy", "y.npy")
+  loss answer * y
+}
 )";
 
 // Two examples of four steps, and what is found by hand for each.
@@ -64,7 +67,8 @@ ByHand by_hand(const Tensor& u, const Tensor& w, const Tensor& x, const Tensor& 
       double j[2][2];  // d h_t[b] / d h_(t-1)[a]
       for (int a = 0; a < 2; ++a)
         for (int b = 0; b < 2; ++b) j[a][b] = u.get(a * 2 + b) * (1 - h[t][b] * h[t][b]);
-      const double sum = j[0][0] * j[0][0] + j[0][1] * j[0][1] + j[1][0] * j[1][0] + j[1][1] * j[1][1];
+      const double sum =
+          j[0][0] * j[0][0] + j[0][1] * j[0][1] + j[1][0] * j[1][0] + j[1][1] * j[1][1];
       const double det = j[0][0] * j[1][1] - j[0][1] * j[1][0];
       out.gain.push_back(std::sqrt((sum + std::sqrt(sum * sum - 4 * det * det)) / 2));
     }
@@ -111,8 +115,8 @@ TEST_CASE("gradient flow is what the chain rule gives by hand") {
 
 TEST_CASE("a window ends the gradient at its border") {
   const Experiment experiment = program(
-      "model M(x: real[T, 2]) { _, h = scan RNN[2, 3] over x  return answer: sum(h) }\n"
-      "train M { data npy(\"x.npy\", \"y.npy\")  loss answer * y }\n");
+      "model M(x: real[T, 2]) {\n  _, h = scan RNN[2, 3] over x\n  return answer: sum(h)\n}\n"
+      "train M {\n  data npy(\"x.npy\", \"y.npy\")\n  loss answer * y\n}\n");
   const Graph loss = experiment.loss(*experiment.find_train(), Mode::train);
   Batch batch = two_examples();
   Tensor x(DType::f64, {examples, 7, 2});

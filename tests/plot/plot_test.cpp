@@ -88,7 +88,7 @@ Chart two_curves() {
 
 TEST_CASE("ticks are round, within the data, about as many as asked for") {
   using Labels = std::vector<std::string>;
-  CHECK(labels({}, {0, 1}, 5) == Labels{"0.0", "0.2", "0.4", "0.6", "0.8", "1.0"});
+  CHECK(labels({}, {0, 1}, 5) == Labels{"0", "0.2", "0.4", "0.6", "0.8", "1.0"});
   CHECK(labels({}, {1700, 2008}, 6) == Labels{"1700", "1800", "1900", "2000"});
   CHECK(labels({}, {-0.3, 0.3}, 4) == Labels{"−0.2", "0", "0.2"});
   CHECK(labels({}, {5, 5}, 5) == Labels{"3", "4", "5", "6", "7"});
@@ -149,8 +149,8 @@ TEST_CASE("dots, bands, rules and dashes are drawn as such") {
 }
 
 TEST_CASE("a heat map has a cell for each value") {
-  const HeatMap map{"Weights", "to", "from", {"it", "is"}, {"a", "<b>", "c"},
-                    {0, 0.5, 1, 1, missing, 0}, {}, {}};
+  const HeatMap map{
+      "Weights", "to", "from", {"it", "is"}, {"a", "<b>", "c"}, {0, 0.5, 1, 1, missing, 0}, {}, {}};
   const std::string text = svg(map);
   CHECK(well_formed(text));
   CHECK(count(text, "<title>") == 6);

@@ -132,7 +132,8 @@ TEST_CASE("a noisy wave is a sine and noise") {
   double off = 0, mean = 0;
   for (std::int64_t i = 0; i < 2000; ++i) {
     CHECK(std::abs(quiet.places.get(i)) <= 1);
-    CHECK(quiet.targets.get(i) == Approx(std::sin(3.14159265358979 * quiet.places.get(i))).margin(1e-9));
+    CHECK(quiet.targets.get(i) ==
+          Approx(std::sin(3.14159265358979 * quiet.places.get(i))).margin(1e-9));
     off += std::pow(noisy.targets.get(i) - quiet.targets.get(i), 2) / 2000;
     mean += quiet.places.get(i) / 2000;
   }
