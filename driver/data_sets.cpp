@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "driver/data_fields.h"
+#include "driver/sequence_fields.h"
 #include "ir/diagnostic.h"
 #include "runtime/file.h"
 #include "runtime/readers/text.h"
@@ -50,10 +51,36 @@ DataSets open_text(const TrainSpec& spec, const Graph& loss, const std::filesyst
   return out;
 }
 
+// Examples of different lengths.
+DataSets open_sequences(const TrainSpec& spec, const Graph& loss,
+                        const std::filesystem::path& folder,
+                        const std::optional<Vocabulary>& vocabulary) {
+  const auto seed = static_cast<std::uint64_t>(spec.seed);
+  DataSets out;
+  out.vocabulary = vocabulary;
+  const ExampleFields fields = read_sequences(spec.data, loss, folder, out.vocabulary);
+  const std::string first = first_ragged_symbol(loss, fields);
+  const std::int64_t examples = fields.examples();
+  const auto held = static_cast<std::int64_t>(
+      std::llround(spec.validation_split * static_cast<double>(examples)));
+  out.training =
+      ragged_batches(rows(fields, 0, examples - held), first, {spec.batch, true, seed});
+  if (spec.validation_data) {
+    const ExampleFields other =
+        read_sequences(*spec.validation_data, loss, folder, out.vocabulary);
+    out.validation = ragged_batches(other, first, {spec.batch, false, seed});
+  } else if (held > 0) {
+    out.validation = ragged_batches(rows(fields, examples - held, examples), first,
+                                    {spec.batch, false, seed});
+  }
+  return out;
+}
+
 }  // namespace
 
 DataSets open_data(const TrainSpec& spec, const Graph& loss, const std::filesystem::path& folder) {
   if (spec.data.kind == "text") return open_text(spec, loss, folder, std::nullopt);
+  if (is_sequence_data(spec.data)) return open_sequences(spec, loss, folder, std::nullopt);
   const auto seed = static_cast<std::uint64_t>(spec.seed);
   const NamedFields fields = read_fields(spec.data, loss, folder, seed);
   const std::int64_t examples = fields.begin()->second.shape().at(0);
@@ -77,6 +104,13 @@ std::unique_ptr<BatchSource> open_evaluation(const TrainSpec& spec, bool held_ba
   if (spec.data.kind == "text") {
     DataSets all = open_text(spec, loss, folder, vocabulary);
     return std::move(held_back ? all.validation : all.training);
+  }
+  if (is_sequence_data(spec.data)) {
+    if (held_back) return std::move(open_sequences(spec, loss, folder, vocabulary).validation);
+    std::optional<Vocabulary> known = vocabulary;
+    const ExampleFields fields = read_sequences(spec.data, loss, folder, known);
+    return ragged_batches(fields, first_ragged_symbol(loss, fields),
+                          {spec.batch, false, static_cast<std::uint64_t>(spec.seed)});
   }
   const auto seed = static_cast<std::uint64_t>(spec.seed);
   if (held_back && !spec.validation_data)

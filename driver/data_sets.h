@@ -14,7 +14,7 @@ namespace treadle {
 
 struct DataSets {
   std::unique_ptr<BatchSource> training, validation;  // validation may be null
-  std::optional<Vocabulary> vocabulary;               // of a text
+  std::optional<Vocabulary> vocabulary;               // of a text or of lines
 };
 
 // Reads or generates the data of `spec`; files are looked up in `folder`.

@@ -222,11 +222,14 @@ StepResult made_step(const Graph& graph, Trainer& trainer) {
 int run_train(const Options& options) {
   const Run run =
       options.file.ends_with(".tdl") ? run_of_experiment(options) : run_of_graph(options);
-  const TrainingStep step = make_training_step(run.loss, run.optimizer);
+  const TrainingStep step =
+      make_training_step(run.loss, run.optimizer, run.data.training->ragged_symbols());
   const CompileOptions machine{options.machine.backend, {}, {}};
   const std::unique_ptr<Program> program = compile_step(step, machine);
+  const std::vector<std::string> held_back_ragged =
+      run.data.validation ? run.data.validation->ragged_symbols() : std::vector<std::string>{};
   const std::unique_ptr<Program> evaluation =
-      compile_step(make_evaluation_step(run.evaluation), machine);
+      compile_step(make_evaluation_step(run.evaluation, held_back_ragged), machine);
   Team team(options.machine.threads);
   Trainer trainer(*program, first_tensors(run.loss, step, run.trainer.seed), *run.data.training,
                   run.trainer, team);

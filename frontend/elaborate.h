@@ -43,7 +43,7 @@ struct ColumnSpec {
 
 // data text("input.txt"), window 128, lanes 32, image: pixels
 struct DataSpec {
-  std::string kind;                         // "text", "csv", "adding": see data_kinds()
+  std::string kind;                         // "text", "lines", "csv", ...: see data_kinds()
   std::vector<Setting> arguments;           // positional ones of the call
   std::map<std::string, Setting> settings;  // named ones, and the clause's words
   // Input of the graph -> field of the data set; same names are listed too.
@@ -72,6 +72,13 @@ struct DataField {
 //           rows i .. i + K - 1 for inputs of one more dimension than a row of
 //           their columns, and row i + K for the others.
 //   npy     x and y, in order; or by name: npy(image: "a.npy", label: "b.npy")
+//   lines   a line an example: text: token(V)[T], its characters. Of a folder,
+//           every line of its files NAME.txt, and label: token(classes), the
+//           number of the file in alphabetical order. Where the loss reads
+//           next: token(V)[T], text begins with the line's end before it.
+//   frames  rows of numbers, sequences between blank lines or rows of 1.0:
+//           frames: real[T, columns], and label: token(classes) from the
+//           setting counts: "30 31" (30 examples of class 0, then 31 of 1)
 //   adding  numbers: real[T, 2], target: real         (generated)
 //   copy    symbols: token(10)[T], answer: token(10)[T]  (generated)
 //   sparse  x: real[N], target: real, truth: real[N]  (generated)

@@ -184,6 +184,18 @@ std::vector<Value> Builder::scan(ScanSpec spec) {
   attributes.set("carries", static_cast<std::int64_t>(spec.carries.size()));
   attributes.set("length", Dims{spec.length});
   attributes.set("reverse", spec.reverse);
+  if (!spec.bounds.empty()) {
+    Dims dims, rows, most;
+    for (const ScanBound& bound : spec.bounds) {
+      dims.push_back(bound.dim);
+      rows.push_back(bound.rows);
+      most.push_back(bound.most);
+    }
+    attributes.set("bound", std::move(dims));
+    attributes.set("rows", std::move(rows));
+    attributes.set("most", std::move(most));
+    operands.insert(operands.end(), spec.counts.begin(), spec.counts.end());
+  }
   const Value first = add_node(Op::scan, std::move(operands), std::move(attributes), {spec.body});
   std::vector<Value> out;
   for (std::uint32_t i = 0; i < graph_.node(first.node).types.size(); ++i)
@@ -192,14 +204,71 @@ std::vector<Value> Builder::scan(ScanSpec spec) {
 }
 
 ScanView::ScanView(const Node& node)
-    : constants(static_cast<std::size_t>(node.attributes.integer("constants"))),
-      carries(static_cast<std::size_t>(node.attributes.integer("carries"))),
-      length(node.attributes.dim("length")),
-      reverse(node.attributes.boolean("reverse")),
-      body(node.regions.at(0).get()) {
-  ensure(node.operands.size() >= constants + carries, "scan", "fewer operands than it declares");
-  sequences = node.operands.size() - constants - carries;
+    : ScanView(node.attributes, node.operands.size(), *node.regions.at(0)) {}
+
+ScanView::ScanView(const Attributes& attributes, std::size_t operands, const Graph& step)
+    : constants(static_cast<std::size_t>(attributes.integer("constants"))),
+      carries(static_cast<std::size_t>(attributes.integer("carries"))),
+      length(attributes.dim("length")),
+      reverse(attributes.boolean("reverse")),
+      body(&step),
+      bounds(scan_bounds(attributes)) {
+  ensure(operands >= constants + carries + bounds.size(), "scan",
+         "fewer operands than it declares");
+  sequences = operands - constants - carries - bounds.size();
   outputs = body->outputs().size() - carries;
+}
+
+std::vector<ScanBound> scan_bounds(const Attributes& attributes) {
+  std::vector<ScanBound> out;
+  if (!attributes.has("bound")) return out;
+  const Dims &dims = attributes.dims("bound"), &rows = attributes.dims("rows"),
+             &most = attributes.dims("most");
+  ensure(rows.size() == dims.size() && most.size() == dims.size(), "scan",
+         "bounds without rows or most");
+  for (std::size_t i = 0; i < dims.size(); ++i) out.push_back({dims[i], rows[i], most[i]});
+  return out;
+}
+
+std::vector<Value> ScanView::counts(const std::vector<Value>& operands) const {
+  return {operands.begin() + static_cast<std::ptrdiff_t>(first_count()), operands.end()};
+}
+
+const ScanBound* ScanView::bound_of(const Type& inner) const {
+  if (inner.dims.empty()) return nullptr;
+  for (const ScanBound& bound : bounds)
+    if (bound.dim == inner.dims[0]) return &bound;
+  return nullptr;
+}
+
+bool ScanView::mentions_bound(const Dim& dim) const {
+  for (const ScanBound& bound : bounds)
+    if (const auto symbol = bound.dim.bare_symbol(); symbol && dim.mentions(*symbol)) return true;
+  return false;
+}
+
+bool ScanView::mentions_bound(const Type& type) const {
+  for (const Dim& dim : type.dims)
+    if (mentions_bound(dim)) return true;
+  return false;
+}
+
+bool ScanView::stackable(const Type& inner) const {
+  if (bound_of(inner) == nullptr) return !mentions_bound(inner);
+  return !mentions_bound(Type{inner.dtype, Dims(inner.dims.begin() + 1, inner.dims.end())});
+}
+
+Type ScanView::stacked(Type inner) const {
+  if (const ScanBound* bound = bound_of(inner); bound != nullptr)
+    inner.dims[0] = bound->rows;
+  else
+    inner.dims.insert(inner.dims.begin(), length);
+  return inner;
+}
+
+Type ScanView::carried(Type inner) const {
+  if (const ScanBound* bound = bound_of(inner); bound != nullptr) inner.dims[0] = bound->most;
+  return inner;
 }
 
 }  // namespace treadle

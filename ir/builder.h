@@ -10,6 +10,24 @@
 
 namespace treadle {
 
+// A dimension that has another extent at each step of a scan: counts[t] at step
+// t. When it is a bare symbol, the step's types may use that symbol in any
+// expression. In the step a value [dim, ...]
+//   of a sequence or an output stands for rows [start, start + counts[t]) of
+//     [rows, ...], start being the sum of the counts before t;
+//   of a constant or a carried value stands for the first counts[t] rows of
+//     [most, ...]; of a carried value the step rewrites those, and the others
+//     stay as they are.
+// So with the examples of a batch in order of descending length, counts[t] =
+// how many are longer than t, dim = the active examples, this is a loop over
+// packed sequences; with counts[i] = the length of example i it is a loop over
+// examples of different lengths.
+struct ScanBound {
+  Dim dim;
+  Dim rows;  // the sum of the counts
+  Dim most;  // none is larger
+};
+
 // Checks operands, infers types, folds nothing. What does not fit is a
 // UserError at the current location that reads "[matmul] inner dimensions
 // differ: ...".
@@ -103,7 +121,9 @@ class Builder {
     Dim length;
     bool reverse = false;  // the steps run from length-1 to 0
     Region body;           // (constants, carries, rows) -> (carries, rows of the outputs)
-    Attributes more;
+    Attributes more = {};
+    std::vector<ScanBound> bounds = {};
+    std::vector<Value> counts = {};  // one a bound: i32 [length]
   };
   // Outputs: final carries, then stacked outputs [length, ...] (row t is step
   // t's, in either direction).
@@ -132,15 +152,32 @@ class LocationScope {
   SourceRange before_;
 };
 
-// What a scan node's operands and outputs mean.
+// What a scan node's operands and outputs mean. The operands are constants,
+// carries, sequences (together the arguments of the step), then the counts of
+// the bounds.
 struct ScanView {
   explicit ScanView(const Node& node);
+  ScanView(const Attributes& attributes, std::size_t operands, const Graph& step);
   std::size_t constants = 0, carries = 0, sequences = 0, outputs = 0;
   Dim length;
   bool reverse = false;
   const Graph* body = nullptr;
+  std::vector<ScanBound> bounds;
   std::size_t first_carry() const { return constants; }
   std::size_t first_sequence() const { return constants + carries; }
+  std::size_t first_count() const { return constants + carries + sequences; }
+  std::vector<Value> counts(const std::vector<Value>& operands) const;
+  // The bound that the step's value is rows of; null for other values.
+  const ScanBound* bound_of(const Type& inner) const;
+  bool mentions_bound(const Dim& dim) const;
+  bool mentions_bound(const Type& type) const;
+  // May a step's value stand in a row of a sequence? Only its first dimension
+  // may mention a bound, and must be one then.
+  bool stackable(const Type& inner) const;
+  Type stacked(Type inner) const;  // of the whole sequence
+  Type carried(Type inner) const;  // of the whole constant or carried value
 };
+
+std::vector<ScanBound> scan_bounds(const Attributes& attributes);
 
 }  // namespace treadle

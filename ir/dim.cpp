@@ -224,6 +224,13 @@ bool Dim::mentions(const std::string& symbol) const {
   return symbols.contains(symbol);
 }
 
+std::optional<std::string> Dim::bare_symbol() const {
+  const bool bare = terms_.size() == 1 && terms_[0].coefficient == 1 &&
+                    terms_[0].atoms.size() == 1 && terms_[0].atoms[0].kind == AtomKind::symbol;
+  if (!bare) return std::nullopt;
+  return terms_[0].atoms[0].name;
+}
+
 Dim Dim::substitute(const std::map<std::string, Dim>& replacements) const {
   Dim out;
   for (const Term& term : terms_) {

@@ -45,6 +45,7 @@ class Dim {
   bool is_ragged() const;  // contains a ragged symbol
   void collect_symbols(std::set<std::string>& into) const;
   bool mentions(const std::string& symbol) const;
+  std::optional<std::string> bare_symbol() const;  // the name, when it is one symbol alone
 
   Dim substitute(const std::map<std::string, Dim>& replacements) const;
   // Throws InternalError when a symbol has no value; floor division is towards

@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "ir/diagnostic.h"
+#include "passes/batch_ragged.h"
 #include "passes/graph_copy.h"
+#include "passes/substitute_dims.h"
 
 namespace treadle {
 namespace {
@@ -35,6 +37,7 @@ struct Batched {
 Batched batch_scan(Builder& b, const Node& node, std::vector<Value> operands,
                    const std::vector<bool>& operand_batched, const Dim& size) {
   const ScanView view(node);
+  ensure(view.bounds.empty(), "batch", "a scan over a batch of sequences is batched again");
   std::vector<bool> arguments = operand_batched;
   std::vector<bool> force(view.body->outputs().size(), false);
   BatchedRegion body;
@@ -171,7 +174,14 @@ BatchedRegion batch_region(const Graph& region, const std::vector<bool>& argumen
   return out;
 }
 
+Graph mark_ragged(const Graph& graph, const std::vector<std::string>& symbols) {
+  DimMap marked;
+  for (const std::string& name : symbols) marked.emplace(name, Dim::symbol(name, true));
+  return substitute(graph, marked);
+}
+
 Graph batch(const Graph& graph, const BatchOptions& options) {
+  if (has_ragged_inputs(graph)) return batch_ragged(graph, options);
   Graph out;
   out.name = graph.name;
   out.stage = graph.stage == Stage::one_example ? Stage::batched : graph.stage;

@@ -4,6 +4,7 @@
 //   %1 = input {name = "x"} : f32[8]          =>   %1 = input {name = "x"} : f32[B, 8]
 //   %2 = matmul(%1, %0) ... : f32[4]               %2 = matmul(%1, %0) ... : f32[B, 4]
 #pragma once
+#include <string>
 #include <vector>
 
 #include "ir/builder.h"
@@ -18,7 +19,10 @@ struct BatchOptions {
 // is true; parameters are shared. An output that depends on no batched value
 // stays as it is. Around a scan, sequences turn time-major ([T, B, ...]) and
 // its outputs turn back. Accepts the stages one-example and differentiated.
+// Ragged dimensions: see batch_ragged.h.
 Graph batch(const Graph& graph, const BatchOptions& options = {});
+// The graph with these symbols ragged: ~T for T.
+Graph mark_ragged(const Graph& graph, const std::vector<std::string>& symbols);
 
 // The nodes of a region with some arguments batched: what `batch` does to a
 // scan's body, and what hoisting does to what leaves the loop.

@@ -208,8 +208,16 @@ class Splitter {
   }
 
   bool repeated(NodeId id) const {
-    return joint_.graph.node(id).op != Op::argument &&
-           (invariant_[id] || cheap_to_repeat(joint_.graph.node(id)));
+    const Node& node = joint_.graph.node(id);
+    return node.op != Op::argument &&
+           (invariant_[id] || cheap_to_repeat(node) || !can_be_stored(node));
+  }
+
+  // No sequence can hold a value that mixes bound dimensions (the T x S of one
+  // example), so the gradient computes it again.
+  bool can_be_stored(const Node& node) const {
+    return std::all_of(node.types.begin(), node.types.end(),
+                       [&](const Type& type) { return view_.stackable(type); });
   }
 
   void need(Value v) {
@@ -255,7 +263,9 @@ std::vector<Value> scan_vjp(VjpContext& c, NodeId id, std::vector<ScanReplacemen
   Builder::ScanSpec forward;
   forward.constants = slice_of(0, view.constants);
   forward.carries = slice_of(view.first_carry(), view.first_sequence());
-  forward.sequences = slice_of(view.first_sequence(), c.operands.size());
+  forward.sequences = slice_of(view.first_sequence(), view.first_count());
+  forward.bounds = view.bounds;
+  forward.counts = view.counts(c.operands);
   forward.length = view.length;
   forward.reverse = view.reverse;
   forward.body = std::make_shared<const Graph>(split.forward_body());
@@ -266,6 +276,8 @@ std::vector<Value> scan_vjp(VjpContext& c, NodeId id, std::vector<ScanReplacemen
   Builder::ScanSpec backward;
   backward.length = view.length;
   backward.reverse = !view.reverse;
+  backward.bounds = view.bounds;
+  backward.counts = view.counts(c.operands);
   for (const std::size_t i : split.used_arguments())
     if (i < view.constants) backward.constants.push_back(c.operands[i]);
   for (const std::size_t i : joint.carries) {

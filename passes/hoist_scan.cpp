@@ -2,156 +2,15 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
-#include <set>
 
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "passes/batch.h"
 #include "passes/graph_copy.h"
+#include "passes/hoist_plan.h"
 
 namespace treadle {
 namespace {
-
-// Worth a place in front of the loop: one product over all rows is faster than
-// a small one each step. Elementwise work stays, where it is fused.
-bool heavy(const Node& node) { return node.op == Op::matmul || node.op == Op::scan; }
-
-// Costs less than reading it from memory would.
-bool trivial(const Node& node) {
-  switch (node.op) {
-    case Op::constant:
-    case Op::dimension:
-    case Op::iota:
-    case Op::broadcast: return true;
-    default: return false;
-  }
-}
-
-bool is_zero(const Graph& graph, Value v) {
-  const Node& node = graph.node(v.node);
-  if (node.op == Op::broadcast) return is_zero(graph, node.operands[0]);
-  if (node.op != Op::constant) return false;
-  const Tensor& value = node.attributes.tensor("value");
-  return value.size() == 1 && value.get(0) == 0;
-}
-
-// What becomes of each node of a scan's body.
-struct Plan {
-  std::vector<bool> invariant;            // depends on constants alone
-  std::vector<bool> varying;              // depends on a carried value
-  std::vector<bool> front;                // computed in front, for all steps
-  std::vector<bool> once;                 // computed in front, once
-  std::vector<bool> behind;               // computed behind, for all steps
-  std::vector<bool> summed;               // carry i is a sum over time
-  std::vector<std::vector<Value>> terms;  // of carry i, when summed
-};
-
-class Planner {
- public:
-  explicit Planner(const ScanView& view) : view_(view), body_(*view.body) {}
-
-  Plan make() {
-    const std::size_t n = body_.size();
-    plan_.varying = reached_from(body_, arguments(view_.first_carry(), view_.first_sequence()));
-    const std::vector<bool> rows =
-        reached_from(body_, arguments(view_.first_sequence(), body_.inputs().size()));
-    plan_.invariant.assign(n, false);
-    for (NodeId id = 0; id < n; ++id) plan_.invariant[id] = !plan_.varying[id] && !rows[id];
-    plan_.front.assign(n, false);
-    plan_.once.assign(n, false);
-    plan_.behind.assign(n, false);
-    find_sums();
-    find_behind();
-    find_front();
-    return std::move(plan_);
-  }
-
- private:
-  std::vector<Value> arguments(std::size_t begin, std::size_t end) const {
-    std::vector<Value> out;
-    for (std::size_t i = begin; i < end; ++i) out.push_back(body_.input_value(i));
-    return out;
-  }
-
-  // A term whose sum over time is itself one product or reduction.
-  bool summable(Value v) const {
-    const Node& node = body_.node(v.node);
-    if (plan_.invariant[v.node]) return false;
-    switch (node.op) {
-      case Op::matmul:
-        return !plan_.invariant[node.operands[0].node] && !plan_.invariant[node.operands[1].node];
-      case Op::reduce_sum: return true;
-      case Op::transpose:
-      case Op::reshape: return summable(node.operands[0]);
-      case Op::scatter_add:
-        return is_zero(body_, node.operands[0]) && node.attributes.integer("batch") == 0 &&
-               !plan_.invariant[node.operands[1].node] && !plan_.invariant[node.operands[2].node];
-      default: return false;
-    }
-  }
-
-  void find_sums() {
-    const auto uses = count_uses(body_);
-    plan_.summed.assign(view_.carries, false);
-    plan_.terms.resize(view_.carries);
-    for (std::size_t i = 0; i < view_.carries; ++i) {
-      const Value old = body_.input_value(view_.first_carry() + i);
-      const Value next = body_.outputs()[i].value;
-      if (uses[old.node][0] != 1 || body_.node(next.node).op != Op::add || uses[next.node][0] != 1)
-        continue;
-      std::vector<Value> terms = addition_terms(body_, next, uses);
-      if (std::count(terms.begin(), terms.end(), old) != 1) continue;
-      std::erase(terms, old);
-      if (!std::all_of(terms.begin(), terms.end(), [&](Value v) { return summable(v); })) continue;
-      plan_.summed[i] = true;
-      plan_.terms[i] = std::move(terms);
-    }
-  }
-
-  // Nodes that some kept carry needs.
-  std::vector<bool> needed_by_carries() const {
-    std::vector<bool> needed(body_.size(), false);
-    for (std::size_t i = 0; i < view_.carries; ++i)
-      if (!plan_.summed[i]) needed[body_.outputs()[i].value.node] = true;
-    for (NodeId id = static_cast<NodeId>(body_.size()); id-- > 0;)
-      if (needed[id])
-        for (const Value v : body_.node(id).operands) needed[v.node] = true;
-    return needed;
-  }
-
-  void find_behind() {
-    const std::vector<bool> needed = needed_by_carries();
-    for (NodeId id = 0; id < body_.size(); ++id) {
-      const Node& node = body_.node(id);
-      if (needed[id] || !plan_.varying[id] || node.op == Op::argument) continue;
-      bool follows = heavy(node);
-      for (const Value v : node.operands) follows = follows || plan_.behind[v.node];
-      plan_.behind[id] = follows;
-    }
-  }
-
-  void find_front() {
-    for (NodeId id = static_cast<NodeId>(body_.size()); id-- > 0;) {
-      const Node& node = body_.node(id);
-      if (node.op == Op::argument) continue;
-      if (plan_.invariant[id]) {
-        plan_.once[id] = plan_.once[id] || !trivial(node);
-      } else if (!plan_.varying[id] && heavy(node)) {
-        plan_.front[id] = true;
-      }
-      if (!plan_.once[id] && !plan_.front[id]) continue;
-      for (const Value v : node.operands) {
-        if (body_.node(v.node).op == Op::argument) continue;
-        (plan_.invariant[v.node] ? plan_.once : plan_.front)[v.node] = true;
-      }
-    }
-  }
-
-  const ScanView& view_;
-  const Graph& body_;
-  Plan plan_;
-};
 
 // Rebuilds one scan around its plan in the outer graph.
 class Hoister {
@@ -162,11 +21,14 @@ class Hoister {
         operands_(std::move(operands)),
         view_(node),
         body_(*view_.body),
-        plan_(Planner(view_).make()) {}
+        plan_(plan_hoist(view_)) {}
 
   std::vector<Value> run() {
-    for (std::size_t i = 0; i < view_.constants; ++i) outer_[body_.input_value(i)] = operands_[i];
-    for (std::size_t i = view_.first_sequence(); i < operands_.size(); ++i)
+    for (std::size_t i = 0; i < view_.constants; ++i) {
+      const Value v = body_.input_value(i);
+      (view_.bound_of(body_.type(v)) == nullptr ? outer_ : partial_)[v] = operands_[i];
+    }
+    for (std::size_t i = view_.first_sequence(); i < view_.first_count(); ++i)
       outer_[body_.input_value(i)] = operands_[i];
     emit_front();
     find_stacked();
@@ -192,13 +54,28 @@ class Hoister {
       any = any || batched.back();
     }
     std::vector<Value> out;
-    if (any) {
+    if (on_bound_rows(view_, body_, node)) {
+      out.push_back(on_all_rows(node, std::move(operands)));
+    } else if (any) {
       out = batch_node(b_, body_, node, operands, batched, view_.length);
     } else {
       const Value first = b_.clone(node, operands);
       for (std::uint32_t i = 0; i < node.types.size(); ++i) out.push_back({first.node, i});
     }
     for (std::uint32_t i = 0; i < out.size(); ++i) outer_[{id, i}] = out[i];
+  }
+
+  // A node of the rows of a step as one of all rows.
+  Value on_all_rows(const Node& node, std::vector<Value> operands) {
+    Attributes attributes = node.attributes;
+    if (attributes.has("dims")) {
+      Dims dims = attributes.dims("dims");
+      if (const ScanBound* bound = view_.bound_of({node.types[0].dtype, dims})) {
+        dims[0] = bound->rows;
+        attributes.set("dims", std::move(dims));
+      }
+    }
+    return b_.add_node(node.op, std::move(operands), std::move(attributes));
   }
 
   // An invariant value that stayed in the loop is made again outside.
@@ -234,31 +111,10 @@ class Hoister {
 
   void find_stacked() {
     for (NodeId id = 0; id < body_.size(); ++id)
-      if (plan_.behind[id] && !only_for_sums(id))
+      if (plan_.behind[id] && !plan_.terms_only[id])
         for (const Value v : body_.node(id).operands) stack(v);
     for (const auto& terms : plan_.terms)
       for (const Value v : terms) stack_for_sum(v);
-  }
-
-  // A term of a sum over time is never made step by step.
-  bool only_for_sums(NodeId id) {
-    if (!sum_nodes_) {
-      std::vector<bool> used(body_.size(), false);
-      for (std::size_t i = 0; i < body_.outputs().size(); ++i)
-        if (i >= view_.carries || !plan_.summed[i]) used[body_.outputs()[i].value.node] = true;
-      for (const auto& terms : plan_.terms) {
-        for (Value v : terms) {
-          while (body_.node(v.node).op == Op::transpose || body_.node(v.node).op == Op::reshape)
-            v = body_.node(v.node).operands[0];
-          for (const Value operand : body_.node(v.node).operands) used[operand.node] = true;
-        }
-      }
-      for (NodeId n = static_cast<NodeId>(body_.size()); n-- > 0;)
-        if (used[n])
-          for (const Value v : body_.node(n).operands) used[v.node] = true;
-      sum_nodes_ = std::move(used);
-    }
-    return !(*sum_nodes_)[id];
   }
 
   std::vector<Value> emit_loop() {
@@ -299,7 +155,8 @@ class Hoister {
       const bool given = is_argument_in(id, 0, view_.constants) || plan_.once[id];
       if (!given) continue;
       for (std::uint32_t k = 0; k < body_.node(id).types.size(); ++k)
-        argument({id, k}, spec.constants, outer_.at({id, k}));
+        argument({id, k}, spec.constants,
+                 partial_.contains({id, k}) ? partial_.at({id, k}) : outer_.at({id, k}));
     }
     for (std::size_t i = 0; i < view_.carries; ++i)
       if (!plan_.summed[i])
@@ -323,6 +180,8 @@ class Hoister {
     spec.length = view_.length;
     spec.reverse = view_.reverse;
     spec.more = node_.attributes;
+    spec.bounds = view_.bounds;
+    spec.counts = view_.counts(operands_);
     spec.body = std::make_shared<const Graph>(std::move(inner));
     if (spec.body->outputs().empty()) return {};
     return b_.scan(std::move(spec));
@@ -348,6 +207,12 @@ class Hoister {
       for (const std::int64_t axis : axes) out.push_back(axis + 1);
       return out;
     };
+    const bool through = node.op == Op::transpose || node.op == Op::reshape;
+    if (!through && on_bound_rows(view_, body_, node)) {
+      std::vector<Value> operands;
+      for (const Value operand : node.operands) operands.push_back(outer_value(operand));
+      return b_.clone(node, std::move(operands));
+    }
     if (node.op == Op::matmul) {
       const Attributes& a = node.attributes;
       return b_.matmul(outer_value(node.operands[0]), outer_value(node.operands[1]),
@@ -372,7 +237,7 @@ class Hoister {
     }
     for (const Value v : stacked_) outer_[v] = inner[next++];
     for (NodeId id = 0; id < body_.size(); ++id)
-      if (plan_.behind[id] && !only_for_sums(id)) emit_outer(id);
+      if (plan_.behind[id] && !plan_.terms_only[id]) emit_outer(id);
     for (std::size_t i = 0; i < view_.carries; ++i) {
       if (!plan_.summed[i]) continue;
       Value total = operands_[view_.first_carry() + i];
@@ -388,7 +253,7 @@ class Hoister {
       if (out[i].valid()) continue;
       const Value v = body_.outputs()[i].value;
       out[i] = outer_value(v);
-      if (!wide(v)) out[i] = repeat(out[i]);
+      if (!wide(v) && view_.bound_of(body_.type(v)) == nullptr) out[i] = repeat(out[i]);
     }
     return out;
   }
@@ -408,10 +273,10 @@ class Hoister {
   std::vector<Value> operands_;
   ScanView view_;
   const Graph& body_;
-  Plan plan_;
+  HoistPlan plan_;
   Where outer_;                 // body value -> outer value (stacked where it is wide)
+  Where partial_;               // constants of which a step sees the first rows
   std::vector<Value> stacked_;  // body values that the loop must return
-  std::optional<std::vector<bool>> sum_nodes_;
 };
 
 }  // namespace

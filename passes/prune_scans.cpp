@@ -45,7 +45,8 @@ class ScanPruner {
     for (std::size_t i = first_carry; i < rows; ++i)
       if (needed_[i - first_carry] && !invariant_[i - first_carry]) add(s, inner, map, operands, i);
     attributes.set("carries", static_cast<std::int64_t>(operands.size() - constants));
-    pass(s, inner, map, operands, rows, node_.operands.size(), [](std::size_t) { return true; });
+    pass(s, inner, map, operands, rows, view_.first_count(), [](std::size_t) { return true; });
+    for (const Value v : view_.counts(node_.operands)) operands.push_back(map[v]);
     for (NodeId n = 0; n < body_.size(); ++n)
       if (live_[n] && body_.node(n).op != Op::argument) copy_node(s, body_, n, inner);
     std::vector<std::size_t> kept;
@@ -97,7 +98,8 @@ class ScanPruner {
       const Value argument = body_.input_value(i);
       if (!live_[argument.node] || !wanted(i)) continue;
       const Value operand = map[node_.operands[i]];
-      if (const auto found = given_.find(operand); found != given_.end()) {
+      const auto found = given_.find(operand);
+      if (found != given_.end() && s.type(found->second) == body_.type(argument)) {
         inner.set(argument, found->second);
         continue;
       }

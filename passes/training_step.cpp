@@ -5,6 +5,7 @@
 #include "ir/diagnostic.h"
 #include "passes/batch.h"
 #include "passes/differentiate.h"
+#include "passes/graph_copy.h"
 #include "passes/unroll.h"
 
 namespace treadle {
@@ -29,9 +30,39 @@ Value batch_mean(Builder& b, Value x, Value weight) {
   return b.div(sum_all(b, b.mul(x, weight)), total);
 }
 
+std::vector<Successor> state_successors(const Graph& graph) {
+  std::vector<Successor> out;
+  for (const NodeId id : graph.inputs()) {
+    const Attributes& attributes = graph.node(id).attributes;
+    const std::string output = attributes.string("successor", "");
+    if (attributes.string("role", "") == "state" && !output.empty())
+      out.push_back({output, attributes.string("name")});
+  }
+  return out;
+}
+
+Graph batched(const Graph& loss_graph, const std::vector<std::string>& ragged) {
+  if (ragged.empty()) return batch(unroll_as_written(loss_graph));
+  // Of the model's own outputs a step needs the carried state alone; others
+  // may be no rows of a batch.
+  Graph needed = loss_graph;
+  std::vector<Output> outputs;
+  for (const Output& output : loss_graph.outputs()) {
+    const bool loss = output.name == "loss" || output.name == "penalty" ||
+                      output.name == "weight" || output.name.starts_with("report.");
+    bool state = false;
+    for (const Successor& successor : state_successors(loss_graph))
+      state = state || successor.output == output.name;
+    if (loss || state) outputs.push_back(output);
+  }
+  needed.set_outputs(std::move(outputs));
+  needed = without_dead_nodes(mark_ragged(needed, ragged));
+  return batch(unroll_as_written(needed));
+}
+
 // The batched loss graph with its outputs reduced over the batch.
-Graph reduced(const Graph& loss_graph) {
-  Graph work = batch(unroll_as_written(loss_graph));
+Graph reduced(const Graph& loss_graph, const std::vector<std::string>& ragged) {
+  Graph work = batched(loss_graph, ragged);
   Builder b(work);
   const std::vector<Output> before = work.outputs();
   Value weight = work.output("weight");
@@ -57,17 +88,6 @@ Graph reduced(const Graph& loss_graph) {
   }
   work.set_outputs(std::move(outputs));
   return work;
-}
-
-std::vector<Successor> state_successors(const Graph& graph) {
-  std::vector<Successor> out;
-  for (const NodeId id : graph.inputs()) {
-    const Attributes& attributes = graph.node(id).attributes;
-    const std::string output = attributes.string("successor", "");
-    if (attributes.string("role", "") == "state" && !output.empty())
-      out.push_back({output, attributes.string("name")});
-  }
-  return out;
 }
 
 // Keeps loss and reports, renames the successors of carried state, drops what
@@ -151,9 +171,10 @@ class Updater {
 
 }  // namespace
 
-TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings& settings) {
+TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings& settings,
+                                const std::vector<std::string>& ragged) {
   TrainingStep out;
-  const Graph forward = reduced(loss_graph);
+  const Graph forward = reduced(loss_graph, ragged);
   Graph& work = out.graph;
   work = differentiate(forward);
   Builder b(work);
@@ -226,11 +247,11 @@ TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings
   return out;
 }
 
-Graph batched_loss(const Graph& loss_graph) { return reduced(loss_graph); }
+Graph batched_loss(const Graph& loss_graph) { return reduced(loss_graph, {}); }
 
-TrainingStep make_evaluation_step(const Graph& loss_graph) {
+TrainingStep make_evaluation_step(const Graph& loss_graph, const std::vector<std::string>& ragged) {
   TrainingStep out;
-  out.graph = reduced(loss_graph);
+  out.graph = reduced(loss_graph, ragged);
   std::vector<Output> outputs;
   add_common_outputs(out.graph, outputs, out);
   out.graph.set_outputs(std::move(outputs));

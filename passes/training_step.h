@@ -53,13 +53,16 @@ struct TrainingStep {
 // Further inputs: "learning_rate" (scalar of the loss's dtype) and "step"
 // (the same; counts from 1). Outputs: "loss", "grad_norm", "report.*",
 // "next:INPUT" for each update.
-TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings& settings);
+// Examples may differ in the symbols `ragged` (passes/batch_ragged.h).
+TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings& settings,
+                                const std::vector<std::string>& ragged = {});
 
 // The graph of one example's loss, batched: `loss` is the scalar that
 // make_training_step differentiates; outputs but `penalty` and `weight` stay.
 Graph batched_loss(const Graph& loss_graph);
 
 // The batched loss without gradients: outputs "loss", "report.*", "next:STATE".
-TrainingStep make_evaluation_step(const Graph& loss_graph);
+TrainingStep make_evaluation_step(const Graph& loss_graph,
+                                  const std::vector<std::string>& ragged = {});
 
 }  // namespace treadle

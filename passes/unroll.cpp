@@ -171,6 +171,7 @@ Graph unroll(const Graph& graph, std::int64_t steps) {
   return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
     if (graph.node(id).op != Op::scan) return false;
     const ScanView view(graph.node(id));
+    if (!view.bounds.empty()) return false;
     unroll_scan(b, graph, id, map, std::make_shared<const Graph>(unroll(*view.body, steps)), steps);
     return true;
   });
@@ -182,6 +183,8 @@ Graph unroll_as_written(const Graph& graph) {
     const Node& node = graph.node(id);
     if (node.op != Op::scan) return false;
     const ScanView view(node);
+    // A turn of several steps would need the same examples in all of them.
+    if (view.length.is_ragged() || !view.bounds.empty()) return false;
     if (!node.attributes.has("unroll") && !has_unroll(*view.body)) return false;
     unroll_scan(b, graph, id, map, std::make_shared<const Graph>(unroll_as_written(*view.body)),
                 node.attributes.integer("unroll", 1));

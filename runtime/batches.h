@@ -7,13 +7,15 @@
 #include <vector>
 
 #include "ir/tensor.h"
+#include "runtime/packing.h"
 
 namespace treadle {
 
 using NamedFields = std::map<std::string, Tensor>;
 
 struct Batch {
-  NamedFields fields;  // each [B, ...]
+  NamedFields fields;  // each [B, ...], or rows (runtime/packing.h)
+  Lengths lengths;     // of ragged symbols
   std::int64_t examples = 0;
   std::vector<std::int64_t> indices;  // of the examples in the data set
   bool starts_sequence = false;       // carried state is zero before this batch
@@ -26,6 +28,8 @@ class BatchSource {
   virtual std::int64_t batches() const = 0;   // an epoch
   virtual std::int64_t examples() const = 0;  // an epoch
   virtual Batch batch(std::int64_t epoch, std::int64_t index) const = 0;
+  // The dimensions in which the examples of its batches differ.
+  virtual std::vector<std::string> ragged_symbols() const { return {}; }
 };
 
 struct ArrayBatchesOptions {

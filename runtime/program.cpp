@@ -14,12 +14,6 @@ std::string name_of(const Graph& graph, NodeId id) {
   return graph.node(id).attributes.string("name", "");
 }
 
-bool is_symbol(const Dim& dim) {
-  const auto& terms = dim.terms();
-  return terms.size() == 1 && terms[0].coefficient == 1 && terms[0].atoms.size() == 1 &&
-         terms[0].atoms[0].kind == Dim::AtomKind::symbol;
-}
-
 [[noreturn]] void misfit(const Slot& slot, const std::string& what) {
   throw_user_error("T0950",
                    fmt::format("input '{}' is {}: {}", slot.name, to_string(slot.type), what));
@@ -62,7 +56,7 @@ DimEnv bind_dims(std::span<const Slot> inputs, std::span<const Tensor* const> te
     if (type.rank() != shape.size())
       misfit(inputs[i], fmt::format("the tensor has {} dimensions", shape.size()));
     for (std::size_t d = 0; d < shape.size(); ++d)
-      if (is_symbol(type.dims[d])) env.try_emplace(type.dims[d].terms()[0].atoms[0].name, shape[d]);
+      if (const auto symbol = type.dims[d].bare_symbol()) env.try_emplace(*symbol, shape[d]);
   }
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Shape expected = evaluate_shape(inputs[i].type, env);

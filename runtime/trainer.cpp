@@ -51,6 +51,8 @@ Metrics StepRunner::run(const Batch& batch, std::map<std::string, Tensor>& tenso
       inputs.push_back(&made.emplace_back(scalar_input(slot.type, scalar->second)));
     } else if (slot.name == example_input) {
       inputs.push_back(&made.emplace_back(example_indices(batch)));
+    } else if (auto index = ragged_input(slot.name, batch.lengths)) {
+      inputs.push_back(&made.emplace_back(std::move(*index)));
     } else if (const auto held = tensors.find(slot.name); held != tensors.end()) {
       inputs.push_back(&held->second);
     } else {

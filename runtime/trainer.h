@@ -41,7 +41,8 @@ struct StepResult {
 // Runs a program on batches: gives each input its tensor and puts each update
 // where it belongs. Inputs come from, in this order: the batch's fields, the
 // named scalars (learning_rate, step, random.seed, random.step,
-// random.example), and `tensors`.
+// random.example), the lengths of the batch's examples (runtime/packing.h), and
+// `tensors`.
 class StepRunner {
  public:
   StepRunner(Program& program, Team& team) : program_(program), team_(team) {}

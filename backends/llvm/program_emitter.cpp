@@ -35,7 +35,8 @@ void ProgramEmitter::emit() {
   set_target_attributes(*entry, target_);
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "entry", entry));
   auto* layout =
-      llvm::StructType::get(context, {pointer_type, pointer_type, pointer_type, i64, pointer_type});
+      llvm::StructType::get(context,
+                            {pointer_type, pointer_type, pointer_type, i64, pointer_type, i64});
   const auto field = [&](unsigned i) {
     return b.CreateLoad(layout->getElementType(i), b.CreateStructGEP(layout, entry->getArg(0), i));
   };
@@ -45,8 +46,10 @@ void ProgramEmitter::emit() {
   threads_ = field(3);
   runners_ = field(4);
   thread_ = entry->getArg(1);
+  if (!plan_.bound_symbols.empty()) dim_table_ = own_dim_table(b, dim_table_, field(5));
   emit_steps(b, plan_.steps);
   b.CreateRetVoid();
+  emit_binders();
 
   std::string text;
   for (const Dim& dim : dims_.dims()) text += dim.to_string() + "\n";
@@ -57,7 +60,12 @@ void ProgramEmitter::emit() {
 
 llvm::Value* ProgramEmitter::extent(llvm::IRBuilder<>& b, llvm::Value* table, const Dim& dim) {
   const Graph none;
-  return KernelEmitter(b, target_, none, dims_, table).extent(dim);
+  llvm::Value* value = KernelEmitter(b, target_, none, dims_, table).extent(dim);
+  // The entry function writes its own table.
+  auto* load = llvm::dyn_cast<llvm::LoadInst>(value);
+  if (load != nullptr && table == dim_table_ && !plan_.bound_symbols.empty())
+    load->setMetadata(llvm::LLVMContext::MD_invariant_load, nullptr);
+  return value;
 }
 
 void ProgramEmitter::emit_barrier(llvm::IRBuilder<>& b) {
@@ -87,6 +95,7 @@ void ProgramEmitter::emit_step(llvm::IRBuilder<>& b, const Step& step) {
 }
 
 void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
+  if (!step.bounds.empty()) return emit_bound_scan(b, step);
   emit_steps(b, step.before);
   emit_barrier(b);
   emit_loop(b, b.getInt64(0), extent(b, dim_table_, step.length), b.getInt64(1),
@@ -140,6 +149,12 @@ llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Kernel& kernel,
     base = b.CreateSelect(odd, base_of(place.alternate), base);
   }
   for (const Location::Row& row : place.rows) {
+    if (row.loop < 0) {
+      base = b.CreateGEP(memory_type(b.getContext(), dtype), base,
+                         b.CreateMul(extent(b, kernel.dims, row.start),
+                                     extent(b, kernel.dims, row.stride)));
+      continue;
+    }
     llvm::Value* t = kernel.counters[static_cast<std::size_t>(row.loop)];
     if (row.reverse)
       t = b.CreateSub(b.CreateSub(extent(b, kernel.dims, row.length), b.getInt64(1)), t);

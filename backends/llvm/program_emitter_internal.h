@@ -21,6 +21,7 @@ struct ProgramContext {
   void* barrier = nullptr;
   std::int64_t threads = 1;
   void* const* runners = nullptr;  // NodeRunner
+  std::int64_t dim_count = 0;      // of `dims`
 };
 using ProgramEntry = void(const ProgramContext*, std::int64_t thread);
 inline constexpr const char* entry_name = "treadle_step";
@@ -52,6 +53,9 @@ class ProgramEmitter {
   void emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps);
   void emit_step(llvm::IRBuilder<>& b, const Step& step);
   void emit_scan(llvm::IRBuilder<>& b, const Step& step);
+  void emit_bound_scan(llvm::IRBuilder<>& b, const Step& step);
+  void emit_binders();
+  llvm::Value* own_dim_table(llvm::IRBuilder<>& b, llvm::Value* shared, llvm::Value* count);
   void emit_barrier(llvm::IRBuilder<>& b);
   void call_shared(llvm::IRBuilder<>& b, llvm::Function* kernel, const Dim& units, int loops);
 
@@ -73,6 +77,13 @@ class ProgramEmitter {
   DimTable dims_;
   std::map<DType, MatmulKernels> matmuls_;
   int kernels_made_ = 0;
+  // Functions that write the extents which a loop's bounds change into a
+  // thread's table; they are written last, when the table is complete.
+  struct Binder {
+    llvm::Function* function;   // void(table, one i64 a symbol)
+    std::vector<Dim> symbols;
+  };
+  std::vector<Binder> binders_;
   // Of the entry function:
   llvm::Value *buffers_ = nullptr, *dim_table_ = nullptr, *barrier_ = nullptr, *threads_ = nullptr,
               *thread_ = nullptr, *runners_ = nullptr;

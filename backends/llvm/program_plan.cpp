@@ -13,11 +13,19 @@ namespace treadle {
 bool operator==(const Location& a, const Location& b) {
   const auto same_row = [](const Location::Row& x, const Location::Row& y) {
     return x.loop == y.loop && x.reverse == y.reverse && x.length == y.length &&
-           x.stride == y.stride;
+           x.stride == y.stride && x.start == y.start;
   };
   return a.buffer == b.buffer && a.alternate == b.alternate && a.parity_loop == b.parity_loop &&
          a.next == b.next && a.parity_length == b.parity_length &&
          std::equal(a.rows.begin(), a.rows.end(), b.rows.begin(), b.rows.end(), same_row);
+}
+
+bool ProgramPlan::is_bound(const Dim& dim) const {
+  std::set<std::string> symbols;
+  dim.collect_symbols(symbols);
+  return std::any_of(symbols.begin(), symbols.end(), [&](const std::string& symbol) {
+    return bound_symbols.contains(symbol);
+  });
 }
 
 Dim packed_elements(const MatmulTile& tile, const MatmulShape& shape) {
@@ -89,7 +97,8 @@ class Planner {
     return out;
   }
   Location temporary(DType dtype, const Dim& elements, int level) {
-    plan_.buffers.push_back({BufferPlan::Kind::arena, -1, dtype, elements});
+    // A step may need no more than its bounds allow.
+    plan_.buffers.push_back({BufferPlan::Kind::arena, -1, dtype, elements.substitute(most_)});
     Location out;
     out.buffer = static_cast<int>(plan_.buffers.size()) - 1;
     out.level = level;
@@ -265,6 +274,51 @@ class Planner {
     steps.push_back(std::move(step));
   }
 
+  // ---- bounds ----
+
+  static std::size_t bound_number(const ScanView& view, const ScanBound& bound) {
+    return static_cast<std::size_t>(&bound - view.bounds.data());
+  }
+  static Dim fewer(const ScanView& view, const Step& step, const ScanBound& bound) {
+    return step.bounds[bound_number(view, bound)].fewer;
+  }
+  static Dim row_stride(const Type& type) {
+    return product(Dims(type.dims.begin() + 1, type.dims.end()));
+  }
+
+  void plan_bounds(const ScanView& view, const Node& node, const std::map<Value, Location>& home,
+                   Step& step) {
+    const auto fresh = [&](const char* what) {
+      const std::string name = "bound" + std::to_string(plan_.bound_symbols.size()) + "." + what;
+      plan_.bound_symbols.insert(name);
+      return Dim::symbol(name);
+    };
+    for (std::size_t j = 0; j < view.bounds.size(); ++j) {
+      const ScanBound& bound = view.bounds[j];
+      const Location counts = home.at(node.operands[view.first_count() + j]);
+      step.in.push_back(counts);
+      step.bounds.push_back({bound.dim, fresh("start"), fresh("fewer"), bound.rows, counts});
+      if (const auto symbol = bound.dim.bare_symbol()) {
+        plan_.bound_symbols.insert(*symbol);
+        most_[*symbol] = bound.most.substitute(most_);
+      }
+    }
+  }
+
+  // A carried value of which a step rewrites the first rows alone: the others
+  // start in both of its buffers, and follow when a step has fewer rows than
+  // the one before it. That touches no row that the step itself does.
+  void keep_other_rows(const Location& initial, Location other, Location place, const Type& type,
+                       const Dim& active, const Dim& fewer, Step& step) {
+    other.buffer = place.alternate;
+    copy(initial, other, type, step.loops, step.before);
+    place.rows.push_back({-1, false, 0, row_stride(type), active});
+    Location next = place;
+    next.next = true;
+    copy(place, next, {type.dtype, {fewer * row_stride(type)}}, step.loops + 1, step.body);
+    step.body.back().apart = true;
+  }
+
   void scan(const Graph& graph, NodeId id, std::map<Value, Location>& home,
             std::map<Value, std::vector<Location>>& wanted, int loops, std::vector<Step>& steps) {
     const Node& node = graph.node(id);
@@ -276,8 +330,16 @@ class Planner {
     step.node = id;
     step.loops = loops;
     step.length = view.length;
+    step.reverse = view.reverse;
+    const std::map<std::string, Dim> most_outside = most_;
+    plan_bounds(view, node, home, step);
     std::vector<Location> arguments;
-    for (std::size_t i = 0; i < view.constants; ++i) arguments.push_back(home.at(node.operands[i]));
+    for (std::size_t i = 0; i < view.constants; ++i) {
+      arguments.push_back(home.at(node.operands[i]));
+      // Its first rows, as many as the step has.
+      if (view.bound_of(body.type(body.input_value(i))) != nullptr)
+        arguments.back().level = loops + 1;
+    }
     std::vector<std::vector<Location>> destinations(body.outputs().size());
     for (std::size_t i = 0; i < view.carries; ++i) {
       const Value initial = node.operands[view.first_carry() + i];
@@ -289,6 +351,9 @@ class Planner {
       start.level = loops;
       copy(home.at(initial), start, type, loops, step.before);
       place.parity_loop = loops;
+      if (const ScanBound* bound = view.bound_of(body.type(body.input_value(view.first_carry() + i))))
+        keep_other_rows(home.at(initial), start, place, type, bound->dim, fewer(view, step, *bound),
+                        step);
       arguments.push_back(place);
       place.next = true;
       destinations[i].push_back(place);
@@ -299,16 +364,20 @@ class Planner {
       last.level = loops;
       home[{id, static_cast<std::uint32_t>(i)}] = last;
     }
-    const auto row = [&](Location place, const Type& stacked) {
-      Dim stride(1);
-      for (std::size_t d = 1; d < stacked.rank(); ++d) stride = stride * stacked.dims[d];
-      place.rows.push_back({loops, view.reverse, view.length, stride});
+    const auto row = [&](Location place, const Type& stacked, const Type& inner) {
+      const Dim stride = row_stride(stacked);
+      if (const ScanBound* bound = view.bound_of(inner))
+        place.rows.push_back(
+            {-1, false, 0, stride, step.bounds[bound_number(view, *bound)].start});
+      else
+        place.rows.push_back({loops, view.reverse, view.length, stride});
       place.level = loops + 1;
       return place;
     };
     for (std::size_t i = 0; i < view.sequences; ++i) {
       const Value v = node.operands[view.first_sequence() + i];
-      arguments.push_back(row(home.at(v), graph.type(v)));
+      const Value argument = body.input_value(view.first_sequence() + i);
+      arguments.push_back(row(home.at(v), graph.type(v), body.type(argument)));
     }
     for (std::size_t i = 0; i < view.outputs; ++i) {
       const Value v{id, static_cast<std::uint32_t>(view.carries + i)};
@@ -318,11 +387,13 @@ class Planner {
                            ? found->second.front()
                            : temporary(type.dtype, type.count(), loops);
       home[v] = place;
-      destinations[view.carries + i].push_back(row(place, type));
+      destinations[view.carries + i].push_back(
+          row(place, type, body.output_type(view.carries + i)));
     }
     before_.push_back(&step.before);
     region(body, arguments, destinations, loops + 1, step.body);
     before_.pop_back();
+    most_ = most_outside;
     steps.push_back(std::move(step));
     for (std::uint32_t i = 0; i < node.types.size(); ++i) {
       const auto found = wanted.find({id, i});
@@ -362,6 +433,11 @@ class Planner {
         continue;
       }
       const std::set<int> reads = buffers_of(step.in), writes = buffers_of(step.out);
+      if (step.apart) {
+        for (const int buffer : reads) use(buffer, state.phase);
+        for (const int buffer : writes) use(buffer, state.phase);
+        continue;
+      }
       const auto meets = [](const std::set<int>& a, const std::set<int>& b) {
         return std::any_of(a.begin(), a.end(), [&](int x) { return b.contains(x); });
       };
@@ -411,6 +487,7 @@ class Planner {
   const MatmulTile &f32_, &f64_;
   ProgramPlan plan_;
   std::vector<std::vector<Step>*> before_;
+  std::map<std::string, Dim> most_;  // of the symbols that the loops around bind
 };
 
 }  // namespace

@@ -3,7 +3,9 @@
 // must meet.
 #pragma once
 #include <cstdint>
+#include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "backends/llvm/matmul_kernel.h"
@@ -37,15 +39,25 @@ struct Location {
   int parity_loop = -1;
   bool next = false;
   Dim parity_length;
-  // Row t of a stacked value, t counted by a loop.
+  // Row t of a stacked value, t counted by a loop; with loop -1, row `start`.
   struct Row {
     int loop = 0;
     bool reverse = false;
     Dim length, stride;  // stride in elements
+    Dim start = 0;
   };
   std::vector<Row> rows;
   int level = 0;  // loops around the place where it is defined
   friend bool operator==(const Location& a, const Location& b);
+};
+
+// A bound of a scan. Its extent, where its rows start, and how many rows fewer
+// than the step before the step has are symbols that have other values at each
+// step.
+struct PlannedBound {
+  Dim dim, start, fewer;
+  Dim rows;  // of all steps
+  Location counts;
 };
 
 struct Step {
@@ -73,8 +85,12 @@ struct Step {
   MatmulShape shape;
   MatrixView view_a, view_b;
   int runner = -1;  // prepare and claimed: index into ProgramPlan::claims
+  // Reads and writes other elements than the steps around it.
+  bool apart = false;
   // scan
   Dim length;
+  bool reverse = false;
+  std::vector<PlannedBound> bounds;
   std::vector<Step> before;  // once, in front of the loop
   std::vector<Step> body;
 };
@@ -83,6 +99,9 @@ struct ProgramPlan {
   std::vector<BufferPlan> buffers;
   std::vector<Step> steps;
   std::vector<MatmulClaim> claims;
+  // Symbols that have no value before a scan's step gives them one.
+  std::set<std::string> bound_symbols;
+  bool is_bound(const Dim& dim) const;
 
   // Offsets of the arena's buffers, in bytes, and its size.
   std::vector<std::size_t> arena_offsets(const DimEnv& env, std::size_t* size) const;

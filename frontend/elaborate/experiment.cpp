@@ -197,6 +197,8 @@ const std::vector<DataKind>& data_kinds() {
       {"digits", {{"image", "real[16, 16]"}, {"label", "token(10)"}}},
       {"csv", {{"features", "real[F]"}, {"target", "real"}, {"label", "token(classes)"}}},
       {"npy", {{"x", "real[...]"}, {"y", "real[...]"}}},
+      {"lines", {{"text", "token(V)[T]"}, {"next", "token(V)[T]"}, {"label", "token(classes)"}}},
+      {"frames", {{"frames", "real[T, columns]"}, {"label", "token(classes)"}}},
       {"adding", {{"numbers", "real[T, 2]"}, {"target", "real"}}},
       {"copy", {{"symbols", "token(10)[T]"}, {"answer", "token(10)[T]"}}},
       {"sparse", {{"x", "real[N]"}, {"target", "real"}, {"truth", "real[N]"}}},

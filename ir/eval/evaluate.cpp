@@ -19,35 +19,90 @@ struct Observer {
 std::vector<Tensor> run_graph(const Graph& graph, std::span<const Tensor* const> inputs,
                               const DimEnv& env, const Observer& observer);
 
-Tensor row_of(const Tensor& stacked, std::int64_t t) {
-  Tensor out(stacked.dtype(), Shape(stacked.shape().begin() + 1, stacked.shape().end()));
-  std::memcpy(out.data(), stacked.data() + static_cast<std::size_t>(t) * out.bytes(), out.bytes());
+std::size_t row_bytes(const Tensor& tensor) {
+  std::size_t bytes = size_of(tensor.dtype());
+  for (std::size_t i = 1; i < tensor.shape().size(); ++i)
+    bytes *= static_cast<std::size_t>(tensor.shape()[i]);
+  return bytes;
+}
+
+// Rows [begin, begin + shape[0]) in the shape that a step sees.
+Tensor rows_of(const Tensor& from, std::int64_t begin, Shape shape) {
+  Tensor out(from.dtype(), std::move(shape));
+  std::memcpy(out.data(), from.data() + static_cast<std::size_t>(begin) * row_bytes(from),
+              out.bytes());
   return out;
 }
+
+// The extents of a scan's bounds at each step.
+class Bounds {
+ public:
+  Bounds(const ScanView& view, std::span<const Tensor* const> operands, std::int64_t length)
+      : view_(view) {
+    for (std::size_t j = 0; j < view.bounds.size(); ++j) {
+      std::vector<std::int64_t> starts{0};
+      for (std::int64_t t = 0; t < length; ++t)
+        starts.push_back(starts.back() + operands[view.first_count() + j]->get_integer(t));
+      starts_.push_back(std::move(starts));
+    }
+  }
+  void bind(DimEnv& env, std::int64_t t) const {
+    for (std::size_t j = 0; j < starts_.size(); ++j)
+      if (const auto symbol = view_.bounds[j].dim.bare_symbol()) env[*symbol] = count(j, t);
+  }
+  std::int64_t count(std::size_t j, std::int64_t t) const {
+    return starts_[j][static_cast<std::size_t>(t) + 1] - starts_[j][static_cast<std::size_t>(t)];
+  }
+  // The first row of step t of a sequence or output that the step sees as `inner`.
+  std::int64_t start(const Type& inner, std::int64_t t) const {
+    const ScanBound* bound = view_.bound_of(inner);
+    if (bound == nullptr) return t;
+    return starts_[static_cast<std::size_t>(bound - view_.bounds.data())]
+                  [static_cast<std::size_t>(t)];
+  }
+
+ private:
+  const ScanView& view_;
+  std::vector<std::vector<std::int64_t>> starts_;
+};
 
 std::vector<Tensor> run_scan(const Node& node, std::span<const Tensor* const> operands,
                              const DimEnv& env, const Observer& observer) {
   const ScanView view(node);
   const std::int64_t length = view.length.evaluate(env);
+  const Bounds bounds(view, operands, length);
   std::vector<Tensor> results;
   for (const Type& type : node.types) results.emplace_back(type.dtype, evaluate_shape(type, env));
   for (std::size_t i = 0; i < view.carries; ++i) results[i] = *operands[view.first_carry() + i];
+  DimEnv inside = env;
   for (std::int64_t step = 0; step < length; ++step) {
     const std::int64_t t = view.reverse ? length - 1 - step : step;
-    std::vector<Tensor> rows;
-    rows.reserve(view.sequences);
-    std::vector<const Tensor*> arguments(operands.begin(),
-                                         operands.begin() + static_cast<long>(view.constants));
-    for (std::size_t i = 0; i < view.carries; ++i) arguments.push_back(&results[i]);
-    for (std::size_t i = 0; i < view.sequences; ++i) {
-      rows.push_back(row_of(*operands[view.first_sequence() + i], t));
-      arguments.push_back(&rows.back());
+    bounds.bind(inside, t);
+    std::vector<Tensor> made;
+    made.reserve(view.first_count());
+    std::vector<const Tensor*> arguments;
+    for (std::size_t i = 0; i < view.first_count(); ++i) {
+      const Type& inner = view.body->type(view.body->input_value(i));
+      const bool carry = i >= view.first_carry() && i < view.first_sequence();
+      const Tensor& from = carry ? results[i - view.first_carry()] : *operands[i];
+      if (i < view.first_sequence() && view.bound_of(inner) == nullptr)
+        arguments.push_back(&from);
+      else
+        arguments.push_back(&made.emplace_back(
+            rows_of(from, i < view.first_sequence() ? 0 : bounds.start(inner, t),
+                    evaluate_shape(inner, inside))));
     }
-    std::vector<Tensor> out = run_graph(*view.body, arguments, env, observer);
-    for (std::size_t i = view.carries; i < out.size(); ++i)
-      std::memcpy(results[i].data() + static_cast<std::size_t>(t) * out[i].bytes(), out[i].data(),
-                  out[i].bytes());
-    for (std::size_t i = 0; i < view.carries; ++i) results[i] = std::move(out[i]);
+    std::vector<Tensor> out = run_graph(*view.body, arguments, inside, observer);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const Type inner = view.body->output_type(i);
+      if (i < view.carries && view.bound_of(inner) == nullptr) {
+        results[i] = std::move(out[i]);
+        continue;
+      }
+      const std::int64_t first = i < view.carries ? 0 : bounds.start(inner, t);
+      std::memcpy(results[i].data() + static_cast<std::size_t>(first) * row_bytes(results[i]),
+                  out[i].data(), out[i].bytes());
+    }
   }
   return results;
 }
@@ -133,11 +188,8 @@ DimEnv bind_symbols(const Graph& graph, std::span<const Tensor* const> inputs) {
     if (type.rank() != inputs[i]->shape().size())
       fail(i, fmt::format("the tensor has {} dimensions", inputs[i]->shape().size()));
     for (std::size_t d = 0; d < type.rank(); ++d) {
-      const auto& terms = type.dims[d].terms();
-      const bool bare = terms.size() == 1 && terms[0].coefficient == 1 &&
-                        terms[0].atoms.size() == 1 &&
-                        terms[0].atoms[0].kind == Dim::AtomKind::symbol;
-      if (bare) env.try_emplace(terms[0].atoms[0].name, inputs[i]->shape()[d]);
+      if (const auto symbol = type.dims[d].bare_symbol())
+        env.try_emplace(*symbol, inputs[i]->shape()[d]);
     }
   }
   for (std::size_t i = 0; i < inputs.size(); ++i) {

@@ -56,39 +56,46 @@ void evaluate_dimension(EvaluateContext& c) {
 [[noreturn]] void scan_error(std::string message) { throw InferError{"T0330", std::move(message)}; }
 
 std::vector<Type> infer_scan(const InferContext& c) {
-  const auto constants = static_cast<std::size_t>(c.attributes.integer("constants"));
-  const auto carries = static_cast<std::size_t>(c.attributes.integer("carries"));
-  const Dim& length = c.attributes.dim("length");
   if (c.regions.size() != 1) scan_error("it needs one region, the step");
   const Graph& body = *c.regions[0];
-  if (c.operands.size() != body.inputs().size() || c.operands.size() < constants + carries)
-    scan_error(fmt::format("{} operands meet {} arguments of the step", c.operands.size(),
-                           body.inputs().size()));
+  const std::size_t bounds = scan_bounds(c.attributes).size();
+  const auto constants = static_cast<std::size_t>(c.attributes.integer("constants"));
+  const auto carries = static_cast<std::size_t>(c.attributes.integer("carries"));
+  if (c.operands.size() != body.inputs().size() + bounds || body.inputs().size() < constants + carries)
+    scan_error(fmt::format("{} operands meet {} arguments of the step and {} bounds",
+                           c.operands.size(), body.inputs().size(), bounds));
   if (body.outputs().size() < carries) scan_error("the step returns fewer values than it carries");
-  for (std::size_t i = 0; i < c.operands.size(); ++i) {
-    Type expected = c.operands[i];
-    if (i >= constants + carries) {
-      if (expected.dims.empty() || expected.dims[0] != length)
-        scan_error(fmt::format("a sequence is {}, but the scan's length is {}", to_string(expected),
-                               length.to_string()));
-      expected.dims.erase(expected.dims.begin());
-    }
-    const Type& found = body.type(body.input_value(i));
-    if (found != expected)
-      scan_error(fmt::format("operand {} gives the step {}, its argument is {}", i,
-                             to_string(expected), to_string(found)));
+  const ScanView view(c.attributes, c.operands.size(), body);
+  for (std::size_t i = 0; i < body.inputs().size(); ++i) {
+    const Type& inner = body.type(body.input_value(i));
+    const bool sequence = i >= view.first_sequence();
+    if (!view.stackable(inner))
+      scan_error(fmt::format("argument {} of the step is {}: a bound dimension comes first",
+                             i, to_string(inner)));
+    const Type expected = sequence ? view.stacked(inner) : view.carried(inner);
+    if (c.operands[i] != expected)
+      scan_error(fmt::format("argument {} of the step is {}: its operand is {}, expected {}", i,
+                             to_string(inner), to_string(c.operands[i]), to_string(expected)));
   }
+  for (std::size_t i = view.first_count(); i < c.operands.size(); ++i)
+    if (c.operands[i] != Type{DType::i32, {view.length}})
+      scan_error(fmt::format("the counts are {}, expected i32[{}]", to_string(c.operands[i]),
+                             view.length.to_string()));
   std::vector<Type> out;
   for (std::size_t i = 0; i < body.outputs().size(); ++i) {
-    Type type = body.output_type(i);
-    if (i < carries) {
-      if (type != c.operands[constants + i])
-        scan_error(fmt::format("a carried value starts as {} and becomes {} after a step",
-                               to_string(c.operands[constants + i]), to_string(type)));
-    } else {
-      type.dims.insert(type.dims.begin(), length);
+    const Type type = body.output_type(i);
+    if (!view.stackable(type))
+      scan_error(fmt::format("the step returns {}: a bound dimension comes first",
+                             to_string(type)));
+    if (i >= carries) {
+      out.push_back(view.stacked(type));
+      continue;
     }
-    out.push_back(std::move(type));
+    const Type& before = body.type(body.input_value(constants + i));
+    if (type != before)
+      scan_error(fmt::format("a carried value starts as {} and becomes {} after a step",
+                             to_string(before), to_string(type)));
+    out.push_back(view.carried(type));
   }
   return out;
 }
@@ -146,7 +153,10 @@ OpDef make_op_def<Op::scan>() {
   def.attributes = {{"constants", AttributeKind::integer},
                     {"carries", AttributeKind::integer},
                     {"length", AttributeKind::dims},
-                    {"reverse", AttributeKind::boolean}};
+                    {"reverse", AttributeKind::boolean},
+                    {"bound", AttributeKind::dims, false},
+                    {"rows", AttributeKind::dims, false},
+                    {"most", AttributeKind::dims, false}};
   def.infer = infer_scan;
   def.no_derivative = "differentiated by the pass, as a scan that runs the other way";
   return def;

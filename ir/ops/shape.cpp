@@ -141,6 +141,7 @@ void evaluate_slice(EvaluateContext& c) {
   const std::int64_t start = c.node.attributes.dim("start").evaluate(c.env);
   const AxisView from(c.operands[0]->shape(), axis);
   const AxisView to(c.results[0].shape(), axis);
+  if (to.extent == 0) return;  // x[1:] of nothing is nothing
   if (start < 0 || start + to.extent > from.extent)
     throw_user_error("T0316",
                      fmt::format("[slice] elements {} to {} are outside a dimension of {}", start,
@@ -169,6 +170,8 @@ void evaluate_pad(EvaluateContext& c) {
   const std::int64_t axis = c.node.attributes.integer("axis");
   const std::int64_t low = c.node.attributes.dim("low").evaluate(c.env);
   const std::int64_t high = c.node.attributes.dim("high").evaluate(c.env);
+  // Of nothing everything is padding: the gradient of x[1:] at length 0.
+  if (c.operands[0]->size() == 0) return;
   if (low < 0 || high < 0)
     throw_user_error("T0316", fmt::format("[pad] negative padding: {} and {}", low, high), {},
                      c.node.location);

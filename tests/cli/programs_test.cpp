@@ -20,7 +20,9 @@ TEST_CASE("every example's gradients hold, in both orders, before and after ever
   for (const std::string& arguments :
        {example("demo") + " -D H=3", example("mnist_rows") + " -D H=2",
         example("char_lm") + " -D V=5 -D E=3 -D H=2 -D T=4", example("adding") + " -D H=3 -D T=5",
-        example("my_cell") + " -D H=3"}) {
+        example("my_cell") + " -D H=3",
+        example("names_classify") + " -D V=5 -D E=3 -D H=2 -D C=3 -D T=4",
+        example("japanese_vowels") + " -D H=2 -D C=3 -D T=4"}) {
     INFO(arguments);
     const Run result = run("gradcheck " + arguments + " --order 2 --after-each-pass");
     CHECK(result.status == 0);

@@ -1,0 +1,182 @@
+#include "driver/sequence_fields.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "driver/data_fields.h"
+#include "ir/diagnostic.h"
+#include "runtime/file.h"
+#include "runtime/readers/frames.h"
+#include "runtime/readers/text.h"
+#include "runtime/shuffle.h"
+
+namespace treadle {
+namespace {
+
+constexpr std::string_view line_end = "\n";
+
+bool asks_for(const Graph& loss, const std::string& name) { return loss.input(name).valid(); }
+
+Tensor column(const std::vector<std::int64_t>& values) {
+  Tensor out(DType::i32, {static_cast<std::int64_t>(values.size())});
+  for (std::size_t i = 0; i < values.size(); ++i)
+    out.set_integer(static_cast<std::int64_t>(i), values[i]);
+  return out;
+}
+
+// Names of the files NAME.txt of a folder, in order.
+std::vector<std::filesystem::path> text_files(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> out;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.path().extension() == ".txt") out.push_back(entry.path());
+  std::sort(out.begin(), out.end());
+  if (out.empty())
+    throw_user_error("T0931", fmt::format("{} holds no file NAME.txt", folder.string()));
+  return out;
+}
+
+RaggedField tokens_of(const std::vector<std::string>& lines, const Vocabulary& vocabulary) {
+  EncodedLines encoded = encode_lines(lines, vocabulary);
+  return {std::move(encoded.tokens), std::move(encoded.offsets), ""};
+}
+
+// A line an example: its characters, and the class that its file is.
+ExampleFields line_fields(const DataSpec& spec, const Graph& loss,
+                          const std::filesystem::path& folder,
+                          std::optional<Vocabulary>& vocabulary) {
+  const std::filesystem::path path = data_file(spec, 0, folder);
+  std::vector<std::string> lines;
+  std::vector<std::int64_t> labels;
+  const bool classes = std::filesystem::is_directory(path);
+  const std::vector<std::filesystem::path> files =
+      classes ? text_files(path) : std::vector<std::filesystem::path>{path};
+  for (std::size_t k = 0; k < files.size(); ++k)
+    for (std::string& line : read_lines(files[k])) {
+      lines.push_back(std::move(line));
+      labels.push_back(static_cast<std::int64_t>(k));
+    }
+  // A line's end is a character like others where one is to be predicted.
+  const bool predicts = asks_for(loss, "next");
+  if (!vocabulary) {
+    std::string all;
+    for (const std::string& line : lines) all += line;
+    if (predicts) all += line_end;
+    vocabulary = Vocabulary::from_text(all, TokenUnit::character);
+  }
+  const std::int64_t known = classes_of(loss, "text");
+  if (known > 0 && vocabulary->size() > known)
+    throw_user_error("T0839",
+                     fmt::format("the lines have {} different characters, the model reads {}",
+                                 vocabulary->size(), known),
+                     fmt::format("set the dim of its tokens: -D V={}", vocabulary->size()),
+                     spec.range);
+  ExampleFields out;
+  std::vector<std::string> before = lines, behind = lines;
+  if (predicts)
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      before[i] = std::string(line_end) + lines[i];
+      behind[i] = lines[i] + std::string(line_end);
+    }
+  out.ragged.emplace("text", tokens_of(before, *vocabulary));
+  if (predicts) out.ragged.emplace("next", tokens_of(behind, *vocabulary));
+  if (classes) out.dense.emplace("label", column(labels));
+  return out;
+}
+
+// Frames of numbers, an utterance an example; its class by its place.
+ExampleFields frame_fields(const DataSpec& spec, const Graph& loss,
+                           const std::filesystem::path& folder) {
+  const std::filesystem::path path = data_file(spec, 0, folder);
+  Frames frames = read_frames(read_file_or_gzip(path), path.string(),
+                              loss.type(loss.output("loss")).dtype);
+  ExampleFields out;
+  std::vector<std::int64_t> labels;
+  std::istringstream counts(spec.string("counts", ""));
+  for (std::int64_t count = 0, label = 0; counts >> count; ++label)
+    labels.insert(labels.end(), static_cast<std::size_t>(std::max<std::int64_t>(count, 0)), label);
+  if (!counts.eof() || (!labels.empty() && labels.size() + 1 != frames.offsets.size()))
+    throw_user_error("T0859",
+                     fmt::format("{} has {} examples, the counts make {}", path.string(),
+                                 frames.offsets.size() - 1, labels.size()),
+                     "counts: \"30 31\" says that 30 examples of class 0 come first, then 31 of 1",
+                     spec.range);
+  out.ragged.emplace("frames", RaggedField{std::move(frames.rows), std::move(frames.offsets), ""});
+  if (!labels.empty()) out.dense.emplace("label", column(labels));
+  return out;
+}
+
+[[noreturn]] void misfit(const std::string& name, const std::string& given, const Type& type,
+                         const DataSpec& spec) {
+  throw_user_error("T0851",
+                   fmt::format("the data gives '{}' as {} an example, the program reads {}", name,
+                               given, to_string(type)),
+                   "change the type of the input", spec.range);
+}
+
+RaggedField fitted(RaggedField field, const Node& input, const DataSpec& spec) {
+  const Type& type = input.types[0];
+  const std::string name = input.attributes.string("name");
+  const Shape& shape = field.rows.shape();
+  std::string given = fmt::format("{}[T", to_string(field.rows.dtype()));
+  for (std::size_t i = 1; i < shape.size(); ++i) given += fmt::format(", {}", shape[i]);
+  given += "]";
+  bool fits = type.rank() == shape.size() && is_float(type.dtype) == is_float(field.rows.dtype());
+  for (std::size_t i = 1; fits && i < shape.size(); ++i)
+    fits = type.dims[i].constant().value_or(shape[i]) == shape[i];
+  const auto symbol = fits ? type.dims[0].bare_symbol() : std::nullopt;
+  if (!symbol) misfit(name, given, type, spec);
+  field.symbol = *symbol;
+  field.rows = field.rows.cast(type.dtype);
+  return field;
+}
+
+}  // namespace
+
+bool is_sequence_data(const DataSpec& spec) {
+  return spec.kind == "lines" || spec.kind == "frames";
+}
+
+ExampleFields read_sequences(const DataSpec& spec, const Graph& loss,
+                             const std::filesystem::path& folder,
+                             std::optional<Vocabulary>& vocabulary) {
+  ExampleFields read = spec.kind == "lines" ? line_fields(spec, loss, folder, vocabulary)
+                                            : frame_fields(spec, loss, folder);
+  ExampleFields out;
+  for (const NodeId id : loss.inputs()) {
+    const Node& node = loss.node(id);
+    if (!is_data_input(node)) continue;
+    const std::string name = node.attributes.string("name");
+    const auto renamed = spec.fields.find(name);
+    const std::string& field = renamed == spec.fields.end() ? name : renamed->second;
+    if (const auto found = read.ragged.find(field); found != read.ragged.end()) {
+      out.ragged.emplace(name, fitted(found->second, node, spec));
+      continue;
+    }
+    const auto found = read.dense.find(field);
+    if (found == read.dense.end()) {
+      std::string known;
+      for (const auto& [own, tensor] : read.ragged) known += (known.empty() ? "" : ", ") + own;
+      for (const auto& [own, tensor] : read.dense) known += (known.empty() ? "" : ", ") + own;
+      throw_user_error("T0833", fmt::format("the data '{}' has no field '{}'", spec.kind, name),
+                       "its fields are " + known, spec.range);
+    }
+    if (node.types[0].rank() != 0 || !is_integer(node.types[0].dtype))
+      misfit(name, "i32[]", node.types[0], spec);
+    if (const std::int64_t classes = classes_of(loss, name); classes > 0)
+      require_class_indices(found->second, classes, name);
+    out.dense.emplace(name, found->second.cast(node.types[0].dtype));
+  }
+  return picked(out, permutation(out.examples(), 0, 0));
+}
+
+std::string first_ragged_symbol(const Graph& loss, const ExampleFields& fields) {
+  for (const NodeId id : loss.inputs()) {
+    const auto found = fields.ragged.find(loss.node(id).attributes.string("name", ""));
+    if (found != fields.ragged.end()) return found->second.symbol;
+  }
+  return "";
+}
+
+}  // namespace treadle

@@ -1,0 +1,157 @@
+// A batch of examples of different lengths is what its examples are one by one.
+#include "driver/compile.h"
+#include "ir/eval/evaluate.h"
+#include "ir/text_parser.h"
+#include "ir/text_printer.h"
+#include "ir/verify.h"
+#include "runtime/team.h"
+#include "tests/catch.h"
+#include "tests/ragged/support.h"
+#include "tests/support/graphs.h"
+#include "tests/support/programs.h"
+
+using namespace treadle;
+using namespace treadle::test;
+
+namespace {
+
+struct Model {
+  std::string name, text;
+  bool two_symbols = false;
+};
+
+// Every output counts in the loss with other weights, so that no two can be
+// mixed up.
+const std::vector<Model> models{
+    {"the last state of a scan", R"(
+model M(x: real[T, 3]) {
+  _, (h, c) = scan LSTM[3, 4] over x
+  return loss: sum(h * cos(real(iota(4)))) + sum(square(c))
+})"},
+    {"every row of a scan", R"(
+model M(x: real[T, 3]) {
+  hs, _ = scan GRU[3, 4] over x
+  return loss: sum(hs * cos(real(iota(4))))
+})"},
+    {"from the last row to the first", R"(
+model M(x: real[T, 3], h: real[4]) {
+  hs, last = scan reverse RNN[3, 4] over x from h
+  return loss: sum(square(hs)) + sum(last * cos(real(iota(4))))
+})"},
+    {"in both directions", R"(
+model M(x: real[T, 3]) {
+  forward, (a, _) = scan LSTM[3, 4] over x
+  back, (b, _) = scan reverse LSTM[3, 4] over x
+  return loss: mean(square(concat(forward, back))) + sum(a * cos(real(iota(4))) * b)
+})"},
+    {"a stack", R"(
+model M(x: real[T, 3]) {
+  hs, _ = scan stack 2 of LSTM[3, 3] over x
+  return loss: sum(mean(hs, axis: 0) * cos(real(iota(3))))
+})"},
+    {"a token's loss", R"(
+dim V = 5
+model M(text: token(V)[T], next: token(V)[T]) {
+  hs, _ = scan LSTM[3, 4] over embedding[3, V](text)
+  return loss: cross_entropy(dense[V](hs), next)
+})"},
+    {"sums and means", R"(
+model M(x: real[T, 3]) {
+  y = x * real(length(x))
+  return loss: sum(mean(square(y), axis: 0)) + mean(sum(y, axis: 1) * real(iota(T))) / (1 + real(length(x)))
+})"},
+    {"over the time axis", R"(
+model M(x: real[T, 3]) {
+  weights = softmax(x, axis: 0)
+  return loss: sum(weights * x * x) + sum(max(x, axis: 0)) + mean(x[1:] - x[:-1])
+})"},
+    {"attention", R"(
+model M(x: real[T, 3]) {
+  q, k, v = split(dense[12](x), 3)
+  a = softmax(q @ transpose(k) / 2)
+  return loss: mean(square(dense[3](a @ v)))
+})"},
+    {"causal attention", R"(
+model M(x: real[T, 3]) {
+  q, k, v = split(dense[12](x), 3)
+  scores = q @ transpose(k)
+  column = real(iota(T)) + scores * 0
+  a = softmax(where(column > transpose(column), scores - 100000, scores))
+  return loss: sum(square(a @ v) * cos(real(iota(4))))
+})"},
+    {"pooling by attention", R"(
+model M(x: real[T, 3]) {
+  param q: real[3] ~ normal(0, 1)
+  a = softmax(x @ q)
+  return loss: sum(square(a @ x))
+})"},
+    {"encoder and decoder", R"(
+model M(source: real[S, 3], target: real[T, 3]) {
+  _, h = scan GRU[3, 4] over source
+  hs, _ = scan GRU[3, 4] over target from h
+  return loss: mean(square(dense[3](hs) - target))
+})", true},
+    {"a decoder that attends to its source", R"(
+cell Attending[S](x: real[3], (h, memory): (real[4], real[S, 4])) {
+  param U: real[4, 4] ~ xavier
+  param W: real[7, 4] ~ xavier
+  a = softmax(memory @ (h @ U))
+  h = tanh(concat(x, a @ memory) @ W)
+  yield h, (h, memory)
+}
+
+model M(source: real[S, 3], target: real[T, 3]) {
+  memory, h = scan GRU[3, 4] over source
+  hs, _ = scan Attending over target from (h, memory)
+  return loss: mean(square(dense[3](hs) - target))
+})", true},
+    {"attention to another sequence", R"(
+model M(source: real[S, 3], target: real[T, 3]) {
+  q, k = dense[4](target), tanh(dense[4](source))
+  a = softmax(q @ transpose(k))
+  return loss: mean(square(a @ source - target))
+})", true},
+};
+
+const std::vector<std::vector<std::int64_t>> lengths{{5, 3, 3, 0}, {4, 4, 4}, {1}, {0, 0}, {7, 2, 1}};
+
+Lengths lengths_of(const Model& model, std::vector<std::int64_t> first) {
+  Lengths out;
+  if (model.two_symbols) {
+    std::vector<std::int64_t> other;
+    for (std::size_t i = 0; i < first.size(); ++i)
+      other.push_back(static_cast<std::int64_t>((3 * i + 2) % 5));
+    out.emplace("S", first);
+    first = other;
+  }
+  out.emplace("T", first);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("a batch of examples of different lengths is its examples one by one") {
+  for (const Model& model : models) {
+    const Graph loss = program(model.text).model("M", Mode::train);
+    std::unique_ptr<Program> compiled;
+    for (const std::vector<std::int64_t>& own : lengths) {
+      const RaggedCase ragged(loss, lengths_of(model, own));
+      std::string text;
+      for (const std::int64_t length : own) text += std::to_string(length) + " ";
+      INFO(model.name << ", lengths " << text);
+      verify(ragged.batch());
+      CHECK(print(parse_graph(print(ragged.batch()))) == print(ragged.batch()));
+      require_close(ragged.batch(), evaluate(ragged.batch(), ragged.inputs()), ragged.expected(),
+                    1e-10);
+      const Graph better = optimise(ragged.batch());
+      verify(better);
+      require_close(better, evaluate(better, ragged.inputs()), ragged.expected(), 1e-10);
+      if (!compiled) compiled = compile(ragged.batch(), {});
+      for (const int threads : {1, 2, 3}) {
+        Team team(threads);
+        const std::vector<Tensor> found = run_with(*compiled, ragged.inputs(), team);
+        require_close(ragged.batch(), found, ragged.expected(), 1e-10);
+      }
+    }
+  }
+}
