@@ -63,15 +63,13 @@ DataSets open_sequences(const TrainSpec& spec, const Graph& loss,
   const std::int64_t examples = fields.examples();
   const auto held = static_cast<std::int64_t>(
       std::llround(spec.validation_split * static_cast<double>(examples)));
-  out.training =
-      ragged_batches(rows(fields, 0, examples - held), first, {spec.batch, true, seed});
+  out.training = ragged_batches(rows(fields, 0, examples - held), first, {spec.batch, true, seed});
   if (spec.validation_data) {
-    const ExampleFields other =
-        read_sequences(*spec.validation_data, loss, folder, out.vocabulary);
+    const ExampleFields other = read_sequences(*spec.validation_data, loss, folder, out.vocabulary);
     out.validation = ragged_batches(other, first, {spec.batch, false, seed});
   } else if (held > 0) {
-    out.validation = ragged_batches(rows(fields, examples - held, examples), first,
-                                    {spec.batch, false, seed});
+    out.validation =
+        ragged_batches(rows(fields, examples - held, examples), first, {spec.batch, false, seed});
   }
   return out;
 }

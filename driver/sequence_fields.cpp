@@ -89,8 +89,8 @@ ExampleFields line_fields(const DataSpec& spec, const Graph& loss,
 ExampleFields frame_fields(const DataSpec& spec, const Graph& loss,
                            const std::filesystem::path& folder) {
   const std::filesystem::path path = data_file(spec, 0, folder);
-  Frames frames = read_frames(read_file_or_gzip(path), path.string(),
-                              loss.type(loss.output("loss")).dtype);
+  Frames frames =
+      read_frames(read_file_or_gzip(path), path.string(), loss.type(loss.output("loss")).dtype);
   ExampleFields out;
   std::vector<std::int64_t> labels;
   std::istringstream counts(spec.string("counts", ""));

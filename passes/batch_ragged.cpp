@@ -20,7 +20,6 @@ Integers ascending(std::size_t count, std::int64_t first) {
   return out;
 }
 
-
 Dims without_first(const Dims& dims) { return {dims.begin() + 1, dims.end()}; }
 Dims with_first(const Dim& first, const Dims& rest) {
   Dims out{first};
@@ -239,8 +238,8 @@ class RaggedBatcher {
         spec.sequences.push_back(at(v));
     }
     const Dim active = RaggedInputs::active(e);
-    spec.body = std::make_shared<const Graph>(
-        batch_region(*view.body, arguments, outputs, active).graph);
+    spec.body =
+        std::make_shared<const Graph>(batch_region(*view.body, arguments, outputs, active).graph);
     spec.length = inputs_.longest(e);
     spec.reverse = view.reverse;
     spec.more = n.attributes;
@@ -289,8 +288,7 @@ class RaggedBatcher {
     for (const NodeId id : nodes) {
       const Node& n = graph_.node(id);
       for (const Value v : n.operands)
-        if (!inside.has(v))
-          inside.set(v, clone_with_dims(inner, graph_.node(v.node), {}, plain));
+        if (!inside.has(v)) inside.set(v, clone_with_dims(inner, graph_.node(v.node), {}, plain));
       const Value first = clone_with_dims(inner, n, inside.all(n.operands), plain);
       for (std::uint32_t i = 0; i < n.types.size(); ++i) inside.set({id, i}, {first.node, i});
     }

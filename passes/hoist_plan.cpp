@@ -81,9 +81,8 @@ class Planner {
   bool works_outside(const Node& node) const {
     if (node.op == Op::scan && !ScanView(node).bounds.empty()) return false;
     if (!on_bound_rows(view_, body_, node))
-      return std::all_of(node.operands.begin(), node.operands.end(), [&](Value v) {
-        return !plan_.invariant[v.node] || outside_[v.node];
-      });
+      return std::all_of(node.operands.begin(), node.operands.end(),
+                         [&](Value v) { return !plan_.invariant[v.node] || outside_[v.node]; });
     if (bound_attribute(node) || node.types.size() != 1 || !view_.stackable(node.types[0]))
       return false;
     const auto rows = [&](const Type& type) { return view_.bound_of(type) != nullptr; };

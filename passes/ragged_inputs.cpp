@@ -82,8 +82,8 @@ Value RaggedInputs::input(const std::string& what, const Dim& e, const Dim& exte
   const std::string name = what + "(" + for_one_example(e).to_string() + ")";
   const auto found = made_.find(name);
   if (found != made_.end()) return found->second;
-  const Value v = b_.input(name, {DType::i32, {extent}},
-                           {{"shared", true}, {"role", std::string("ragged")}});
+  const Value v =
+      b_.input(name, {DType::i32, {extent}}, {{"shared", true}, {"role", std::string("ragged")}});
   made_.emplace(name, v);
   return v;
 }

@@ -42,8 +42,8 @@ class RaggedInputs {
   RaggedInputs(Builder& b, Dim size, std::string first_symbol)
       : b_(b), size_(std::move(size)), first_symbol_(std::move(first_symbol)) {}
 
-  Dim rows(const Dim& e);     // the symbol of the number of rows
-  Dim longest(const Dim& e);  // of the largest e of the batch
+  Dim rows(const Dim& e);           // the symbol of the number of rows
+  Dim longest(const Dim& e);        // of the largest e of the batch
   static Dim active(const Dim& e);  // inside a scan: of the number of examples at work
 
   Value lengths(const Dim& e) { return input("lengths", e, size_); }

@@ -96,9 +96,8 @@ class Planner {
     }
     // An operand that is not rows is the same for all examples.
     return !ragged_attribute(n) && works_row_by_row(graph_, n, is_rows) &&
-           std::all_of(n.operands.begin(), n.operands.end(), [&](Value v) {
-             return is_rows(graph_.type(v)) || !plan_.batched[v.node];
-           });
+           std::all_of(n.operands.begin(), n.operands.end(),
+                       [&](Value v) { return is_rows(graph_.type(v)) || !plan_.batched[v.node]; });
   }
 
   bool regions_ragged(const Node& n) const {
@@ -208,8 +207,7 @@ RowProduct row_product(const Graph& graph, const Node& matmul, const std::vector
                ? RowProduct::rows_times_shared
                : RowProduct::none;
   // The rows come first in the result only when `a` has no free dimension.
-  if (!rows_b || !batch_b.empty() || !is_free(contract_b, batch_b) ||
-      contract_a.size() != a.rank())
+  if (!rows_b || !batch_b.empty() || !is_free(contract_b, batch_b) || contract_a.size() != a.rank())
     return RowProduct::none;
   if (!batched[matmul.operands[0].node]) return RowProduct::shared_times_rows;
   return a.rank() == 1 ? RowProduct::vector_each : RowProduct::none;

@@ -32,7 +32,8 @@ bool works_row_by_row(const Graph& graph, const Node& node, const RowTest& is_ro
     case Op::iota: return axis() != 0;
     case Op::matmul: return product_by_row(node, rows(0), rows(1));
     case Op::transpose: return node.attributes.integers("permutation")[0] == 0;
-    case Op::reshape: return rows(0) && graph.type(node.operands[0]).dims[0] == node.types[0].dims[0];
+    case Op::reshape:
+      return rows(0) && graph.type(node.operands[0]).dims[0] == node.types[0].dims[0];
     case Op::broadcast: return !rows(0) || node.attributes.integers("axes")[0] == 0;
     case Op::slice:
     case Op::pad:

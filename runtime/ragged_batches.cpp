@@ -94,9 +94,9 @@ class RaggedBatches final : public BatchSource {
     for (std::int64_t i = begin; i < end; ++i)
       out.indices.push_back(options_.shuffle ? order_[static_cast<std::size_t>(i)] : i);
     const RaggedField& first = *by_symbol_.at(first_);
-    std::stable_sort(
-        out.indices.begin(), out.indices.end(),
-        [&](std::int64_t a, std::int64_t b) { return first.length(a) > first.length(b); });
+    std::stable_sort(out.indices.begin(), out.indices.end(), [&](std::int64_t a, std::int64_t b) {
+      return first.length(a) > first.length(b);
+    });
     out.examples = end - begin;
     for (const auto& [symbol, field] : by_symbol_)
       for (const std::int64_t i : out.indices) out.lengths[symbol].push_back(field->length(i));
@@ -134,8 +134,8 @@ std::int64_t ExampleFields::examples() const {
   std::int64_t count = -1;
   const auto agree = [&](const std::string& name, std::int64_t own) {
     if (count >= 0 && own != count)
-      throw_user_error("T0966", fmt::format("field '{}' has {} examples, another has {}", name,
-                                            own, count));
+      throw_user_error("T0966",
+                       fmt::format("field '{}' has {} examples, another has {}", name, own, count));
     count = own;
   };
   for (const auto& [name, tensor] : dense)
@@ -146,10 +146,9 @@ std::int64_t ExampleFields::examples() const {
     for (const auto& [other, second] : ragged)
       for (std::int64_t i = 0; second.symbol == field.symbol && i < count; ++i)
         if (field.length(i) != second.length(i))
-          throw_user_error("T0966",
-                           fmt::format("example {} has {} rows of '{}' and {} of '{}': both are {}",
-                                       i, field.length(i), name, second.length(i), other,
-                                       field.symbol));
+          throw_user_error(
+              "T0966", fmt::format("example {} has {} rows of '{}' and {} of '{}': both are {}", i,
+                                   field.length(i), name, second.length(i), other, field.symbol));
   return std::max<std::int64_t>(count, 0);
 }
 

@@ -39,39 +39,38 @@ void ProgramEmitter::emit_bound_scan(llvm::IRBuilder<>& b, const Step& step) {
   }
   std::vector<llvm::Type*> types{b.getPtrTy()};
   types.insert(types.end(), binder.symbols.size(), b.getInt64Ty());
-  binder.function = llvm::Function::Create(llvm::FunctionType::get(b.getVoidTy(), types, false),
-                                           llvm::Function::InternalLinkage,
-                                           kernel_name("bind"), module_);
+  binder.function =
+      llvm::Function::Create(llvm::FunctionType::get(b.getVoidTy(), types, false),
+                             llvm::Function::InternalLinkage, kernel_name("bind"), module_);
   binder.function->addFnAttr(llvm::Attribute::NoInline);
   set_target_attributes(*binder.function, target_);
   llvm::Value* length = extent(b, dim_table_, step.length);
-  emit_loop(b, b.getInt64(0), length, b.getInt64(1), values,
-            [&](llvm::Value* i, std::vector<llvm::Value*>& carried) {
-              llvm::Value* t =
-                  step.reverse ? b.CreateSub(b.CreateSub(length, b.getInt64(1)), i) : i;
-              std::vector<llvm::Value*> arguments{dim_table_};
-              for (std::size_t j = 0; j < bounds; ++j) {
-                const PlannedBound& bound = step.bounds[j];
-                llvm::Value* counts = pointer(b, here, bound.counts, DType::i32);
-                llvm::Value* count = b.CreateSExt(
-                    b.CreateLoad(b.getInt32Ty(), b.CreateGEP(b.getInt32Ty(), counts, t)),
-                    b.getInt64Ty());
-                llvm::Value *&rows = carried[2 * j], *&before = carried[2 * j + 1];
-                if (step.reverse) rows = b.CreateSub(rows, count);
-                llvm::Value* less = b.CreateSub(before, count);
-                arguments.push_back(rows);
-                arguments.push_back(b.CreateSelect(b.CreateICmpSGT(less, b.getInt64(0)), less,
-                                                   b.getInt64(0)));
-                if (bound.dim.bare_symbol()) arguments.push_back(count);
-                if (!step.reverse) rows = b.CreateAdd(rows, count);
-                before = count;
-              }
-              b.CreateCall(binder.function, arguments);
-              counters_.push_back(i);
-              emit_steps(b, step.body);
-              emit_barrier(b);
-              counters_.pop_back();
-            });
+  emit_loop(
+      b, b.getInt64(0), length, b.getInt64(1), values,
+      [&](llvm::Value* i, std::vector<llvm::Value*>& carried) {
+        llvm::Value* t = step.reverse ? b.CreateSub(b.CreateSub(length, b.getInt64(1)), i) : i;
+        std::vector<llvm::Value*> arguments{dim_table_};
+        for (std::size_t j = 0; j < bounds; ++j) {
+          const PlannedBound& bound = step.bounds[j];
+          llvm::Value* counts = pointer(b, here, bound.counts, DType::i32);
+          llvm::Value* count = b.CreateSExt(
+              b.CreateLoad(b.getInt32Ty(), b.CreateGEP(b.getInt32Ty(), counts, t)), b.getInt64Ty());
+          llvm::Value *&rows = carried[2 * j], *&before = carried[2 * j + 1];
+          if (step.reverse) rows = b.CreateSub(rows, count);
+          llvm::Value* less = b.CreateSub(before, count);
+          arguments.push_back(rows);
+          arguments.push_back(
+              b.CreateSelect(b.CreateICmpSGT(less, b.getInt64(0)), less, b.getInt64(0)));
+          if (bound.dim.bare_symbol()) arguments.push_back(count);
+          if (!step.reverse) rows = b.CreateAdd(rows, count);
+          before = count;
+        }
+        b.CreateCall(binder.function, arguments);
+        counters_.push_back(i);
+        emit_steps(b, step.body);
+        emit_barrier(b);
+        counters_.pop_back();
+      });
   binders_.push_back(std::move(binder));
 }
 
@@ -98,13 +97,12 @@ class DimCode {
     if (atom.kind == Dim::AtomKind::symbol) return symbol_(atom.name);
     llvm::Value* x = value(*atom.arg);
     llvm::Value* k = b_.getInt64(static_cast<std::uint64_t>(atom.k));
-    if (atom.kind == Dim::AtomKind::at_least)
-      return b_.CreateSelect(b_.CreateICmpSGT(x, k), x, k);
+    if (atom.kind == Dim::AtomKind::at_least) return b_.CreateSelect(b_.CreateICmpSGT(x, k), x, k);
     // Towards minus infinity.
     llvm::Value* quotient = b_.CreateSDiv(x, k);
     llvm::Value* rest = b_.CreateSRem(x, k);
-    return b_.CreateAdd(quotient, b_.CreateSExt(b_.CreateICmpSLT(rest, b_.getInt64(0)),
-                                                b_.getInt64Ty()));
+    return b_.CreateAdd(quotient,
+                        b_.CreateSExt(b_.CreateICmpSLT(rest, b_.getInt64(0)), b_.getInt64Ty()));
   }
 
   llvm::IRBuilder<>& b_;
@@ -124,8 +122,7 @@ void ProgramEmitter::emit_binders() {
   for (const Binder& binder : binders_)
     for (const Dim& symbol : binder.symbols) dims_.number(symbol);
   for (const Binder& binder : binders_) {
-    llvm::IRBuilder<> b(
-        llvm::BasicBlock::Create(module_.getContext(), "entry", binder.function));
+    llvm::IRBuilder<> b(llvm::BasicBlock::Create(module_.getContext(), "entry", binder.function));
     llvm::Value* table = binder.function->getArg(0);
     std::map<std::string, llvm::Value*> known;
     for (std::size_t i = 0; i < binder.symbols.size(); ++i)
@@ -140,8 +137,9 @@ void ProgramEmitter::emit_binders() {
       return b.CreateLoad(b.getInt64Ty(), entry(Dim::symbol(name)));
     });
     for (const Dim& dim : Dims(dims_.dims())) {
-      const bool changes = std::any_of(binder.symbols.begin(), binder.symbols.end(),
-                                       [&](const Dim& s) { return dim.mentions(*s.bare_symbol()); });
+      const bool changes =
+          std::any_of(binder.symbols.begin(), binder.symbols.end(),
+                      [&](const Dim& s) { return dim.mentions(*s.bare_symbol()); });
       if (changes) b.CreateStore(code.value(dim), entry(dim));
     }
     b.CreateRetVoid();

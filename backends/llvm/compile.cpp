@@ -192,9 +192,9 @@ class LlvmProgram final : public Program {
       runner->bind(env, team.size());
       runners.push_back(runner.get());
     }
-    const ProgramContext context{buffers.data(), binding.dims.data(), &team.barrier(), team.size(),
-                                 runners.data(),
-                                 static_cast<std::int64_t>(binding.dims.size())};
+    const ProgramContext context{buffers.data(),  binding.dims.data(),
+                                 &team.barrier(), team.size(),
+                                 runners.data(),  static_cast<std::int64_t>(binding.dims.size())};
     struct Call {
       ProgramEntry* entry;
       const ProgramContext* context;
@@ -228,8 +228,7 @@ class LlvmProgram final : public Program {
     if (const auto found = bindings_.find(env); found != bindings_.end()) return found->second;
     if (bindings_.size() >= 256) bindings_.clear();
     Binding& out = bindings_[env];
-    for (const Dim& dim : dims_)
-      out.dims.push_back(plan_.is_bound(dim) ? 0 : dim.evaluate(env));
+    for (const Dim& dim : dims_) out.dims.push_back(plan_.is_bound(dim) ? 0 : dim.evaluate(env));
     out.offsets = plan_.arena_offsets(env, &out.bytes);
     out.bytes = (out.bytes + 63) / 64 * 64 + 64;
     return out;

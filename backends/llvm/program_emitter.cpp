@@ -34,9 +34,8 @@ void ProgramEmitter::emit() {
   auto* entry = llvm::Function::Create(type, llvm::Function::ExternalLinkage, entry_name, module_);
   set_target_attributes(*entry, target_);
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "entry", entry));
-  auto* layout =
-      llvm::StructType::get(context,
-                            {pointer_type, pointer_type, pointer_type, i64, pointer_type, i64});
+  auto* layout = llvm::StructType::get(
+      context, {pointer_type, pointer_type, pointer_type, i64, pointer_type, i64});
   const auto field = [&](unsigned i) {
     return b.CreateLoad(layout->getElementType(i), b.CreateStructGEP(layout, entry->getArg(0), i));
   };
@@ -150,9 +149,9 @@ llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Kernel& kernel,
   }
   for (const Location::Row& row : place.rows) {
     if (row.loop < 0) {
-      base = b.CreateGEP(memory_type(b.getContext(), dtype), base,
-                         b.CreateMul(extent(b, kernel.dims, row.start),
-                                     extent(b, kernel.dims, row.stride)));
+      base = b.CreateGEP(
+          memory_type(b.getContext(), dtype), base,
+          b.CreateMul(extent(b, kernel.dims, row.start), extent(b, kernel.dims, row.stride)));
       continue;
     }
     llvm::Value* t = kernel.counters[static_cast<std::size_t>(row.loop)];

@@ -80,7 +80,7 @@ class ProgramEmitter {
   // Functions that write the extents which a loop's bounds change into a
   // thread's table; they are written last, when the table is complete.
   struct Binder {
-    llvm::Function* function;   // void(table, one i64 a symbol)
+    llvm::Function* function;  // void(table, one i64 a symbol)
     std::vector<Dim> symbols;
   };
   std::vector<Binder> binders_;

@@ -23,9 +23,8 @@ bool operator==(const Location& a, const Location& b) {
 bool ProgramPlan::is_bound(const Dim& dim) const {
   std::set<std::string> symbols;
   dim.collect_symbols(symbols);
-  return std::any_of(symbols.begin(), symbols.end(), [&](const std::string& symbol) {
-    return bound_symbols.contains(symbol);
-  });
+  return std::any_of(symbols.begin(), symbols.end(),
+                     [&](const std::string& symbol) { return bound_symbols.contains(symbol); });
 }
 
 Dim packed_elements(const MatmulTile& tile, const MatmulShape& shape) {
@@ -351,7 +350,8 @@ class Planner {
       start.level = loops;
       copy(home.at(initial), start, type, loops, step.before);
       place.parity_loop = loops;
-      if (const ScanBound* bound = view.bound_of(body.type(body.input_value(view.first_carry() + i))))
+      if (const ScanBound* bound =
+              view.bound_of(body.type(body.input_value(view.first_carry() + i))))
         keep_other_rows(home.at(initial), start, place, type, bound->dim, fewer(view, step, *bound),
                         step);
       arguments.push_back(place);
@@ -367,8 +367,7 @@ class Planner {
     const auto row = [&](Location place, const Type& stacked, const Type& inner) {
       const Dim stride = row_stride(stacked);
       if (const ScanBound* bound = view.bound_of(inner))
-        place.rows.push_back(
-            {-1, false, 0, stride, step.bounds[bound_number(view, *bound)].start});
+        place.rows.push_back({-1, false, 0, stride, step.bounds[bound_number(view, *bound)].start});
       else
         place.rows.push_back({loops, view.reverse, view.length, stride});
       place.level = loops + 1;

@@ -88,9 +88,9 @@ std::vector<Tensor> run_scan(const Node& node, std::span<const Tensor* const> op
       if (i < view.first_sequence() && view.bound_of(inner) == nullptr)
         arguments.push_back(&from);
       else
-        arguments.push_back(&made.emplace_back(
-            rows_of(from, i < view.first_sequence() ? 0 : bounds.start(inner, t),
-                    evaluate_shape(inner, inside))));
+        arguments.push_back(
+            &made.emplace_back(rows_of(from, i < view.first_sequence() ? 0 : bounds.start(inner, t),
+                                       evaluate_shape(inner, inside))));
     }
     std::vector<Tensor> out = run_graph(*view.body, arguments, inside, observer);
     for (std::size_t i = 0; i < out.size(); ++i) {

@@ -61,7 +61,8 @@ std::vector<Type> infer_scan(const InferContext& c) {
   const std::size_t bounds = scan_bounds(c.attributes).size();
   const auto constants = static_cast<std::size_t>(c.attributes.integer("constants"));
   const auto carries = static_cast<std::size_t>(c.attributes.integer("carries"));
-  if (c.operands.size() != body.inputs().size() + bounds || body.inputs().size() < constants + carries)
+  if (c.operands.size() != body.inputs().size() + bounds ||
+      body.inputs().size() < constants + carries)
     scan_error(fmt::format("{} operands meet {} arguments of the step and {} bounds",
                            c.operands.size(), body.inputs().size(), bounds));
   if (body.outputs().size() < carries) scan_error("the step returns fewer values than it carries");
@@ -70,8 +71,8 @@ std::vector<Type> infer_scan(const InferContext& c) {
     const Type& inner = body.type(body.input_value(i));
     const bool sequence = i >= view.first_sequence();
     if (!view.stackable(inner))
-      scan_error(fmt::format("argument {} of the step is {}: a bound dimension comes first",
-                             i, to_string(inner)));
+      scan_error(fmt::format("argument {} of the step is {}: a bound dimension comes first", i,
+                             to_string(inner)));
     const Type expected = sequence ? view.stacked(inner) : view.carried(inner);
     if (c.operands[i] != expected)
       scan_error(fmt::format("argument {} of the step is {}: its operand is {}, expected {}", i,
@@ -85,8 +86,8 @@ std::vector<Type> infer_scan(const InferContext& c) {
   for (std::size_t i = 0; i < body.outputs().size(); ++i) {
     const Type type = body.output_type(i);
     if (!view.stackable(type))
-      scan_error(fmt::format("the step returns {}: a bound dimension comes first",
-                             to_string(type)));
+      scan_error(
+          fmt::format("the step returns {}: a bound dimension comes first", to_string(type)));
     if (i >= carries) {
       out.push_back(view.stacked(type));
       continue;
@@ -150,12 +151,9 @@ OpDef make_op_def<Op::scan>() {
   def.doc = "a loop over time: (constants, carries, rows) -> (carries, output rows)";
   def.family = Family::control;
   def.operands = -1;
-  def.attributes = {{"constants", AttributeKind::integer},
-                    {"carries", AttributeKind::integer},
-                    {"length", AttributeKind::dims},
-                    {"reverse", AttributeKind::boolean},
-                    {"bound", AttributeKind::dims, false},
-                    {"rows", AttributeKind::dims, false},
+  def.attributes = {{"constants", AttributeKind::integer}, {"carries", AttributeKind::integer},
+                    {"length", AttributeKind::dims},       {"reverse", AttributeKind::boolean},
+                    {"bound", AttributeKind::dims, false}, {"rows", AttributeKind::dims, false},
                     {"most", AttributeKind::dims, false}};
   def.infer = infer_scan;
   def.no_derivative = "differentiated by the pass, as a scan that runs the other way";

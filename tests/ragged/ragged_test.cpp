@@ -90,7 +90,8 @@ model M(source: real[S, 3], target: real[T, 3]) {
   _, h = scan GRU[3, 4] over source
   hs, _ = scan GRU[3, 4] over target from h
   return loss: mean(square(dense[3](hs) - target))
-})", true},
+})",
+     true},
     {"a decoder that attends to its source", R"(
 cell Attending[S](x: real[3], (h, memory): (real[4], real[S, 4])) {
   param U: real[4, 4] ~ xavier
@@ -104,16 +105,19 @@ model M(source: real[S, 3], target: real[T, 3]) {
   memory, h = scan GRU[3, 4] over source
   hs, _ = scan Attending over target from (h, memory)
   return loss: mean(square(dense[3](hs) - target))
-})", true},
+})",
+     true},
     {"attention to another sequence", R"(
 model M(source: real[S, 3], target: real[T, 3]) {
   q, k = dense[4](target), tanh(dense[4](source))
   a = softmax(q @ transpose(k))
   return loss: mean(square(a @ source - target))
-})", true},
+})",
+     true},
 };
 
-const std::vector<std::vector<std::int64_t>> lengths{{5, 3, 3, 0}, {4, 4, 4}, {1}, {0, 0}, {7, 2, 1}};
+const std::vector<std::vector<std::int64_t>> lengths{
+    {5, 3, 3, 0}, {4, 4, 4}, {1}, {0, 0}, {7, 2, 1}};
 
 Lengths lengths_of(const Model& model, std::vector<std::int64_t> first) {
   Lengths out;

@@ -18,7 +18,7 @@ class RaggedCase {
   // mentions descend.
   RaggedCase(const Graph& loss, const Lengths& lengths);
 
-  const Graph& batch() const { return batch_; }           // loss and gradients
+  const Graph& batch() const { return batch_; }                  // loss and gradients
   const std::vector<Tensor>& inputs() const { return inputs_; }  // of `batch`
   // The batch's outputs made of the examples' own.
   const std::vector<Tensor>& expected() const { return expected_; }
