@@ -99,7 +99,8 @@ void add_targets(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
       continue;
     const Type type = node.types[0];
     const Dim vocabulary = node.attributes.dim("classes");
-    if (block.spec.data.kind == "text") add("next", type, vocabulary);
+    if (block.spec.data.kind == "text" || block.spec.data.kind == "lines")
+      add("next", type, vocabulary);
     if (block.spec.data.kind == "copy") add("answer", type, vocabulary);
     break;
   }
