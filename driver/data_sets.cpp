@@ -41,8 +41,9 @@ DataSets open_text(const TrainSpec& spec, const Graph& loss, const std::filesyst
   const bool carry = spec.truncation.kind == TruncationSpec::Kind::carry;
   const auto source = [&](Tensor tokens, bool shuffle) {
     if (carry) return text_lanes(std::move(tokens), window, lanes);
-    return array_batches(text_windows(tokens, window),
-                         {lanes, shuffle, static_cast<std::uint64_t>(spec.seed)});
+    return text_windows(
+        std::move(tokens), window,
+        {spec.data.integer("lanes", spec.batch), shuffle, static_cast<std::uint64_t>(spec.seed)});
   };
   const std::int64_t used = text.tokens.size() - held;
   out.training = source(part(0, used), true);

@@ -36,7 +36,7 @@ struct Options {
   LanguageOptions language;
   MachineOptions machine;
   std::int64_t examples = 1500;
-  std::optional<std::int64_t> epochs, batch;
+  std::optional<std::int64_t> epochs, steps, batch;
   std::optional<double> learning_rate;
   std::optional<std::uint64_t> seed;
   std::int64_t checkpoint_every = 0;
@@ -104,6 +104,7 @@ Run run_of_graph(const Options& options) {
   out.data.validation = array_batches(rows(fields, used, options.examples), {batch, false, seed});
   out.optimizer.clip_norm = 1.0;
   out.trainer.epochs = options.epochs.value_or(8);
+  out.trainer.steps = options.steps.value_or(0);
   out.trainer.seed = seed;
   out.trainer.schedule = {Schedule::Kind::cosine, options.learning_rate.value_or(0.01), 0.1, 0.05};
   return out;
@@ -112,7 +113,11 @@ Run run_of_graph(const Options& options) {
 Run run_of_experiment(const Options& options) {
   const Experiment experiment = load_experiment(options.file, options.language.elaborate());
   TrainSpec spec = find_train_block(experiment, options.file, options.model);
-  if (options.epochs) spec.epochs = *options.epochs;
+  if (options.epochs) {
+    spec.epochs = *options.epochs;
+    spec.steps = 0;
+  }
+  if (options.steps) spec.steps = *options.steps;
   if (options.batch) spec.batch = *options.batch;
   if (options.seed) spec.seed = static_cast<std::int64_t>(*options.seed);
   if (options.learning_rate) spec.optimizer.learning_rate.peak = *options.learning_rate;
@@ -135,6 +140,11 @@ Run run_of_experiment(const Options& options) {
   out.optimizer.proximal_l1 = optimizer.proximal_l1;
   out.optimizer.proximal_l2 = optimizer.proximal_l2;
   out.trainer.epochs = spec.epochs;
+  out.trainer.steps = spec.steps;
+  if (spec.steps > 0) {
+    const std::int64_t batches = out.data.training->batches();
+    out.trainer.epochs = (spec.steps + batches - 1) / batches;
+  }
   out.trainer.seed = static_cast<std::uint64_t>(spec.seed);
   const ScheduleSpec& rate = optimizer.learning_rate;
   out.trainer.schedule = {schedule_kind(rate.kind), rate.peak, rate.warmup, rate.final};
@@ -147,8 +157,8 @@ constexpr std::int64_t epoch_lines = 100;
 
 std::string schedule_text(const TrainerOptions& options) {
   const Schedule& s = options.schedule;
-  return fmt::format("{} {} {} {} epochs {}", static_cast<int>(s.kind), print_real(s.peak),
-                     print_real(s.warmup), print_real(s.final), options.epochs);
+  return fmt::format("{} {} {} {} epochs {} steps {}", static_cast<int>(s.kind), print_real(s.peak),
+                     print_real(s.warmup), print_real(s.final), options.epochs, options.steps);
 }
 
 // The folder of a run: its checkpoint and its curves.
@@ -248,10 +258,10 @@ int run_train(const Options& options) {
     folder.save(trainer, sum);
   };
   const InterruptHandler handler;
-  const std::int64_t batches = run.data.training->batches();
   const std::int64_t epochs_a_line = (run.trainer.epochs + epoch_lines - 1) / epoch_lines;
   while (!trainer.finished()) {
     const std::int64_t epoch = trainer.position().epoch;
+    const std::int64_t batches = trainer.batches_of_epoch();
     Progress progress(stdout, is_terminal(stdout),
                       fmt::format("epoch {}/{}", epoch + 1, run.trainer.epochs), batches);
     for (std::int64_t i = trainer.position().batch; i < batches; ++i) {
@@ -309,6 +319,9 @@ void add_train_command(CLI::App& app, Action& action) {
   command->add_option("--model", options->model, "Which train block's model; else the first");
   command->add_option("--epochs", options->epochs, "Passes over the data")
       ->check(CLI::PositiveNumber);
+  command->add_option("--steps", options->steps, "Of training, in place of whole epochs")
+      ->check(CLI::PositiveNumber)
+      ->excludes("--epochs");
   command->add_option("--batch", options->batch, "Examples a step")->check(CLI::PositiveNumber);
   command->add_option("--learning-rate", options->learning_rate, "The cosine's peak")
       ->check(CLI::PositiveNumber);

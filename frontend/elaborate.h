@@ -133,6 +133,7 @@ struct TrainSpec {
   TruncationSpec truncation;
   OptimizerSpec optimizer;
   std::int64_t epochs = 1, batch = 32, seed = 0;
+  std::int64_t steps = 0;  // training ends behind so many, within an epoch too; 0: by `epochs`
   std::vector<Report> reports;
   SourceRange range;
 };

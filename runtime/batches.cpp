@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "ir/diagnostic.h"
+#include "runtime/random.h"
 #include "runtime/shuffle.h"
 
 namespace treadle {
@@ -71,6 +72,16 @@ class ArrayBatches final : public BatchSource {
   mutable std::vector<std::int64_t> order_;
 };
 
+// The window at `begin`, and the one a token on, as row `row` of the two.
+void copy_window(const Tensor& tokens, std::int64_t begin, std::int64_t window, std::int64_t row,
+                 Tensor& text, Tensor& next) {
+  const std::size_t width = size_of(tokens.dtype());
+  const std::size_t bytes = static_cast<std::size_t>(window) * width;
+  const std::byte* from = tokens.data() + static_cast<std::size_t>(begin) * width;
+  std::memcpy(text.data() + static_cast<std::size_t>(row) * bytes, from, bytes);
+  std::memcpy(next.data() + static_cast<std::size_t>(row) * bytes, from + width, bytes);
+}
+
 class TextLanes final : public BatchSource {
  public:
   TextLanes(Tensor tokens, std::int64_t window, std::int64_t lanes)
@@ -90,15 +101,9 @@ class TextLanes final : public BatchSource {
   Batch batch(std::int64_t, std::int64_t index) const override {
     Tensor text(tokens_.dtype(), {lanes_, window_});
     Tensor next(tokens_.dtype(), {lanes_, window_});
-    const std::size_t width = size_of(tokens_.dtype());
-    const std::size_t bytes = static_cast<std::size_t>(window_) * width;
     Batch out;
     for (std::int64_t lane = 0; lane < lanes_; ++lane) {
-      const auto begin = static_cast<std::size_t>(lane * lane_length_ + index * window_);
-      std::memcpy(text.data() + static_cast<std::size_t>(lane) * bytes,
-                  tokens_.data() + begin * width, bytes);
-      std::memcpy(next.data() + static_cast<std::size_t>(lane) * bytes,
-                  tokens_.data() + (begin + 1) * width, bytes);
+      copy_window(tokens_, lane * lane_length_ + index * window_, window_, lane, text, next);
       out.indices.push_back(lane);
     }
     out.fields.emplace("text", std::move(text));
@@ -112,6 +117,58 @@ class TextLanes final : public BatchSource {
   Tensor tokens_;
   std::int64_t window_, lanes_;
   std::int64_t lane_length_ = 0;
+};
+
+class TextWindows final : public BatchSource {
+ public:
+  TextWindows(Tensor tokens, std::int64_t window, const ArrayBatchesOptions& options)
+      : tokens_(std::move(tokens)), window_(window), options_(options) {
+    if (window <= 0 || options_.batch <= 0)
+      throw_user_error("T0968", "window and batch are at least one");
+    if (tokens_.size() <= window)
+      throw_user_error(
+          "T0967", fmt::format("{} tokens are too few for a window of {}", tokens_.size(), window));
+    // As many windows wherever an epoch begins.
+    const std::int64_t room = tokens_.size() - 1;
+    shifts_ = options_.shuffle ? std::min(window, room - window + 1) : 1;
+    count_ = (room - shifts_ + 1) / window;
+  }
+
+  std::int64_t batches() const override { return (count_ + options_.batch - 1) / options_.batch; }
+  std::int64_t examples() const override { return count_; }
+
+  Batch batch(std::int64_t epoch, std::int64_t index) const override {
+    if (options_.shuffle && epoch != ordered_epoch_) {
+      order_ = permutation(count_, options_.seed, static_cast<std::uint64_t>(epoch));
+      RandomStream stream(options_.seed,
+                          mix(hash_text("window"), static_cast<std::uint64_t>(epoch)));
+      shift_ = static_cast<std::int64_t>(stream.next_below(static_cast<std::uint64_t>(shifts_)));
+      ordered_epoch_ = epoch;
+    }
+    Batch out;
+    const std::int64_t begin = index * options_.batch;
+    out.examples = std::min(options_.batch, count_ - begin);
+    Tensor text(tokens_.dtype(), {out.examples, window_});
+    Tensor next(tokens_.dtype(), {out.examples, window_});
+    for (std::int64_t i = 0; i < out.examples; ++i) {
+      const std::int64_t which =
+          options_.shuffle ? order_[static_cast<std::size_t>(begin + i)] : begin + i;
+      copy_window(tokens_, shift_ + which * window_, window_, i, text, next);
+      out.indices.push_back(which);
+    }
+    out.fields.emplace("text", std::move(text));
+    out.fields.emplace("next", std::move(next));
+    return out;
+  }
+
+ private:
+  Tensor tokens_;
+  std::int64_t window_;
+  ArrayBatchesOptions options_;
+  std::int64_t count_ = 0, shifts_ = 1;
+  // Of the epoch last asked for; a cache, not state.
+  mutable std::int64_t ordered_epoch_ = -1, shift_ = 0;
+  mutable std::vector<std::int64_t> order_;
 };
 
 }  // namespace
@@ -133,19 +190,9 @@ std::unique_ptr<BatchSource> text_lanes(Tensor tokens, std::int64_t window, std:
   return std::make_unique<TextLanes>(std::move(tokens), window, lanes);
 }
 
-NamedFields text_windows(const Tensor& tokens, std::int64_t window) {
-  if (window <= 0 || tokens.size() <= window)
-    throw_user_error(
-        "T0967", fmt::format("{} tokens are too few for a window of {}", tokens.size(), window));
-  const std::int64_t count = (tokens.size() - 1) / window;
-  Tensor text(tokens.dtype(), {count, window});
-  Tensor next(tokens.dtype(), {count, window});
-  std::memcpy(text.data(), tokens.data(), text.bytes());
-  std::memcpy(next.data(), tokens.data() + size_of(tokens.dtype()), next.bytes());
-  NamedFields out;
-  out.emplace("text", std::move(text));
-  out.emplace("next", std::move(next));
-  return out;
+std::unique_ptr<BatchSource> text_windows(Tensor tokens, std::int64_t window,
+                                          const ArrayBatchesOptions& options) {
+  return std::make_unique<TextWindows>(std::move(tokens), window, options);
 }
 
 }  // namespace treadle

@@ -52,8 +52,10 @@ NamedFields rows(const NamedFields& fields, std::int64_t begin, std::int64_t end
 // starts the sequences. T0967 when the text is too short for one window.
 std::unique_ptr<BatchSource> text_lanes(Tensor tokens, std::int64_t window, std::int64_t lanes);
 
-// Windows of a text, each `window` tokens from a multiple of it, as examples:
-// text[window] and next[window].
-NamedFields text_windows(const Tensor& tokens, std::int64_t window);
+// Windows of a text as examples: text[B, window] and next[B, window] (text one
+// token on), side by side. Shuffled, each epoch begins at another place, so that
+// no two cut the text alike. T0967 when the text is too short for one window.
+std::unique_ptr<BatchSource> text_windows(Tensor tokens, std::int64_t window,
+                                          const ArrayBatchesOptions& options);
 
 }  // namespace treadle

@@ -100,6 +100,15 @@ void Trainer::resume(TrainerPosition position, std::map<std::string, Tensor> ten
   tensors_ = std::move(tensors);
 }
 
+std::int64_t Trainer::total_steps() const {
+  const std::int64_t all = data_.batches() * options_.epochs;
+  return options_.steps > 0 ? std::min(options_.steps, all) : all;
+}
+
+std::int64_t Trainer::batches_of_epoch() const {
+  return std::min(data_.batches(), total_steps() - position_.step + position_.batch);
+}
+
 StepResult Trainer::step() {
   ensure(!finished(), "trainer", "a step after the last");
   const Batch batch = data_.batch(position_.epoch, position_.batch);

@@ -16,6 +16,7 @@ class Team;
 
 struct TrainerOptions {
   std::int64_t epochs = 1;
+  std::int64_t steps = 0;  // no more than these, within an epoch too; 0: all of the epochs
   Schedule schedule;
   std::uint64_t seed = 0;
 };
@@ -67,8 +68,10 @@ class Trainer {
   void resume(TrainerPosition position, std::map<std::string, Tensor> tensors);
   const TrainerPosition& position() const { return position_; }
   const std::map<std::string, Tensor>& tensors() const { return tensors_; }
-  std::int64_t total_steps() const { return data_.batches() * options_.epochs; }
-  bool finished() const { return position_.epoch >= options_.epochs; }
+  std::int64_t total_steps() const;
+  bool finished() const { return position_.step >= total_steps(); }
+  // Batches of the epoch in which the run stands that are part of it.
+  std::int64_t batches_of_epoch() const;
 
   // Makes one step. Throws NonFiniteStep when loss or norm is not finite; the
   // tensors are then as they were.

@@ -23,6 +23,7 @@
 #include "backends/llvm/program_plan.h"
 #include "backends/llvm/target_internal.h"
 #include "ir/diagnostic.h"
+#include "ir/slice_bounds.h"
 #include "ir/text_printer.h"
 #include "runtime/atomic_file.h"
 #include "runtime/team.h"
@@ -147,6 +148,7 @@ class LlvmProgram final : public Program {
       : plan_(std::move(plan)), jit_(make_jit(target)) {
     inputs_ = input_slots(graph);
     outputs_ = output_slots(graph, updates);
+    slices_ = slice_bounds(graph);
     // The plan points into the graph, which may go; only its buffers are needed.
     plan_.steps.clear();
     for (const MatmulClaim& claim : plan_.claims) {
@@ -226,6 +228,7 @@ class LlvmProgram final : public Program {
   // Offsets are assigned once for each set of extents; the last ones are kept.
   const Binding& bind(const DimEnv& env) {
     if (const auto found = bindings_.find(env); found != bindings_.end()) return found->second;
+    require_slices(slices_, env);
     if (bindings_.size() >= 256) bindings_.clear();
     Binding& out = bindings_[env];
     for (const Dim& dim : dims_) out.dims.push_back(plan_.is_bound(dim) ? 0 : dim.evaluate(env));
@@ -235,6 +238,7 @@ class LlvmProgram final : public Program {
   }
 
   ProgramPlan plan_;
+  std::vector<SliceBound> slices_;
   std::vector<std::unique_ptr<NodeRunner>> runners_;
   std::unique_ptr<llvm::orc::LLJIT> jit_;
   ProgramEntry* entry_ = nullptr;

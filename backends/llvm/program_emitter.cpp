@@ -9,6 +9,7 @@
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
+#include "ir/text_printer.h"
 
 namespace treadle {
 
@@ -112,17 +113,30 @@ std::string ProgramEmitter::kernel_name(std::string_view what) {
   return fmt::format("kernel{}.{}", kernels_made_++, what);
 }
 
+llvm::Function* ProgramEmitter::start_function(llvm::IRBuilder<>& b, const std::string& name,
+                                               const std::vector<llvm::Type*>& types) {
+  auto* out = llvm::Function::Create(llvm::FunctionType::get(b.getVoidTy(), types, false),
+                                     llvm::Function::InternalLinkage, name, module_);
+  out->addFnAttr(llvm::Attribute::NoInline);
+  set_target_attributes(*out, target_);
+  b.SetInsertPoint(llvm::BasicBlock::Create(module_.getContext(), "entry", out));
+  return out;
+}
+
+ProgramEmitter::Kernel ProgramEmitter::entry() const {
+  Kernel out;
+  out.buffers = buffers_;
+  out.dims = dim_table_;
+  out.counters = counters_;
+  return out;
+}
+
 ProgramEmitter::Kernel ProgramEmitter::start_kernel(llvm::IRBuilder<>& b, const std::string& name,
                                                     int loops) {
-  llvm::LLVMContext& context = module_.getContext();
   std::vector<llvm::Type*> types{b.getPtrTy(), b.getPtrTy(), b.getInt64Ty(), b.getInt64Ty()};
   types.insert(types.end(), static_cast<std::size_t>(loops), b.getInt64Ty());
   Kernel out;
-  out.function = llvm::Function::Create(llvm::FunctionType::get(b.getVoidTy(), types, false),
-                                        llvm::Function::InternalLinkage, name, module_);
-  out.function->addFnAttr(llvm::Attribute::NoInline);
-  set_target_attributes(*out.function, target_);
-  b.SetInsertPoint(llvm::BasicBlock::Create(context, "entry", out.function));
+  out.function = start_function(b, name, types);
   out.buffers = out.function->getArg(0);
   out.dims = out.function->getArg(1);
   out.begin = out.function->getArg(2);
@@ -164,12 +178,17 @@ llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Kernel& kernel,
 }
 
 // Thread i of n computes units u * i / n ... u * (i + 1) / n - 1.
-void ProgramEmitter::call_shared(llvm::IRBuilder<>& b, llvm::Function* kernel, const Dim& units,
-                                 int loops) {
+std::array<llvm::Value*, 2> ProgramEmitter::share_of(llvm::IRBuilder<>& b, const Dim& units) {
   llvm::Value* all = extent(b, dim_table_, units);
   const auto bound = [&](llvm::Value* i) { return b.CreateUDiv(b.CreateMul(all, i), threads_); };
-  std::vector<llvm::Value*> arguments{buffers_, dim_table_, bound(thread_),
-                                      bound(b.CreateAdd(thread_, b.getInt64(1)))};
+  llvm::Value* begin = bound(thread_);
+  return {begin, bound(b.CreateAdd(thread_, b.getInt64(1)))};
+}
+
+void ProgramEmitter::call_shared(llvm::IRBuilder<>& b, llvm::Function* kernel, const Dim& units,
+                                 int loops) {
+  const auto [begin, end] = share_of(b, units);
+  std::vector<llvm::Value*> arguments{buffers_, dim_table_, begin, end};
   arguments.insert(arguments.end(), counters_.begin(), counters_.begin() + loops);
   b.CreateCall(kernel, arguments);
 }
@@ -184,19 +203,39 @@ void ProgramEmitter::one_kernel(
   call_shared(b, kernel.function, units, step.loops);
 }
 
+// Equal kernels are one function, whatever memory they work on: layers of one
+// kind and parameters of one shape share theirs.
 void ProgramEmitter::fused(llvm::IRBuilder<>& b, const Step& step) {
   const Node& node = step.graph->node(step.node);
   FusedKernel kernel(target_, dims_, *node.regions[0], node.attributes.dims("domain"));
-  one_kernel(b, step, "fused", kernel.units(), [&](llvm::IRBuilder<>& inside, const Kernel& k) {
+  const std::size_t pointers = step.in.size() + step.out.size();
+  std::string key = to_string(node.attributes.dims("domain")) + "\n";
+  for (const std::uint32_t i : step.out_index) key += std::to_string(i) + " ";
+  llvm::Function*& function = fused_kernels_[key + print(*node.regions[0])];
+  if (function == nullptr) {
+    llvm::IRBuilder<> inside(module_.getContext());
+    std::vector<llvm::Type*> types(pointers + 1, b.getPtrTy());
+    types.insert(types.end(), {b.getInt64Ty(), b.getInt64Ty()});
+    function = start_function(inside, kernel_name("fused"), types);
+    const auto argument = [&](std::size_t i) { return function->getArg(static_cast<unsigned>(i)); };
     std::vector<llvm::Value*> operands;
-    for (std::size_t i = 0; i < step.in.size(); ++i)
-      operands.push_back(pointer(inside, k, step.in[i], step.graph->type(node.operands[i]).dtype));
+    for (std::size_t i = 0; i < step.in.size(); ++i) operands.push_back(argument(i));
     std::vector<std::vector<llvm::Value*>> outputs(node.types.size());
     for (std::size_t i = 0; i < step.out.size(); ++i)
-      outputs[step.out_index[i]].push_back(
-          pointer(inside, k, step.out[i], node.types[step.out_index[i]].dtype));
-    kernel.emit(inside, k.dims, k.begin, k.end, operands, outputs);
-  });
+      outputs[step.out_index[i]].push_back(argument(step.in.size() + i));
+    kernel.emit(inside, argument(pointers), argument(pointers + 1), argument(pointers + 2),
+                operands, outputs);
+    inside.CreateRetVoid();
+  }
+  const Kernel here = entry();
+  std::vector<llvm::Value*> arguments;
+  for (std::size_t i = 0; i < step.in.size(); ++i)
+    arguments.push_back(pointer(b, here, step.in[i], step.graph->type(node.operands[i]).dtype));
+  for (std::size_t i = 0; i < step.out.size(); ++i)
+    arguments.push_back(pointer(b, here, step.out[i], node.types[step.out_index[i]].dtype));
+  arguments.push_back(dim_table_);
+  for (llvm::Value* bound : share_of(b, kernel.units())) arguments.push_back(bound);
+  b.CreateCall(function, arguments);
 }
 
 void ProgramEmitter::copy(llvm::IRBuilder<>& b, const Step& step) {
@@ -324,10 +363,7 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
 // Another backend's product: a call of its runner, from the entry function.
 void ProgramEmitter::call_runner(llvm::IRBuilder<>& b, const Step& step) {
   const DType dtype = step.graph->node(step.node).types[0].dtype;
-  Kernel here;
-  here.buffers = buffers_;
-  here.dims = dim_table_;
-  here.counters = counters_;
+  const Kernel here = entry();
   llvm::Value* runner = b.CreateLoad(
       b.getPtrTy(),
       b.CreateConstGEP1_64(b.getPtrTy(), runners_, static_cast<std::uint64_t>(step.runner)));

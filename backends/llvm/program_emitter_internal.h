@@ -3,6 +3,7 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include <array>
 #include <functional>
 #include <map>
 #include <string>
@@ -45,7 +46,10 @@ class ProgramEmitter {
     llvm::Value *buffers = nullptr, *dims = nullptr, *begin = nullptr, *end = nullptr;
     std::vector<llvm::Value*> counters;
   };
+  llvm::Function* start_function(llvm::IRBuilder<>& b, const std::string& name,
+                                 const std::vector<llvm::Type*>& types);
   Kernel start_kernel(llvm::IRBuilder<>& b, const std::string& name, int loops);
+  Kernel entry() const;  // where the entry function is at
   llvm::Value* pointer(llvm::IRBuilder<>& b, const Kernel& kernel, const Location& place,
                        DType dtype);
   llvm::Value* extent(llvm::IRBuilder<>& b, llvm::Value* table, const Dim& dim);
@@ -57,6 +61,7 @@ class ProgramEmitter {
   void emit_binders();
   llvm::Value* own_dim_table(llvm::IRBuilder<>& b, llvm::Value* shared, llvm::Value* count);
   void emit_barrier(llvm::IRBuilder<>& b);
+  std::array<llvm::Value*, 2> share_of(llvm::IRBuilder<>& b, const Dim& units);
   void call_shared(llvm::IRBuilder<>& b, llvm::Function* kernel, const Dim& units, int loops);
 
   std::string kernel_name(std::string_view what);
@@ -76,6 +81,7 @@ class ProgramEmitter {
   const ProgramPlan& plan_;
   DimTable dims_;
   std::map<DType, MatmulKernels> matmuls_;
+  std::map<std::string, llvm::Function*> fused_kernels_;  // by what they compute
   int kernels_made_ = 0;
   // Functions that write the extents which a loop's bounds change into a
   // thread's table; they are written last, when the table is complete.

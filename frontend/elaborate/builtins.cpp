@@ -240,6 +240,7 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<ArgumentValue>
     }
     if (name == "softmax" || name == "log_softmax") {
       const std::int64_t axis = a.axis(1, x, -1);
+      if (name == "softmax") warn_empty_rows(x, axis, range);
       TensorValue out =
           tensor(name == "softmax" ? b().softmax(use(x), axis) : b().log_softmax(use(x), axis));
       out.origins = x.origins;

@@ -284,7 +284,7 @@ class ClauseReader {
 
   TrainBlock train(const ClauseBlock& block, const SourceRange& range) const {
     TrainBlock out = started(block, range);
-    bool has_data = false;
+    bool has_data = false, has_epochs = false;
     for (const Clause& clause : block.clauses) {
       const std::string& word = clause.keyword.text;
       if (word == "data") {
@@ -294,6 +294,9 @@ class ClauseReader {
         out.spec.optimizer = optimizer(clause);
       } else if (word == "epochs") {
         out.spec.epochs = positive(*only(clause).argument.value);
+        has_epochs = true;
+      } else if (word == "steps") {
+        out.spec.steps = positive(*only(clause).argument.value);
       } else if (word == "validation") {
         const Expr& expr = *clause.items.at(0).argument.value;
         if (as<Call>(expr))
@@ -302,10 +305,13 @@ class ClauseReader {
           out.spec.validation_split = share(expr);
       } else if (!measured(clause, out)) {
         unknown(clause.keyword, "clause of a train block",
-                {"data", "validation", "loss", "optimizer", "tbptt", "epochs", "batch", "seed",
-                 "report"});
+                {"data", "validation", "loss", "optimizer", "tbptt", "epochs", "steps", "batch",
+                 "seed", "report"});
       }
     }
+    if (has_epochs && out.spec.steps > 0)
+      fail("T0416", range, "a train block has either epochs or steps",
+           "steps 2000 ends in the middle of an epoch where it must");
     if (out.spec.validation_data) inherit(*out.spec.validation_data, out.spec.data);
     if (!out.loss)
       fail("T0410", range, "a train block needs a loss", "loss cross_entropy(logits, label)");

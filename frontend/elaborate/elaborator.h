@@ -219,6 +219,7 @@ class GraphMaker {
                          std::string label = {}, std::vector<std::string> hints = {},
                          std::vector<RelatedPlace> related = {});
   void report(Diagnostic diagnostic);
+  // Like a mistake, a warning inside the standard library is one of the call.
   void warn(std::string code, const SourceRange& range, std::string message,
             std::vector<std::string> hints = {});
   std::string show(const Any& value) const;  // "real[T, 4*H]", "the number 0.5", "cell LSTM"
@@ -252,6 +253,9 @@ class GraphMaker {
     }
   }
 
+  // Warns where x is select(mask, ..., -inf), the mask follows from sizes alone,
+  // and a row of it is false throughout along `axis` (masks.cpp).
+  void warn_empty_rows(const TensorValue& x, std::int64_t axis, const SourceRange& range);
   // The warnings at the end of a definition's body.
   void warn_unused(const Scope& scope);
 

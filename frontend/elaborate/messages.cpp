@@ -95,7 +95,7 @@ void GraphMaker::warn(std::string code, const SourceRange& range, std::string me
   diagnostic.range = range;
   diagnostic.message = std::move(message);
   diagnostic.hints = std::move(hints);
-  reporter_.add(std::move(diagnostic));
+  report(std::move(diagnostic));
 }
 
 std::string GraphMaker::show_dtype(DType dtype) const {

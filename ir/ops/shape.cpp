@@ -128,7 +128,7 @@ std::vector<Type> infer_slice(const InferContext& c) {
   refuse_negative(start, "the start", x);
   refuse_negative(extent, "the extent", x);
   if (const auto left = (dim - start - extent).constant(); left && *left < 0)
-    fail("T0316",
+    fail("T0327",
          fmt::format("elements {} to {} are outside dimension {}: x is {}", start.to_string(),
                      (start + extent).to_string(), dim.to_string(), to_string(x)));
   Type out = x;
@@ -143,7 +143,7 @@ void evaluate_slice(EvaluateContext& c) {
   const AxisView to(c.results[0].shape(), axis);
   if (to.extent == 0) return;  // x[1:] of nothing is nothing
   if (start < 0 || start + to.extent > from.extent)
-    throw_user_error("T0316",
+    throw_user_error("T0327",
                      fmt::format("[slice] elements {} to {} are outside a dimension of {}", start,
                                  start + to.extent, from.extent),
                      {}, c.node.location);

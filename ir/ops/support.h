@@ -15,7 +15,7 @@ namespace treadle::ops {
 
 // Codes: T0310 shapes differ, T0311 wrong dtype, T0312 inner dimensions differ,
 // T0313 wrong rank, T0314 bad axis, T0315 reshape changes the count,
-// T0316 a range outside the dimension, T0318 an index outside the dimension.
+// T0316 a negative range, T0327 one outside the dimension, T0318 an index outside the dimension.
 [[noreturn]] void fail(std::string code, std::string message);
 // "x is f32[3], y is f32[4]"; operands are called x, y, z.
 std::string describe(std::span<const Type> operands);

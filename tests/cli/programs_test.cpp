@@ -20,7 +20,7 @@ TEST_CASE("every example's gradients hold, in both orders, before and after ever
   for (const std::string& arguments :
        {example("demo") + " -D H=3", example("mnist_rows") + " -D H=2",
         example("char_lm") + " -D V=5 -D E=3 -D H=2 -D T=4", example("adding") + " -D H=3 -D T=5",
-        example("my_cell") + " -D H=3",
+        example("my_cell") + " -D H=3", example("char_gpt") + " -D V=5 -D M=4 -D L=1 -D T=4",
         example("names_classify") + " -D V=5 -D E=3 -D H=2 -D C=3 -D T=4",
         example("japanese_vowels") + " -D H=2 -D C=3 -D T=4"}) {
     INFO(arguments);
@@ -34,10 +34,11 @@ TEST_CASE("every example's gradients hold, in both orders, before and after ever
 }
 
 TEST_CASE("the examples' own tests pass") {
-  const Run result = run("test " + example("char_lm") + " " + example("adding"));
+  const Run result =
+      run("test " + example("char_lm") + " " + example("adding") + " " + example("char_gpt"));
   CHECK(result.status == 0);
   CHECK(result.output.find("decoding: ok") != std::string::npos);
-  CHECK(result.output.find("3 passed, 0 failed") != std::string::npos);
+  CHECK(result.output.find("4 passed, 0 failed") != std::string::npos);
 }
 
 TEST_CASE("check shows every parameter") {

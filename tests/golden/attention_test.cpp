@@ -17,6 +17,11 @@ std::string attend(const std::string& more, const std::string& inputs = {}) {
          ") { return y: attention(q, k, v" + more + ") }";
 }
 
+std::string decode(const std::string& more) {
+  return on_rows("DecoderLayer[2, feed_forward[6]](x, memory, memory_mask: keep" + more + ")",
+                 "x: real[T, 4], memory: real[S, 4], keep: mask[T, S]");
+}
+
 // Fixtures by the name that make_fixtures.py gives them.
 const std::map<std::string, std::string> programs = {
     {"layer_norm", on_rows("layer_norm(x)", "x: real[A, T, 8]")},
@@ -46,6 +51,15 @@ const std::map<std::string, std::string> programs = {
                                         "mask: causal_mask[T](), pre_norm: false)")},
     {"encoder_layer_gelu_post", on_rows("EncoderLayer[2, feed_forward[12, gelu]](x, "
                                         "mask: causal_mask[T](), pre_norm: false)")},
+    {"decoder_layer_pre", decode("")},
+    {"decoder_layer_post", decode(", pre_norm: false")},
+    {"encoder",
+     on_rows("Encoder[2, 2, feed_forward[6]](x, mask: causal_mask[T]())", "x: real[T, 4]")},
+    {"transformer",
+     on_rows("Transformer[2, 2, feed_forward[6]](source, target, source_mask: there)",
+             "source: real[S, 4], target: real[T, 4], there: mask[S]")},
+    {"sinusoidal", on_rows("sinusoidal_positions(x)", "x: real[T, 6]")},
+    {"rotary", on_rows("rotary_positions(x)", "x: real[H, T, 6]")},
 };
 
 }  // namespace
@@ -57,10 +71,9 @@ TEST_CASE("attention and its layers equal PyTorch's: values and all gradients") 
     for (const DType real : {DType::f32, DType::f64}) {
       const Graph graph = test::program(text, real).model("M", Mode::eval);
       const double tolerance = real == DType::f32 ? 1e-5 : 1e-10;
-      const std::string prefix = name + "." + std::string(to_string(real)) + ".";
       // What is compiled does not differ by the precision; one of each layer will do.
-      const bool compiles = real == DType::f32 || name == "encoder_layer_gelu_post";
-      compared.merge(test::require_fixtures(graph, prefix, fixtures, tolerance, compiles));
+      const bool compiles = real == DType::f32 || name == "transformer";
+      compared.merge(test::require_fixtures(graph, name + ".", fixtures, tolerance, compiles));
     }
   // Nothing that PyTorch gave is left uncompared.
   for (const auto& [name, tensor] : fixtures) {

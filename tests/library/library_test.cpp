@@ -61,6 +61,19 @@ const std::map<std::string, std::string> models = {
     {"EncoderLayer",
      "model M(x: real[T, 4]) { return y: EncoderLayer[2, "
      "feed_forward[3, gelu]](x, mask: causal_mask[T](), drop: 0.1) }\n"},
+    {"DecoderLayer",
+     "model M(x: real[3, 4], memory: real[T, 4]) {\n"
+     "  return y: DecoderLayer[2, feed_forward[2, gelu]](x, memory, memory_mask: "
+     "length_mask[T](2))\n"
+     "}\n"},
+    // (rows of two numbers are nearly constant behind a layer norm)
+    {"Encoder", "model M(x: real[T, 3]) { return y: Encoder[2, 1, feed_forward[2, gelu]](x) }\n"},
+    {"Decoder",
+     "model M(x: real[3, 2], memory: real[T, 2]) {\n"
+     "  return y: Decoder[1, 1, gated_feed_forward[2], rms_norm](x, memory)\n}\n"},
+    {"Transformer",
+     "model M(source: real[T, 3], target: real[2, 3]) {\n"
+     "  return y: Transformer[1, 1, feed_forward[2, gelu]](source, target, pre_norm: false)\n}\n"},
     {"cross_entropy",
      "model M(x: real[T, 3], y: token(3)[T]) { return loss: cross_entropy(x, y) }\n"},
     {"squared_error",

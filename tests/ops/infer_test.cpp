@@ -78,7 +78,7 @@ TEST_CASE("refused operands") {
        [](Builder& b) {
          b.broadcast(x(b, "f32[5, 5]"), {5, 5}, {1, 0});
        }},
-      {"T0316", "[slice] elements 3 to 7 are outside dimension 5: x is f32[5]",
+      {"T0327", "[slice] elements 3 to 7 are outside dimension 5: x is f32[5]",
        [](Builder& b) { b.slice(x(b, "f32[5]"), 0, 3, 4); }},
       {"T0316", "[slice] the start is negative (-1): x is f32[5]",
        [](Builder& b) { b.slice(x(b, "f32[5]"), 0, -1, 2); }},

@@ -23,7 +23,7 @@ namespace {
 TrainingStep step_of(const std::filesystem::path& file) {
   ElaborateOptions options;
   options.real = DType::f64;
-  options.dims["H"] = 3;
+  options.dims = {{"H", 3}, {"M", 4}, {"L", 1}};
   const Experiment experiment = load_experiment(file.string(), options);
   OptimizerSettings settings;
   settings.clip_norm = 0.5;

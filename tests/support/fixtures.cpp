@@ -48,7 +48,7 @@ std::set<std::string> require_fixtures(const Graph& graph, const std::string& pr
     const std::string name = prefix + whole.node(id).attributes.string("name");
     INFO(name);
     REQUIRE(fixtures.contains(name));
-    inputs.push_back(fixtures.at(name));
+    inputs.push_back(fixtures.at(name).cast(whole.node(id).types[0].dtype));
   }
   Team team(2);
   const std::vector<Tensor> reference = evaluate(whole, inputs);
@@ -59,12 +59,13 @@ std::set<std::string> require_fixtures(const Graph& graph, const std::string& pr
     const std::string name = prefix + whole.outputs()[i].name;
     if (!fixtures.contains(name)) continue;
     compared.insert(name);
+    const Tensor expected = fixtures.at(name).cast(reference[i].dtype());
     std::string why;
-    const bool same = close(reference[i], fixtures.at(name), tolerance, &why);
+    const bool same = close(reference[i], expected, tolerance, &why);
     INFO(name << " evaluated: " << why);
     CHECK(same);
     if (!compiles) continue;
-    const bool same_compiled = close(compiled[i], fixtures.at(name), tolerance, &why);
+    const bool same_compiled = close(compiled[i], expected, tolerance, &why);
     INFO(name << " compiled: " << why);
     CHECK(same_compiled);
   }

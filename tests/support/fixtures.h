@@ -17,7 +17,8 @@ using Fixtures = std::map<std::string, Tensor>;
 Fixtures read_fixtures(const std::string& file);  // of tests/golden
 
 // Evaluates `graph`, compiled too with `compiles`; every output and gradient of which `fixtures`
-// has PREFIX + name is compared, relative to its largest element. Returns the
+// has PREFIX + name is compared in the graph's precision, relative to its largest
+// element. Returns the
 // names (with the prefix) that were.
 std::set<std::string> require_fixtures(const Graph& graph, const std::string& prefix,
                                        const Fixtures& fixtures, double tolerance,

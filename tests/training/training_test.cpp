@@ -114,6 +114,34 @@ TEST_CASE("a run that stops and goes on ends with the same bits") {
   }
 }
 
+TEST_CASE("a run of so many steps ends within an epoch, and its learning rate with it") {
+  const TrainingStep step = make_training_step(adding_loss(), adamw());
+  const std::unique_ptr<Program> program = program_of(step);
+  const std::unique_ptr<BatchSource> data = adding_data();
+  REQUIRE(data->batches() == 6);
+  TrainerOptions options = options_for(2);
+  options.steps = 8;
+  Team team(1);
+  Trainer trainer(*program, first_tensors(step), *data, options, team);
+  CHECK(trainer.batches_of_epoch() == 6);
+  double rate = 0;
+  while (!trainer.finished()) rate = trainer.step().learning_rate;
+  CHECK(trainer.position().step == 8);
+  CHECK(trainer.position().epoch == 1);
+  CHECK(trainer.position().batch == 2);
+  CHECK(trainer.batches_of_epoch() == 2);
+  CHECK(rate == learning_rate(options.schedule, 7, 8));
+  CHECK(rate < learning_rate(options.schedule, 7, 12));
+  Trainer first(*program, first_tensors(step), *data, options, team);
+  for (int i = 0; i < 7; ++i) first.step();
+  Trainer second(*program, {}, *data, options, team);
+  second.resume(first.position(), first.tensors());
+  second.step();
+  CHECK(second.finished());
+  for (const auto& [name, tensor] : trainer.tensors())
+    CHECK(same_bits(tensor, second.tensors().at(name)));
+}
+
 TEST_CASE("a step whose loss is not finite changes nothing and is reported") {
   const TrainingStep step = make_training_step(adding_loss(), adamw());
   const std::unique_ptr<Program> program = program_of(step);
