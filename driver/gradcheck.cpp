@@ -11,6 +11,7 @@
 #include "ir/eval/random_inputs.h"
 #include "passes/batch.h"
 #include "passes/differentiate.h"
+#include "passes/expand_derivatives.h"
 #include "passes/pass_manager.h"
 #include "runtime/team.h"
 
@@ -187,8 +188,9 @@ Graph asymmetric_loss(const Graph& graph) {
   return out;
 }
 
-std::vector<GradcheckRow> gradcheck(const Graph& loss_graph, const std::vector<Tensor>& inputs,
+std::vector<GradcheckRow> gradcheck(const Graph& graph, const std::vector<Tensor>& inputs,
                                     const GradcheckOptions& options) {
+  const Graph loss_graph = expand_derivatives(graph);
   std::vector<Tensor> work = inputs;
   std::vector<GradcheckRow> rows;
   check_order(loss_graph, "loss", work, 1, options, rows);

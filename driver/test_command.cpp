@@ -14,6 +14,7 @@
 #include "ir/eval/evaluate.h"
 #include "ir/eval/random_inputs.h"
 #include "passes/derive_step.h"
+#include "passes/expand_derivatives.h"
 
 namespace treadle {
 namespace {
@@ -64,7 +65,7 @@ Tensor row_of(const Tensor& all, std::int64_t t) {
 // The model on a whole sequence, and its derived step on the rows one by one:
 // row t of each output with rows, and at the end the others, must agree.
 bool run_step_equals_full(const Experiment& experiment, const TestCheck& check) {
-  const Graph graph = experiment.model(check.model, Mode::eval, check.dims);
+  const Graph graph = expand_derivatives(experiment.model(check.model, Mode::eval, check.dims));
   const std::string length = sequence_symbol(graph);
   if (length.empty())
     throw_user_error("T0848", fmt::format("'{}' reads no sequence to step through", check.model),

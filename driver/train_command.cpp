@@ -14,6 +14,7 @@
 #include "driver/options.h"
 #include "driver/parameters.h"
 #include "driver/replay.h"
+#include "driver/training_settings.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "ir/text_printer.h"
@@ -127,18 +128,7 @@ Run run_of_experiment(const Options& options) {
     out.loss = truncate_bptt(out.loss, spec.truncation.window);
   out.evaluation = experiment.loss(spec, Mode::eval);
   out.data = open_data(spec, out.loss, options.data);
-  const OptimizerSpec& optimizer = spec.optimizer;
-  out.optimizer.kind = optimizer.name == "sgd"    ? OptimizerSettings::Kind::sgd
-                       : optimizer.name == "adam" ? OptimizerSettings::Kind::adam
-                                                  : OptimizerSettings::Kind::adamw;
-  out.optimizer.beta1 = optimizer.setting("beta1", out.optimizer.beta1);
-  out.optimizer.beta2 = optimizer.setting("beta2", out.optimizer.beta2);
-  out.optimizer.epsilon = optimizer.setting("epsilon", out.optimizer.epsilon);
-  out.optimizer.weight_decay = optimizer.setting("weight_decay", 0);
-  out.optimizer.momentum = optimizer.setting("momentum", 0);
-  out.optimizer.clip_norm = optimizer.clip_norm;
-  out.optimizer.proximal_l1 = optimizer.proximal_l1;
-  out.optimizer.proximal_l2 = optimizer.proximal_l2;
+  out.optimizer = optimizer_settings(spec.optimizer);
   out.trainer.epochs = spec.epochs;
   out.trainer.steps = spec.steps;
   if (spec.steps > 0) {
@@ -146,7 +136,7 @@ Run run_of_experiment(const Options& options) {
     out.trainer.epochs = (spec.steps + batches - 1) / batches;
   }
   out.trainer.seed = static_cast<std::uint64_t>(spec.seed);
-  const ScheduleSpec& rate = optimizer.learning_rate;
+  const ScheduleSpec& rate = spec.optimizer.learning_rate;
   out.trainer.schedule = {schedule_kind(rate.kind), rate.peak, rate.warmup, rate.final};
   return out;
 }
@@ -232,14 +222,20 @@ StepResult made_step(const Graph& graph, Trainer& trainer) {
 int run_train(const Options& options) {
   const Run run =
       options.file.ends_with(".tdl") ? run_of_experiment(options) : run_of_graph(options);
-  const TrainingStep step =
-      make_training_step(run.loss, run.optimizer, run.data.training->ragged_symbols());
+  const std::vector<std::string> ragged = run.data.training->ragged_symbols();
+  const DimEnv sizes =
+      ragged.empty() ? batch_sizes(run.loss, run.data.training->batch(0, 0)) : DimEnv{};
+  const TrainingStep step = make_training_step(run.loss, run.optimizer, ragged, sizes);
   const CompileOptions machine{options.machine.backend, {}, {}};
   const std::unique_ptr<Program> program = compile_step(step, machine);
   const std::vector<std::string> held_back_ragged =
       run.data.validation ? run.data.validation->ragged_symbols() : std::vector<std::string>{};
   const std::unique_ptr<Program> evaluation =
       compile_step(make_evaluation_step(run.evaluation, held_back_ragged), machine);
+  for (const RecomputeChoice& choice : step.recomputed) std::cout << recompute_text(choice) << "\n";
+  if (!step.recomputed.empty())
+    std::cout << fmt::format("a step's working memory: {:.1f} MiB\n",
+                             static_cast<double>(program->workspace_bytes(sizes)) / 0x1p20);
   Team team(options.machine.threads);
   Trainer trainer(*program, first_tensors(run.loss, step, run.trainer.seed), *run.data.training,
                   run.trainer, team);

@@ -194,7 +194,8 @@ struct TestSpec {
 //               report.NAME  scalar of this example
 //
 // scan nodes carry {unroll = K} (0: all steps) and, in a loss graph under
-// `tbptt window K`, {tbptt = K}.
+// `tbptt window K`, {tbptt = K}; those with remat(budget: N) have {remat = N},
+// in bytes.
 class Elaborator;
 
 struct ModelInfo {

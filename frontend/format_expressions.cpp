@@ -268,6 +268,15 @@ Doc ExpressionPrinter::visit(const Scan& scan) {
     out += space();
     out += expr(scan.unroll_count);
   }
+  if (scan.budget) {
+    word("remat");
+    out += tokens_.take("(");
+    out += tokens_.take("budget");
+    out += tokens_.take(":");
+    out += space();
+    out += expr(scan.budget);
+    out += tokens_.take(")");
+  }
   return out;
 }
 

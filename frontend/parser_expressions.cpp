@@ -51,6 +51,7 @@ class ChildHeight {
     for (const ExprPtr& sequence : e.sequences) see(sequence);
     see(e.from);
     see(e.unroll_count);
+    see(e.budget);
   }
   void operator()(const Stack& e) {
     see(e.count);
@@ -345,6 +346,16 @@ ExprPtr Parser::scan() {
   if (accept_word("unroll")) {
     out.unroll = true;
     if (begins_expression(peek())) out.unroll_count = additive();
+  }
+  if (at_word("remat")) {
+    next();
+    constexpr std::string_view form = "after 'remat': remat(budget: 64 MiB)";
+    expect("(", form);
+    if (!accept_word("budget"))
+      fail("T0101", fmt::format("expected 'budget' {}, found {}", form, found()));
+    expect(":", form);
+    out.budget = additive();
+    expect(")", form);
   }
   return make(std::move(out), start);
 }

@@ -148,6 +148,11 @@ class Dump {
       expr(scan.unroll_count);
       close();
     }
+    if (scan.budget) {
+      open("remat");
+      expr(scan.budget);
+      close();
+    }
     close();
   }
   void visit(const Stack& stack) {

@@ -149,7 +149,7 @@ struct Tuple {
   std::vector<ExprPtr> elements;  // (a,) has one; () has none
 };
 
-// scan [reverse] CELL over SEQUENCE [from STATE] [unroll [COUNT]]
+// scan [reverse] CELL over SEQUENCE [from STATE] [unroll [COUNT]] [remat(budget: SIZE)]
 // Its value is (outputs, final state).
 struct Scan {
   bool reverse = false;
@@ -158,6 +158,7 @@ struct Scan {
   ExprPtr from;                    // null: the cell's default state
   bool unroll = false;
   ExprPtr unroll_count;  // null with unroll: unroll all steps
+  ExprPtr budget;        // of what is kept for the gradient, a byte size; null: everything is kept
 };
 
 // A callable made of layers, each with its own parameters:

@@ -41,6 +41,8 @@ void verify_node(const Graph& graph, NodeId id, bool region, Stage stage) {
   check(!region || (node.op != Op::input && node.op != Op::parameter),
         "an input or parameter inside a region");
   check(node.op != Op::fused || stage >= Stage::optimised, "a fused node before 'optimised'");
+  check((node.op != Op::gradient && node.op != Op::tangent) || stage == Stage::one_example,
+        "a derivative that was not expanded");
   std::vector<Type> inferred;
   try {
     inferred = def.infer({types, node.attributes, node.regions});

@@ -5,6 +5,7 @@
 
 #include "ir/diagnostic.h"
 #include "passes/batch_ragged.h"
+#include "passes/expand_derivatives.h"
 #include "passes/graph_copy.h"
 #include "passes/substitute_dims.h"
 
@@ -180,7 +181,8 @@ Graph mark_ragged(const Graph& graph, const std::vector<std::string>& symbols) {
   return substitute(graph, marked);
 }
 
-Graph batch(const Graph& graph, const BatchOptions& options) {
+Graph batch(const Graph& source, const BatchOptions& options) {
+  const Graph graph = expand_derivatives(source);
   if (has_ragged_inputs(graph)) return batch_ragged(graph, options);
   Graph out;
   out.name = graph.name;

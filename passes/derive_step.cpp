@@ -9,6 +9,7 @@
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
+#include "passes/expand_derivatives.h"
 #include "passes/graph_copy.h"
 #include "passes/row_dependence.h"
 #include "passes/simplify.h"
@@ -246,12 +247,13 @@ std::string sequence_symbol(const Graph& graph) {
 }
 
 DerivedStep derive_step(const Graph& graph, const std::string& length) {
+  const Graph expanded = expand_derivatives(graph);
   try {
-    return Deriver(graph, length, false).run();
+    return Deriver(expanded, length, false).run();
   } catch (const UserError& error) {
     // Scores may stand the other way round: k @ transpose(q).
     try {
-      return Deriver(graph, length, true).run();
+      return Deriver(expanded, length, true).run();
     } catch (const UserError&) {
       throw error;
     }

@@ -5,6 +5,7 @@
 
 #include "ir/diagnostic.h"
 #include "passes/differentiate_scan.h"
+#include "passes/expand_derivatives.h"
 #include "passes/graph_copy.h"
 
 namespace treadle {
@@ -154,7 +155,7 @@ std::vector<Value> add_gradients(Builder& b, const Targets& targets, const std::
 }  // namespace
 
 Graph differentiate(const Graph& graph, const DifferentiateOptions& options) {
-  Graph work = graph;
+  Graph work = expand_derivatives(graph);
   Builder b(work);
   const Targets targets = find_targets(work, options);
   std::vector<ScanReplacement> replaced;
@@ -166,7 +167,7 @@ Graph differentiate(const Graph& graph, const DifferentiateOptions& options) {
 }
 
 Graph directional_slope(const Graph& graph, const DifferentiateOptions& options) {
-  Graph work = graph;
+  Graph work = expand_derivatives(graph);
   Builder b(work);
   const Targets targets = find_targets(work, options);
   std::vector<ScanReplacement> replaced;

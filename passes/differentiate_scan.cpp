@@ -5,24 +5,10 @@
 
 #include "ir/diagnostic.h"
 #include "passes/graph_copy.h"
+#include "passes/residual_cut.h"
 
 namespace treadle {
-namespace {
 
-// The step and its gradient in one graph. Arguments: those of the step, then
-// the cotangents of active carries and of the outputs that have one.
-struct JointStep {
-  Graph graph;
-  std::vector<bool> forward;         // node belongs to the step itself
-  std::vector<std::size_t> carries;  // active ones: their numbers
-  std::vector<std::size_t> rows;     // outputs with a cotangent: numbers among the outputs
-  std::vector<std::size_t> wrt;      // operands (of the scan) that get a gradient
-  std::vector<std::optional<std::size_t>> gradient;  // of wrt[i]: output of `graph`, or zero
-  std::size_t step_outputs = 0;                      // graph outputs 0.. are the step's own
-};
-
-// Carries through which a gradient can flow: those that start needed, and
-// those that a step makes depend on something needed.
 std::vector<bool> active_carries(const ScanView& view, const std::vector<bool>& needs) {
   std::vector<bool> active(view.carries);
   for (std::size_t i = 0; i < view.carries; ++i) active[i] = needs[view.first_carry() + i];
@@ -43,6 +29,20 @@ std::vector<bool> active_carries(const ScanView& view, const std::vector<bool>& 
   }
   return active;
 }
+
+namespace {
+
+// The step and its gradient in one graph. Arguments: those of the step, then
+// the cotangents of active carries and of the outputs that have one.
+struct JointStep {
+  Graph graph;
+  std::vector<bool> forward;         // node belongs to the step itself
+  std::vector<std::size_t> carries;  // active ones: their numbers
+  std::vector<std::size_t> rows;     // outputs with a cotangent: numbers among the outputs
+  std::vector<std::size_t> wrt;      // operands (of the scan) that get a gradient
+  std::vector<std::optional<std::size_t>> gradient;  // of wrt[i]: output of `graph`, or zero
+  std::size_t step_outputs = 0;                      // graph outputs 0.. are the step's own
+};
 
 JointStep join(const ScanView& view, const std::vector<bool>& needs,
                const std::vector<Value>& cotangents) {
@@ -110,14 +110,25 @@ bool cheap_to_repeat(const Node& node) {
 // a constant, a row, a carried value, something repeated, or a residual.
 class Splitter {
  public:
-  Splitter(const ScanView& view, const JointStep& joint)
-      : view_(view), joint_(joint), needed_(joint.graph.size()), invariant_(joint.graph.size()) {
+  Splitter(const ScanView& view, const JointStep& joint, const Attributes& attributes)
+      : view_(view),
+        joint_(joint),
+        needed_(joint.graph.size()),
+        invariant_(joint.graph.size()),
+        again_(joint.graph.size(), attributes.boolean("recompute")) {
     std::vector<Value> varying;
     for (std::size_t i = view.constants; i < view.body->inputs().size(); ++i)
       varying.push_back(joint.graph.input_value(i));
     const std::vector<bool> reached = reached_from(joint.graph, varying);
     for (NodeId id = 0; id < joint.graph.size(); ++id)
       invariant_[id] = joint.forward[id] && !reached[id];
+    if (attributes.boolean("least_residuals")) {
+      std::vector<bool> free = invariant_;
+      for (std::size_t i = 0; i < view.body->inputs().size(); ++i)
+        if (i < view.first_carry() || i >= view.first_sequence())
+          free[joint.graph.inputs()[i]] = true;
+      again_ = computed_again({joint.graph, joint.forward, std::move(free)});
+    }
     find_residuals();
   }
 
@@ -210,7 +221,7 @@ class Splitter {
   bool repeated(NodeId id) const {
     const Node& node = joint_.graph.node(id);
     return node.op != Op::argument &&
-           (invariant_[id] || cheap_to_repeat(node) || !can_be_stored(node));
+           (again_[id] || invariant_[id] || cheap_to_repeat(node) || !can_be_stored(node));
   }
 
   // No sequence can hold a value that mixes bound dimensions (the T x S of one
@@ -242,6 +253,7 @@ class Splitter {
   const JointStep& joint_;
   std::vector<bool> needed_;
   std::vector<bool> invariant_;
+  std::vector<bool> again_;  // computed again for the gradient
   std::vector<Value> residuals_;
   std::vector<std::size_t> used_arguments_;
   mutable std::vector<Value> sums_out_;
@@ -254,7 +266,7 @@ std::vector<Value> scan_vjp(VjpContext& c, NodeId id, std::vector<ScanReplacemen
   const Node& node = c.node;
   const ScanView view(node);
   const JointStep joint = join(view, c.needs, c.cotangents);
-  const Splitter split(view, joint);
+  const Splitter split(view, joint, node.attributes);
 
   const auto slice_of = [&](std::size_t begin, std::size_t end) {
     return std::vector<Value>(c.operands.begin() + static_cast<long>(begin),
@@ -278,6 +290,7 @@ std::vector<Value> scan_vjp(VjpContext& c, NodeId id, std::vector<ScanReplacemen
   backward.reverse = !view.reverse;
   backward.bounds = view.bounds;
   backward.counts = view.counts(c.operands);
+  if (node.attributes.boolean("recompute")) backward.more.set("recompute", true);
   for (const std::size_t i : split.used_arguments())
     if (i < view.constants) backward.constants.push_back(c.operands[i]);
   for (const std::size_t i : joint.carries) {

@@ -287,6 +287,12 @@ Graph hoist_scan(const Graph& graph) {
     Node node = graph.node(id);
     const LocationScope scope(b, node.location);
     node.regions[0] = std::make_shared<const Graph>(hoist_scan(*node.regions[0]));
+    if (node.attributes.boolean("recompute")) {
+      // What would leave this loop, all its steps at once, is what it is there to avoid.
+      const Value first = b.clone(node, map.all(node.operands));
+      for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
+      return true;
+    }
     const std::vector<Value> values = Hoister(b, node, map.all(node.operands)).run();
     for (std::uint32_t i = 0; i < values.size(); ++i) map.set({id, i}, values[i]);
     return true;

@@ -20,11 +20,13 @@
 #include "passes/derive_step.h"
 #include "passes/differentiate.h"
 #include "passes/expand_composites.h"
+#include "passes/expand_derivatives.h"
 #include "passes/fuse_gates.h"
 #include "passes/fuse_pointwise.h"
 #include "passes/graph_copy.h"
 #include "passes/hoist_scan.h"
 #include "passes/place.h"
+#include "passes/recompute.h"
 #include "passes/simplify.h"
 #include "passes/unroll.h"
 

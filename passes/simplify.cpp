@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "passes/expand_derivatives.h"
 #include "passes/graph_copy.h"
 #include "passes/prune_scans.h"
 #include "passes/simplify_rules.h"
@@ -84,7 +85,8 @@ Graph simplify_round(const Graph& graph) {
 }  // namespace
 
 Graph simplify(const Graph& graph) {
-  Graph now = graph;
+  // Before equal nodes become one: a derivative is by a node, not by what it computes.
+  Graph now = expand_derivatives(graph);
   for (int round = 0; round < max_rounds; ++round) {
     Graph next = simplify_round(now);
     if (same_graph(next, now)) return now;

@@ -172,9 +172,9 @@ class Updater {
 }  // namespace
 
 TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings& settings,
-                                const std::vector<std::string>& ragged) {
+                                const std::vector<std::string>& ragged, const DimEnv& sizes) {
   TrainingStep out;
-  const Graph forward = reduced(loss_graph, ragged);
+  const Graph forward = recompute(reduced(loss_graph, ragged), sizes, &out.recomputed);
   Graph& work = out.graph;
   work = differentiate(forward);
   Builder b(work);

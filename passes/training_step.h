@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ir/builder.h"
+#include "passes/recompute.h"
 
 namespace treadle {
 
@@ -38,6 +39,7 @@ struct TrainingStep {
   Graph graph;
   std::vector<Successor> updates;  // parameters, slots, carried state
   std::vector<OptimizerSlot> slots;
+  std::vector<RecomputeChoice> recomputed;  // one a scan with a budget
 };
 
 // From the loss graph of one example (outputs `loss`, perhaps `penalty` and
@@ -53,9 +55,12 @@ struct TrainingStep {
 // Further inputs: "learning_rate" (scalar of the loss's dtype) and "step"
 // (the same; counts from 1). Outputs: "loss", "grad_norm", "report.*",
 // "next:INPUT" for each update.
-// Examples may differ in the symbols `ragged` (passes/batch_ragged.h).
+// Examples may differ in the symbols `ragged` (passes/batch_ragged.h). `sizes`
+// are extents that the batches will have, for scans with a budget: see
+// `recompute`.
 TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings& settings,
-                                const std::vector<std::string>& ragged = {});
+                                const std::vector<std::string>& ragged = {},
+                                const DimEnv& sizes = {});
 
 // The graph of one example's loss, batched: `loss` is the scalar that
 // make_training_step differentiates; outputs but `penalty` and `weight` stay.

@@ -61,8 +61,19 @@ std::vector<Value> write_out(Builder& b, const ScanView& view, const Graph& body
 }
 
 std::vector<Value> loop(Builder& b, const ScanView& view, const Region& body, const Parts& parts,
-                        const Dim& length) {
-  return b.scan({parts.constants, parts.carries, parts.sequences, length, view.reverse, body, {}});
+                        const Dim& length, const Attributes& more = {}) {
+  return b.scan(
+      {parts.constants, parts.carries, parts.sequences, length, view.reverse, body, more});
+}
+
+Parts parts_of(const ScanView& view, const std::vector<Value>& operands) {
+  Parts out;
+  for (std::size_t i = 0; i < operands.size(); ++i)
+    (i < view.first_carry()      ? out.constants
+     : i < view.first_sequence() ? out.carries
+                                 : out.sequences)
+        .push_back(operands[i]);
+  return out;
 }
 
 // The body that does `steps` steps on rows [steps, ...].
@@ -91,20 +102,23 @@ Parts cut(Builder& b, const Parts& parts, const Dim& begin, const Dim& extent) {
   return out;
 }
 
-std::vector<Value> in_blocks(Builder& b, const ScanView& view, const Region& body,
-                             const Parts& parts, std::int64_t steps) {
-  const Dim turns = view.length.floor_div(steps);
-  const Dim whole = turns * Dim(steps), left = view.length - whole;
+}  // namespace
+
+std::vector<Value> scan_in_blocks(Builder& b, const ScanView& view, const Region& body,
+                                  const std::vector<Value>& operands, const ScanBlocks& how) {
+  const Parts parts = parts_of(view, operands);
+  const Dim& turns = how.count;
+  const Dim steps(how.steps), whole = turns * steps, left = view.length - whole;
   const auto main = [&](const std::vector<Value>& carries) {
     Parts blocks = cut(b, parts, 0, whole);
     blocks.carries = carries;
     for (Value& v : blocks.sequences) {
       Dims dims = b.type(v).dims;
-      dims[0] = Dim(steps);
+      dims[0] = steps;
       dims.insert(dims.begin(), turns);
       v = b.reshape(v, dims);
     }
-    std::vector<Value> out = loop(b, view, wide_body(view, *body, steps), blocks, turns);
+    std::vector<Value> out = loop(b, view, how.block, blocks, turns, how.more);
     for (std::size_t k = view.carries; k < out.size(); ++k) {
       Dims dims = b.type(out[k]).dims;
       dims.erase(dims.begin());
@@ -116,7 +130,7 @@ std::vector<Value> in_blocks(Builder& b, const ScanView& view, const Region& bod
   const auto rest = [&](const std::vector<Value>& carries) {
     Parts tail = cut(b, parts, whole, left);
     tail.carries = carries;
-    return loop(b, view, body, tail, left);
+    return loop(b, view, body, tail, left, how.more_left);
   };
   const auto carries_of = [&](const std::vector<Value>& out) {
     return std::vector<Value>(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(view.carries));
@@ -133,27 +147,28 @@ std::vector<Value> in_blocks(Builder& b, const ScanView& view, const Region& bod
   return out;
 }
 
+namespace {
+
 // Replaces one scan; the body is already as it should be.
 void unroll_scan(Builder& b, const Graph& graph, NodeId id, ValueMap& map, const Region& inner,
                  std::int64_t steps) {
   const Node& node = graph.node(id);
   const ScanView view(node);
   const std::vector<Value> operands = map.all(node.operands);
-  Parts parts;
-  for (std::size_t i = 0; i < operands.size(); ++i)
-    (i < view.first_carry()      ? parts.constants
-     : i < view.first_sequence() ? parts.carries
-                                 : parts.sequences)
-        .push_back(operands[i]);
+  const Parts parts = parts_of(view, operands);
   const LocationScope scope(b, node.location);
   const auto length = view.length.constant();
+  Attributes more = node.attributes;
+  more.erase("unroll");
   std::vector<Value> out;
   if (steps == 0 && length && *length > 0)
     out = write_out(b, view, *inner, parts, *length);
   else if (steps > 1)
-    out = in_blocks(b, view, inner, parts, steps);
+    out = scan_in_blocks(
+        b, view, inner, operands,
+        {steps, view.length.floor_div(steps), wide_body(view, *inner, steps), {}, {}});
   else
-    out = loop(b, view, inner, parts, view.length);
+    out = loop(b, view, inner, parts, view.length, more);
   for (std::uint32_t i = 0; i < out.size(); ++i) map.set({id, i}, out[i]);
 }
 

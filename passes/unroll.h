@@ -13,7 +13,7 @@
 #pragma once
 #include <cstdint>
 
-#include "ir/graph.h"
+#include "ir/builder.h"
 
 namespace treadle {
 
@@ -22,5 +22,19 @@ Graph unroll(const Graph& graph, std::int64_t steps);
 // Each scan as its attribute `unroll` says (`scan ... unroll K` in a program);
 // the others stay loops.
 Graph unroll_as_written(const Graph& graph);
+
+// `count` blocks of `steps` rows each, then the rows that are left (a scan in
+// reverse begins with these).
+struct ScanBlocks {
+  std::int64_t steps = 0;
+  Dim count;
+  Region block;          // the body that does `steps` steps, on rows [steps, ...]
+  Attributes more;       // of the scan over the blocks
+  Attributes more_left;  // of the scan over what is left
+};
+// The scan `view` with this body on these operands, cut in two: a scan over the
+// blocks, and one over what is left. Returns its outputs.
+std::vector<Value> scan_in_blocks(Builder& b, const ScanView& view, const Region& body,
+                                  const std::vector<Value>& operands, const ScanBlocks& how);
 
 }  // namespace treadle

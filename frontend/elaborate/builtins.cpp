@@ -13,9 +13,10 @@ namespace treadle::elaboration {
 namespace {
 
 constexpr std::string_view other_functions[] = {
-    "sum",   "mean",   "max",       "min",     "argmax",  "softmax", "log_softmax", "logsumexp",
-    "split", "concat", "transpose", "reshape", "reverse", "one_hot", "iota",        "length",
-    "size",  "real",   "where",     "uniform", "l1",      "l2",      "pow",         "spread"};
+    "sum",       "mean",   "max",    "min",       "argmax",  "softmax", "log_softmax",
+    "logsumexp", "split",  "concat", "transpose", "reshape", "reverse", "one_hot",
+    "iota",      "length", "size",   "real",      "where",   "uniform", "l1",
+    "l2",        "pow",    "spread", "grad",      "jvp",     "hvp",     "remat"};
 
 // A pointwise op from one real number to one is a function under its own name.
 bool is_function(Op op) {
@@ -155,6 +156,7 @@ std::vector<std::string_view> GraphMaker::builtin_names() {
 
 Any GraphMaker::call_builtin(const std::string& name, std::vector<ArgumentValue> values,
                              const SourceRange& range) {
+  if (name == "grad" || name == "jvp" || name == "hvp") return derivative(name, values, range);
   const Arguments a(*this, name, std::move(values), range);
   const DType real = options_.real;
   const auto call = [&]() -> Any {
@@ -164,15 +166,22 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<ArgumentValue>
       return {pointwise(*op_from_name(name), {a.tensor(0, "x", real)})};
     }
     if (name == "l1" || name == "l2") {
-      if (!a.need(0, "parameters").value.as<ParametersValue>())
+      const Any& of = a.need(0, "parameters").value;
+      const bool all = of.as<ParametersValue>() != nullptr;
+      std::vector<TensorValue> parts;
+      if (all)
+        for (const auto& [path, parameter] : parameters_) parts.push_back(parameter);
+      else if (of.as<TupleValue>())  // grad(y, params)
+        for_each_leaf(of, [&](const TensorValue& leaf) { parts.push_back(leaf); });
+      else
         fail("T0352", range, fmt::format("'{}' is a norm of parameters: {}(params)", name, name));
-      const LevelScope whole(*this, 0);
+      const LevelScope whole(*this, all ? 0 : current_);
       Value sum;
-      for (const auto& [path, parameter] : parameters_) {
-        const Value p = use(parameter);
+      for (const TensorValue& part : parts) {
+        const Value p = use(part);
         Value term = name == "l1" ? b().abs(p) : b().square(p);
         Integers axes;
-        for (std::size_t i = 0; i < parameter.type.rank(); ++i)
+        for (std::size_t i = 0; i < part.type.rank(); ++i)
           axes.push_back(static_cast<std::int64_t>(i));
         if (!axes.empty()) term = b().reduce_sum(term, axes);
         sum = sum.valid() ? b().add(sum, term) : term;

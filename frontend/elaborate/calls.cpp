@@ -150,6 +150,7 @@ Any GraphMaker::call(const Call& call, const Expr& expr, Scope& scope) {
     fail("T0330", call.callee->range,
          fmt::format("{} cannot be called", source_text(call.callee->range)),
          fmt::format("this is {}", show(callee)));
+  if (callee.callable()->builtin == "remat") return remat(call, expr, scope);
   bool failed = false;
   for (const Argument& argument : call.arguments) {
     Any value = eval_or_poison(*argument.value, scope);

@@ -53,6 +53,7 @@ struct Level {
   Dim length;  // of the scan
   Value time;  // argument: the step's index, i64; invalid until asked for
   bool reverse = false;
+  bool loops = true;  // false: a part under remat, whose one step is no step of time
 };
 
 // The carried values of a scan in the making.
@@ -166,10 +167,16 @@ class GraphMaker {
                  const SourceRange& range);
   Any call_builtin(const std::string& name, std::vector<ArgumentValue> arguments,
                    const SourceRange& range);
+  // grad, jvp, hvp (derivatives.cpp)
+  Any derivative(const std::string& name, const std::vector<ArgumentValue>& arguments,
+                 const SourceRange& range);
   Any instantiate(const syntax::Index& index, const Callable& callable, Scope& scope,
                   const SourceRange& range);
   Any index(const syntax::Index& index, const syntax::Expr& expr, Scope& scope);
   Any scan(const syntax::Scan& scan, const syntax::Expr& expr, Scope& scope);
+  // remat(EXPRESSION, budget: SIZE) (remat.cpp)
+  Any remat(const syntax::Call& call, const syntax::Expr& expr, Scope& scope);
+  std::int64_t byte_budget(const syntax::Expr& expr);
   Any make_stack(const syntax::Stack& stack, const syntax::Expr& expr, Scope& scope);
   static bool is_builtin(std::string_view name);
   static std::vector<std::string_view> builtin_names();

@@ -85,6 +85,7 @@ TensorValue GraphMaker::uniform(const Dims& dims, Scope&) {
   Value high = times(use(example), 1 << 20);
   for (std::size_t level = 1; level <= current_; ++level) {
     Level& scan = *levels_[level];
+    if (!scan.loops) continue;
     if (!scan.time.valid()) scan.time = scan.b.argument(scalar);
     TensorValue time;
     time.level = level;

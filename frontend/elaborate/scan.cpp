@@ -151,6 +151,12 @@ Any GraphMaker::scan(const Scan& scan, const Expr& expr, Scope& scope) {
                         steps.to_string())});
     more.set("unroll", *count);
   }
+  if (scan.budget) {
+    if (scan.unroll)
+      fail("T0376", expr.range, "what is written out cannot be computed again chunk by chunk", {},
+           {"unroll or remat, not both"});
+    more.set("remat", byte_budget(*scan.budget));
+  }
   if (options_.truncate > 0) more.set("tbptt", options_.truncate);
 
   const std::size_t outside = current_;

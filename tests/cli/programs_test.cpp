@@ -34,11 +34,11 @@ TEST_CASE("every example's gradients hold, in both orders, before and after ever
 }
 
 TEST_CASE("the examples' own tests pass") {
-  const Run result =
-      run("test " + example("char_lm") + " " + example("adding") + " " + example("char_gpt"));
+  const Run result = run("test " + example("char_lm") + " " + example("adding") + " " +
+                         example("char_gpt") + " " + example("double_backprop"));
   CHECK(result.status == 0);
   CHECK(result.output.find("decoding: ok") != std::string::npos);
-  CHECK(result.output.find("4 passed, 0 failed") != std::string::npos);
+  CHECK(result.output.find("5 passed, 0 failed") != std::string::npos);
 }
 
 TEST_CASE("check shows every parameter") {

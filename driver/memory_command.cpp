@@ -1,0 +1,139 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <iostream>
+#include <memory>
+#include <optional>
+
+#include "driver/commands.h"
+#include "driver/compile.h"
+#include "driver/options.h"
+#include "driver/training_settings.h"
+#include "frontend/elaborate.h"
+#include "ir/diagnostic.h"
+#include "ir/eval/random_inputs.h"
+#include "passes/differentiate.h"
+#include "passes/training_step.h"
+#include "runtime/resident_memory.h"
+#include "runtime/team.h"
+
+namespace treadle {
+namespace {
+
+struct Options {
+  std::string file;
+  LanguageOptions language;
+  MachineOptions machine;
+  std::int64_t batch = 0;
+  bool measure = false;
+};
+
+void line(std::string_view what, double bytes) {
+  std::cout << fmt::format("{:<18} {:>10.2f} MiB\n", what, bytes / (1024.0 * 1024.0));
+}
+
+// Random data; parameters too, since no number here depends on them. Optimizer
+// state is zero, as at the start.
+std::vector<Tensor> step_inputs(const Graph& step, const TrainingStep& made, const DimEnv& env) {
+  std::vector<Tensor> out = random_inputs(step, env, 1);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const std::string name = step.node(step.inputs()[i]).attributes.string("name");
+    const bool slot = std::any_of(made.slots.begin(), made.slots.end(),
+                                  [&](const OptimizerSlot& s) { return s.name == name; });
+    if (slot) out[i] = Tensor(out[i].dtype(), out[i].shape());
+    if (name == "step") out[i].set(0, 1);
+    if (name == "learning_rate") out[i].set(0, 1e-3);
+  }
+  return out;
+}
+
+struct Measured {
+  std::optional<double> bytes;  // by which the first step makes the process grow
+  double seconds = 0;           // of the second
+};
+
+Measured measure(Program& program, std::vector<Tensor>& inputs, const DimEnv& env, int threads) {
+  Team team(threads);
+  std::vector<const std::byte*> in;
+  std::vector<std::byte*> out;
+  std::vector<Tensor> results;
+  for (const Tensor& tensor : inputs) in.push_back(tensor.data());
+  results.reserve(program.outputs().size());
+  for (const Slot& slot : program.outputs()) {
+    if (slot.updates_input >= 0) {
+      out.push_back(inputs[static_cast<std::size_t>(slot.updates_input)].data());
+      continue;
+    }
+    results.emplace_back(slot.type.dtype, evaluate_shape(slot.type, env));
+    out.push_back(results.back().data());
+  }
+  Measured made;
+  const bool counted = reset_peak_resident();
+  const std::size_t before = peak_resident_bytes();
+  program.run(env, in, out, team);
+  if (counted && before > 0)
+    made.bytes = static_cast<double>(peak_resident_bytes()) - static_cast<double>(before);
+  const auto start = std::chrono::steady_clock::now();
+  program.run(env, in, out, team);
+  made.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return made;
+}
+
+int run_memory(const Options& options) {
+  const Experiment experiment = load_experiment(options.file, options.language.elaborate());
+  const TrainSpec* found = experiment.find_train();
+  if (found == nullptr)
+    throw_user_error("T0840", fmt::format("'{}' has no train block", options.file),
+                     "train MODEL { data ...  loss ...  optimizer ... }");
+  Graph loss = experiment.loss(*found, Mode::train);
+  if (found->truncation.kind == TruncationSpec::Kind::window)
+    loss = truncate_bptt(loss, found->truncation.window);
+  const DimEnv env{{"B", options.batch > 0 ? options.batch : found->batch}};
+  for (const std::string& symbol : loss.symbols())
+    throw_user_error("T0831", fmt::format("the dimension '{}' has no value", symbol),
+                     fmt::format("add -D {}=100", symbol));
+  const TrainingStep step = make_training_step(loss, optimizer_settings(found->optimizer), {}, env);
+  const std::unique_ptr<Program> program = compile_step(step, {options.machine.backend, {}, {}});
+  std::vector<Tensor> inputs = step_inputs(step.graph, step, env);
+  double data = 0, parameters = 0, state = 0;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Node& node = step.graph.node(step.graph.inputs()[i]);
+    const bool batched = node.op == Op::input && !node.attributes.boolean("shared");
+    const auto bytes = static_cast<double>(inputs[i].bytes());
+    (node.op == Op::parameter ? parameters : batched ? data : state) += bytes;
+  }
+  line("batch", data);
+  line("parameters", parameters);
+  line("optimizer", state);
+  for (const RecomputeChoice& choice : step.recomputed) std::cout << recompute_text(choice) << "\n";
+  line("step, predicted", static_cast<double>(program->workspace_bytes(env)));
+  if (!options.measure) return 0;
+  const Measured made = measure(*program, inputs, env, options.machine.threads);
+  if (made.bytes)
+    line("step, measured", *made.bytes);
+  else
+    std::cout << "the kernel does not say how much memory the process had at the most\n";
+  std::cout << fmt::format("{:<18} {:>10.3f} s\n", "step, time", made.seconds);
+  return 0;
+}
+
+}  // namespace
+
+void add_memory_command(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "memory", "How much memory a training step takes: data, parameters, working memory");
+  command->add_option("file", options->file, "The program (.tdl)")->required();
+  command->add_option("--batch", options->batch, "Examples a step; else the train block's")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--measure", options->measure,
+                    "Run one step on random data and read how far the process grew");
+  add_language_options(*command, options->language);
+  add_machine_options(*command, options->machine);
+  command->callback([options, &action] { action = [options] { return run_memory(*options); }; });
+}
+
+}  // namespace treadle
