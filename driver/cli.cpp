@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <new>
 
 #include "backends/llvm/compile.h"
 #include "backends/onednn/matmul.h"
@@ -55,6 +56,13 @@ int guarded(const Action& action) {
     return exit_user_error;
   } catch (const PassFailure& failure) {
     return report_pass_failure(failure);
+  } catch (const std::bad_alloc&) {
+    Diagnostic mistake;
+    mistake.code = "T0986";
+    mistake.message = "this machine has not the memory that this needs";
+    mistake.hints = {"smaller dims, a smaller batch or a shorter sequence need less"};
+    std::cerr << render(mistake);
+    return exit_user_error;
   } catch (const std::exception& error) {
     std::cerr << "internal error: " << error.what() << "\n";
     return exit_internal;

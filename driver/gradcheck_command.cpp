@@ -67,10 +67,11 @@ int run_gradcheck(const Options& options) {
   settings.seed = options.seed;
   settings.after_each_pass = options.after_each_pass;
   bool passed = true;
-  std::cout << fmt::format("{:<24} {:>5} {:>12} {:>12}\n", "tensor", "order", "error", "largest");
   std::vector<GradcheckRow> later;
-  for (GradcheckRow& row :
-       gradcheck(checked, random_inputs(checked, env, options.seed), settings)) {
+  std::vector<GradcheckRow> rows =
+      gradcheck(checked, random_inputs(checked, env, options.seed), settings);
+  std::cout << fmt::format("{:<24} {:>5} {:>12} {:>12}\n", "tensor", "order", "error", "largest");
+  for (GradcheckRow& row : rows) {
     if (!row.after.empty()) {
       passed = passed && row.passed;
       later.push_back(std::move(row));

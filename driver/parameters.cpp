@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
-
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "runtime/initialise.h"
@@ -11,23 +9,13 @@
 namespace treadle {
 namespace {
 
-// "orthogonal", or "normal(0, 0.02)".
 InitialiserSpec initialiser_of(const Node& parameter) {
   const std::string text = parameter.attributes.string("initialiser");
-  const std::string name = text.substr(0, text.find('('));
-  const auto kind = initialiser_from_string(name);
-  InitialiserSpec out{kind.value_or(Initialiser::zeros), 0, 0};
-  int count = 0;
-  if (const std::size_t open = text.find('('); open != std::string::npos) {
-    char end = 0;
-    count = std::sscanf(text.c_str() + open, "(%lf , %lf %c", &out.a, &out.b, &end);
-    if (count == 3) count = end == ')' ? 2 : -1;
-    if (count == 1) count = text.back() == ')' ? 1 : -1;
-  }
-  if (!kind || count != argument_count(*kind))
+  const auto spec = parse_initialiser(text);
+  if (!spec)
     throw_user_error("T0834", fmt::format("'{}' is no initialiser", text),
                      "write xavier, orthogonal, zeros, normal(0, 0.02), ...", parameter.location);
-  return out;
+  return *spec;
 }
 
 using Expected = std::map<std::string, ExpectedTensor>;

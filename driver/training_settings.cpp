@@ -15,6 +15,7 @@ OptimizerSettings optimizer_settings(const OptimizerSpec& spec) {
   out.beta2 = spec.setting("beta2", out.beta2);
   out.epsilon = spec.setting("epsilon", out.epsilon);
   out.weight_decay = spec.setting("weight_decay", 0);
+  out.decay_matrices_only = spec.decay_matrices_only;
   out.momentum = spec.setting("momentum", 0);
   out.clip_norm = spec.clip_norm;
   out.proximal_l1 = spec.proximal_l1;

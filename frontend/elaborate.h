@@ -86,6 +86,7 @@ struct DataField {
 struct DataKind {
   std::string name;
   std::vector<DataField> fields;
+  std::vector<std::string> settings;  // those that it has; npy's are names of inputs
 };
 const std::vector<DataKind>& data_kinds();
 
@@ -100,8 +101,9 @@ struct OptimizerSpec {
   std::string name = "adamw";  // "adamw", "adam", "sgd"
   ScheduleSpec learning_rate;
   std::map<std::string, double>
-      settings;                     // "beta1", "beta2", "epsilon", "weight_decay", "momentum"
-  std::optional<double> clip_norm;  // of all gradients together
+      settings;                      // "beta1", "beta2", "epsilon", "weight_decay", "momentum"
+  bool decay_matrices_only = false;  // decay: matrices
+  std::optional<double> clip_norm;   // of all gradients together
   // proximal l1(0.01), proximal l2(0.01): the penalty's proximal step follows
   // each update instead of its gradient entering it.
   double proximal_l1 = 0, proximal_l2 = 0;
@@ -235,8 +237,8 @@ class Experiment {
   std::shared_ptr<const Source> source_;
 };
 
-// Checks everything: every model in both modes, every loss, report and test,
-// and the definitions that nothing uses. Mistakes are appended to
+// Checks everything: every model in both modes, every loss, report and test;
+// of cells and blocks that nothing uses the names. Mistakes are appended to
 // `diagnostics` (several a file; T02xx names, T03xx dimensions and types, T04xx
 // clauses), warnings too (T05xx). With errors the Experiment is incomplete.
 Experiment elaborate(std::shared_ptr<const syntax::Module> module, const ElaborateOptions& options,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "frontend/foreign_words.h"
 #include "frontend/parser_internal.h"
 #include "frontend/suggest.h"
 
@@ -195,9 +196,12 @@ void Parser::declaration(Module& module) {
     out.node = Import{{path.value, path.range}};
   } else {
     const std::string near = closest_word(peek().text, declaration_words);
+    const std::string here = said_here(peek().text);
     fail("T0103", fmt::format("expected a declaration, found {}", found()),
-         near.empty() ? "a file is made of dim, cell, block, model, train, eval, generate and test"
-                      : fmt::format("did you mean '{}'?", near));
+         !here.empty() ? here
+         : near.empty()
+             ? "a file is made of dim, cell, block, model, train, eval, generate and test"
+             : fmt::format("did you mean '{}'?", near));
   }
   out.range = range_from(start);
   module.declarations.push_back(std::move(out));
@@ -309,6 +313,9 @@ Clause Parser::clause() {
   const std::uint32_t start = begin();
   Clause out;
   out.keyword = name("a clause");
+  if (at("="))
+    fail("T0102", fmt::format("a clause has no '=': '{}'", out.keyword.text),
+         fmt::format("write {} and its value", out.keyword.text));
   while (!ends_statement()) {
     out.items.push_back(clause_item());
     if (!accept(",")) break;

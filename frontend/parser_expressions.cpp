@@ -285,6 +285,14 @@ std::vector<Argument> Parser::arguments() {
 Argument Parser::argument() {
   const std::uint32_t start = begin();
   Argument out;
+  if (at("dim") && (peek(1).is(":") || peek(1).is("=")))
+    fail("T0102", "'dim' is a word of the language and names no argument",
+         "the axis of a function is called axis: mean(x, axis: 0)");
+  if (peek().kind == TokenKind::identifier && peek(1).is("=")) {
+    const Token& word = next();
+    fail("T0101", fmt::format("expected ':' after the name of an argument, found {}", found()),
+         fmt::format("write {}: and its value", word.text));
+  }
   if (peek().kind == TokenKind::identifier && peek(1).is(":")) {
     out.name = name("a name");
     next();
@@ -308,7 +316,8 @@ ExprPtr Parser::primary() {
   if (at("(")) return parenthesised();
   if (at("scan")) return scan();
   if (at("stack")) return stack();
-  fail("T0102", fmt::format("expected an expression, found {}", found()));
+  fail("T0102", fmt::format("expected an expression, found {}", found()),
+       at("if") ? "a choice is a value: a if condition else b" : "");
 }
 
 ExprPtr Parser::parenthesised() {

@@ -39,6 +39,9 @@ Statement Parser::statement() {
   } else if (at("dim") || at("cell") || at("block") || at("model")) {
     fail("T0103", fmt::format("'{}' cannot stand inside a definition", peek().text),
          "is a '}' missing above?");
+  } else if ((at_word("for") || at_word("while")) && peek(1).kind != TokenKind::symbol) {
+    fail("T0103", fmt::format("there are no loops: '{}'", peek().text),
+         "a scan repeats a cell over time: hs, h = scan GRU[8, 16] over xs");
   } else if (looks_like_assignment()) {
     out.node = assignment();
   } else {
@@ -53,7 +56,11 @@ Param Parser::param() {
   Param out;
   do out.names.push_back(name("the parameter's name"));
   while (accept(","));
-  expect(":", "and a type after the parameter's name");
+  if (!at(":"))
+    fail("T0101",
+         fmt::format("expected ':' and a type after the parameter's name, found {}", found()),
+         "a parameter reads param W: real[4, 8] ~ xavier");
+  next();
   out.type = type();
   if (accept("~")) out.initialiser = postfix();
   return out;

@@ -11,6 +11,12 @@ constexpr std::size_t longest_word = 64;
 
 // Optimal string alignment distance: edits are insert, delete, replace, and
 // swap of two neighbours.
+bool same_letters(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [&](char x, char y) { return lower(x) == lower(y); });
+}
+
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> before(b.size() + 1), previous(b.size() + 1), current(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j) previous[j] = j;
@@ -36,6 +42,7 @@ std::string closest(std::string_view word, std::span<const Word> candidates) {
   std::string found;
   for (const Word& candidate : candidates) {
     if (candidate.size() > longest_word || candidate == word) continue;
+    if (same_letters(word, candidate)) return std::string(candidate);
     const std::size_t edits = distance(word, candidate);
     if (edits >= best || edits >= word.size()) continue;
     best = edits;

@@ -1,13 +1,16 @@
 #include "ir/tensor.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <utility>
 
 #include "ir/diagnostic.h"
+#include "ir/memory.h"
 
 namespace treadle {
 namespace {
@@ -57,8 +60,12 @@ Tensor::Tensor(DType dtype, Shape shape)
       __builtin_add_overflow(total, static_cast<std::int64_t>(alignment), &total))
     throw_user_error("T0901", "a tensor's size overflows 64 bits");
   const std::size_t rounded = (bytes() + alignment) / alignment * alignment;
+  const auto described = [&] {
+    return fmt::format("a tensor {}[{}]", to_string(dtype_), fmt::join(shape_, ", "));
+  };
+  require_memory(rounded, described);
   auto* raw = static_cast<std::byte*>(std::aligned_alloc(alignment, rounded));
-  if (raw == nullptr) throw std::bad_alloc();
+  if (raw == nullptr) no_memory(rounded, described());
   data_.reset(raw);
   std::memset(raw, 0, rounded);
 }

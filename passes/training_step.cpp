@@ -92,13 +92,16 @@ Graph reduced(const Graph& loss_graph, const std::vector<std::string>& ragged) {
 
 // Keeps loss and reports, renames the successors of carried state, drops what
 // a step has no use for.
-void add_common_outputs(const Graph& from, std::vector<Output>& outputs, TrainingStep& step) {
+// `keep(next, old)` is what a state becomes.
+template <typename Keep>
+void add_common_outputs(const Graph& from, std::vector<Output>& outputs, TrainingStep& step,
+                        Keep&& keep) {
   for (const Output& output : from.outputs())
     if (output.name == "loss" || output.name.starts_with("report.")) outputs.push_back(output);
   for (const Successor& state : state_successors(from)) {
     const Value v = from.output(state.output);
     ensure(v.valid(), "training-step", "carried state has no successor " + state.output);
-    outputs.push_back({"next:" + state.input, v});
+    outputs.push_back({"next:" + state.input, keep(v, from.input(state.input))});
     step.updates.push_back({"next:" + state.input, state.input});
   }
 }
@@ -125,24 +128,27 @@ class Updater {
     return b_.sub(b_.constant(scalar_, 1), power);
   }
 
+  double decay(const Type& type) const {
+    return settings_.decay_matrices_only && type.rank() < 2 ? 0 : settings_.weight_decay;
+  }
+
   Value adam(Value p, Value g, Value m, Value v, Value& next_m, Value& next_v) {
     const Type type = b_.type(p);
     const bool decoupled = settings_.kind == OptimizerSettings::Kind::adamw;
-    if (!decoupled && settings_.weight_decay != 0)
-      g = b_.add(g, b_.scale(p, settings_.weight_decay));
+    if (!decoupled && decay(type) != 0) g = b_.add(g, b_.scale(p, decay(type)));
     next_m = b_.add(b_.scale(m, settings_.beta1), b_.scale(g, 1 - settings_.beta1));
     next_v = b_.add(b_.scale(v, settings_.beta2), b_.scale(b_.square(g), 1 - settings_.beta2));
     const Value rate = b_.div(learning_rate, bias1);
     const Value root = b_.mul(b_.sqrt(next_v), wide(b_.rsqrt(bias2), type));
     const Value delta = b_.div(next_m, b_.shift(root, settings_.epsilon));
     Value kept = p;
-    if (decoupled && settings_.weight_decay != 0)
-      kept = b_.sub(p, b_.mul(p, wide(b_.scale(learning_rate, settings_.weight_decay), type)));
+    if (decoupled && decay(type) != 0)
+      kept = b_.sub(p, b_.mul(p, wide(b_.scale(learning_rate, decay(type)), type)));
     return b_.sub(kept, b_.mul(delta, wide(rate, type)));
   }
 
   Value sgd(Value p, Value g, Value velocity, Value& next_velocity) {
-    if (settings_.weight_decay != 0) g = b_.add(g, b_.scale(p, settings_.weight_decay));
+    if (const double rate = decay(b_.type(p)); rate != 0) g = b_.add(g, b_.scale(p, rate));
     if (velocity.valid()) g = next_velocity = b_.add(b_.scale(velocity, settings_.momentum), g);
     return b_.sub(p, b_.mul(g, wide(learning_rate, b_.type(p))));
   }
@@ -213,7 +219,8 @@ TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings
     updater.bias2 = updater.bias(settings.beta2);
   }
   std::vector<Output> outputs;
-  add_common_outputs(work, outputs, out);
+  add_common_outputs(work, outputs, out,
+                     [&](Value next, Value old) { return updater.keep_if_bad(next, old); });
   outputs.push_back({"grad_norm", norm});
   const auto update = [&](const std::string& name, Value next, Value old) {
     outputs.push_back({"next:" + name, updater.keep_if_bad(next, old)});
@@ -253,7 +260,7 @@ TrainingStep make_evaluation_step(const Graph& loss_graph, const std::vector<std
   TrainingStep out;
   out.graph = reduced(loss_graph, ragged);
   std::vector<Output> outputs;
-  add_common_outputs(out.graph, outputs, out);
+  add_common_outputs(out.graph, outputs, out, [](Value next, Value) { return next; });
   out.graph.set_outputs(std::move(outputs));
   return out;
 }

@@ -14,8 +14,9 @@ struct OptimizerSettings {
   enum class Kind { adamw, adam, sgd };
   Kind kind = Kind::adamw;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
-  double weight_decay = 0;  // adamw: decoupled; adam and sgd: added to the gradient
-  double momentum = 0;      // sgd
+  double weight_decay = 0;           // adamw: decoupled; adam and sgd: added to the gradient
+  bool decay_matrices_only = false;  // not biases and gains: parameters of rank < 2
+  double momentum = 0;               // sgd
   std::optional<double> clip_norm;
   // After each update, of every parameter (Parikh and Boyd 2014, 6.5.2 and 6.1.1):
   //   p = sign(p) max(|p| - lr l1, 0)   of l1 sum |p|
@@ -49,7 +50,7 @@ struct TrainingStep {
 // by it); differentiates by every parameter; norm = sqrt(sum of squares of all
 // gradients), which are scaled by min(1, clip_norm / norm); updates the
 // parameters unless loss or norm is not finite, in which case everything keeps
-// its value.
+// its value, carried state too.
 //   AdamW: Loshchilov and Hutter 2019, algorithm 2. SGD with momentum:
 //   v = momentum v + g, p = p - lr v.
 // Further inputs: "learning_rate" (scalar of the loss's dtype) and "step"

@@ -1,7 +1,5 @@
 #include "runtime/initialise.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
 #include <vector>
 
@@ -11,41 +9,10 @@
 namespace treadle {
 namespace {
 
-struct Row {
-  Initialiser kind;
-  std::string_view name;
-  int arguments;
-};
-constexpr Row rows[] = {
-    {Initialiser::zeros, "zeros", 0},       {Initialiser::ones, "ones", 0},
-    {Initialiser::constant, "constant", 1}, {Initialiser::uniform, "uniform", 2},
-    {Initialiser::normal, "normal", 2},     {Initialiser::xavier, "xavier", 0},
-    {Initialiser::kaiming, "kaiming", 0},   {Initialiser::orthogonal, "orthogonal", 0},
-};
-
 struct Fans {
   double in = 1;
   double out = 1;
 };
-
-void check_arguments(const InitialiserSpec& spec, std::string_view path) {
-  const auto wrong = [&](std::string_view why) {
-    throw_user_error("T0982", fmt::format("{}: {}({}, {}): {}", path, to_string(spec.kind), spec.a,
-                                          spec.b, why));
-  };
-  if (!std::isfinite(spec.a) || !std::isfinite(spec.b)) wrong("a number is not finite");
-  if (spec.kind == Initialiser::uniform && spec.a > spec.b)
-    wrong("the lower end is above the upper");
-  if (spec.kind == Initialiser::normal && spec.b < 0) wrong("the standard deviation is negative");
-}
-
-void require_matrix(const InitialiserSpec& spec, const Shape& shape, std::string_view path) {
-  if (shape.size() >= 2) return;
-  throw_user_error("T0981",
-                   fmt::format("{}: '{}' needs a matrix, the parameter has {} dimension{}", path,
-                               to_string(spec.kind), shape.size(), shape.size() == 1 ? "" : "s"),
-                   "use zeros, ones, constant, uniform or normal");
-}
 
 Fans fans_of(const Shape& shape) {
   double window = 1;
@@ -99,20 +66,10 @@ void fill_orthogonal(Tensor& out, const RandomStream& random) {
 
 }  // namespace
 
-std::optional<Initialiser> initialiser_from_string(std::string_view name) {
-  for (const Row& row : rows)
-    if (row.name == name) return row.kind;
-  return std::nullopt;
-}
-
-std::string_view to_string(Initialiser kind) { return rows[static_cast<int>(kind)].name; }
-
-int argument_count(Initialiser kind) { return rows[static_cast<int>(kind)].arguments; }
-
 Tensor initialise(const InitialiserSpec& spec, Shape shape, DType dtype, std::uint64_t seed,
                   std::string_view path) {
   ensure(is_float(dtype), "initialise", "a parameter is of a float type");
-  check_arguments(spec, path);
+  check_initialiser(spec, shape.size(), path);
   Tensor out(dtype, std::move(shape));
   const RandomStream random(seed, mix(hash_text("parameter"), hash_text(path)));
   switch (spec.kind) {
@@ -126,22 +83,17 @@ Tensor initialise(const InitialiserSpec& spec, Shape shape, DType dtype, std::ui
       fill(out, [&](std::uint64_t i) { return spec.a + spec.b * random.normal_at(i); });
       break;
     case Initialiser::xavier: {
-      require_matrix(spec, out.shape(), path);
       const Fans fans = fans_of(out.shape());
       const double bound = std::sqrt(6.0 / (fans.in + fans.out));
       fill(out, [&](std::uint64_t i) { return bound * (2.0 * random.uniform_at(i) - 1.0); });
       break;
     }
     case Initialiser::kaiming: {
-      require_matrix(spec, out.shape(), path);
       const double deviation = std::sqrt(2.0 / fans_of(out.shape()).in);
       fill(out, [&](std::uint64_t i) { return deviation * random.normal_at(i); });
       break;
     }
-    case Initialiser::orthogonal:
-      require_matrix(spec, out.shape(), path);
-      fill_orthogonal(out, random);
-      break;
+    case Initialiser::orthogonal: fill_orthogonal(out, random); break;
   }
   return out;
 }

@@ -23,6 +23,7 @@
 #include "backends/llvm/program_plan.h"
 #include "backends/llvm/target_internal.h"
 #include "ir/diagnostic.h"
+#include "ir/memory.h"
 #include "ir/slice_bounds.h"
 #include "ir/text_printer.h"
 #include "runtime/atomic_file.h"
@@ -169,11 +170,10 @@ class LlvmProgram final : public Program {
            std::span<std::byte* const> outputs, Team& team) override {
     const Binding& binding = bind(env);
     if (arena_bytes_ < binding.bytes) {
+      constexpr std::string_view what = "the working space of one step";
+      require_memory(binding.bytes, [&] { return std::string(what); });
       arena_.reset(static_cast<std::byte*>(std::aligned_alloc(64, binding.bytes)));
-      if (!arena_)
-        throw_user_error("T0986",
-                         fmt::format("no memory for {} bytes of working space", binding.bytes),
-                         "a smaller batch or a shorter sequence needs less");
+      if (!arena_) no_memory(binding.bytes, what);
       arena_bytes_ = binding.bytes;
     }
     std::vector<void*> buffers;

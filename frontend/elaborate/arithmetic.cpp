@@ -58,10 +58,18 @@ std::pair<TensorValue, TensorValue> GraphMaker::align(const Any& a, const Any& b
   const TensorValue& wide = x_wider ? x : y;
   const TensorValue& narrow = x_wider ? y : x;
   const std::size_t shift = wide.type.rank() - narrow.type.rank();
-  for (std::size_t i = 0; i < narrow.type.rank(); ++i)
-    if (narrow.type.dims[i] != wide.type.dims[shift + i])
-      fail("T0310", range, fmt::format("dimensions differ in '{}'", what), label(),
-           dim_notes({&x, &y}));
+  for (std::size_t i = 0; i < narrow.type.rank(); ++i) {
+    const Dim &n = narrow.type.dims[i], &w = wide.type.dims[shift + i];
+    if (n == w) continue;
+    std::vector<std::string> hints = dim_notes({&x, &y});
+    const bool one_a_row = shift > 0 && std::equal(narrow.type.dims.begin(), narrow.type.dims.end(),
+                                                   wide.type.dims.begin());
+    if (one_a_row || n == Dim(1) || w == Dim(1))
+      hints.push_back(
+          "the smaller operand is repeated over leading dimensions only; spread(y, N) repeats it "
+          "along a new last one");
+    fail("T0310", range, fmt::format("dimensions differ in '{}'", what), label(), std::move(hints));
+  }
   const Dims dims = wide.type.dims;
   const std::vector<Origin> origins = wide.origins;
   const LocationScope location(this->b(), range);

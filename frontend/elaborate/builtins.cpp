@@ -5,6 +5,7 @@
 #include <map>
 
 #include "frontend/elaborate/elaborator.h"
+#include "frontend/suggest.h"
 #include "ir/eval/evaluate.h"
 #include "ir/op_def.h"
 
@@ -55,6 +56,8 @@ class Arguments {
         range_(std::move(range)) {}
 
   const ArgumentValue* find(std::size_t position, std::string_view name) const {
+    if (std::find(names_.begin(), names_.end(), name) == names_.end()) names_.emplace_back(name);
+    if (position != SIZE_MAX) positions_ = std::max(positions_, position + 1);
     std::size_t i = 0;
     for (const ArgumentValue& value : values_) {
       if (value.name.empty() ? i++ == position : value.name == name) return &value;
@@ -94,6 +97,7 @@ class Arguments {
   // The arguments from `position` on, which are dimensions.
   Dims dims_from(std::size_t position) const {
     Dims out;
+    positions_ = values_.size();
     for (std::size_t i = position; i < values_.size(); ++i) {
       const auto* dim = values_[i].value.as<DimValue>();
       if (!dim) maker_.fail("T0302", values_[i].range, "a dimension is expected");
@@ -119,13 +123,39 @@ class Arguments {
     return out;
   }
   std::size_t size() const { return values_.size(); }
-  const std::vector<ArgumentValue>& all() const { return values_; }
+  // Any number of values without a name.
+  const std::vector<ArgumentValue>& all() const {
+    positions_ = values_.size();
+    return values_;
+  }
+  // What nobody asked for is a mistake.
+  void refuse_others() const {
+    std::size_t position = 0;
+    for (const ArgumentValue& value : values_) {
+      const auto asked = std::find(names_.begin(), names_.end(), value.name);
+      if (value.name.empty() ? position++ < positions_ : asked != names_.end()) continue;
+      std::string known;
+      for (const std::string& name : names_) known += (known.empty() ? "" : ", ") + name;
+      const std::string near = closest_word(value.name, std::span<const std::string>(names_));
+      std::vector<std::string> hints;
+      if (!near.empty()) hints.push_back(fmt::format("did you mean '{}'?", near));
+      if (!known.empty()) hints.push_back(fmt::format("'{}' takes {}", name_, known));
+      maker_.fail("T0334", value.range,
+                  value.name.empty()
+                      ? fmt::format("'{}' takes {}, here are {}", name_,
+                                    ordinal_plural(positions_, "argument"), values_.size())
+                      : fmt::format("'{}' has no argument '{}'", name_, value.name),
+                  {}, std::move(hints));
+    }
+  }
 
  private:
   GraphMaker& maker_;
   std::string name_;
   std::vector<ArgumentValue> values_;
   SourceRange range_;
+  mutable std::vector<std::string> names_;  // that were asked for, by position too
+  mutable std::size_t positions_ = 0;
 };
 
 double compute(Op op, double x) {
@@ -336,17 +366,23 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<ArgumentValue>
     }
     fail("T0334", range, fmt::format("'{}' cannot be called like this", name));
   };
+  const auto checked = [&]() -> Any {
+    Any out = call();
+    a.refuse_others();
+    return out;
+  };
   if (name == "iota") {
     const ArgumentValue& count = a.need(0, "count");
     const auto* dim = count.value.as<DimValue>();
     if (!dim) fail("T0302", count.range, "a dimension is expected");
+    a.refuse_others();
     return guarded(range, [&]() -> Any {
       TensorValue out = tensor(b().iota({dim->dim}, 0, DType::i32));
       out.classes = dim->dim;
       return {out};
     });
   }
-  return guarded(range, call);
+  return guarded(range, checked);
 }
 
 }  // namespace treadle::elaboration

@@ -38,6 +38,10 @@ Any GraphMaker::instantiate(const Index& index, const Callable& callable, Scope&
   Callable out = callable;
   if (callable.kind == Callable::Kind::stack)
     fail("T0331", range, "a stack takes no arguments in brackets");
+  if (callable.kind == Callable::Kind::builtin)
+    fail(
+        "T0332", range, fmt::format("'{}' takes no arguments in brackets", callable.builtin), {},
+        {fmt::format("the arguments of a function stand in parentheses: {}(x)", callable.builtin)});
   for (std::size_t i = 0; i < index.subscripts.size(); ++i) {
     const Subscript& subscript = index.subscripts[i];
     if (subscript.is_slice) fail("T0331", subscript.range, "a range is no generic argument");

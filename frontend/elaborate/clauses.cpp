@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "frontend/elaborate/elaborator.h"
 #include "frontend/suggest.h"
 
 namespace treadle::elaboration {
@@ -33,24 +34,21 @@ namespace {
 }
 
 SettingValue setting_value(const Expr& expr, const ElaborateOptions& options,
-                           const Module& module) {
+                           const ModuleScope& names) {
   if (const auto* number = as<Number>(expr))
     return number->is_integer ? SettingValue{number->integer} : SettingValue{number->value};
   if (const auto* text = as<String>(expr)) return text->value;
   if (const auto* flag = as<Bool>(expr)) return flag->value;
   if (const auto* unary = as<Unary>(expr); unary && unary->op == UnaryOp::negate) {
-    const SettingValue inner = setting_value(*unary->operand, options, module);
+    const SettingValue inner = setting_value(*unary->operand, options, names);
     if (const auto* i = std::get_if<std::int64_t>(&inner)) return -*i;
     if (const auto* d = std::get_if<double>(&inner)) return -*d;
   }
   if (const auto* name = as<Name>(expr)) {
     if (const auto found = options.dims.find(name->text); found != options.dims.end())
       return found->second;
-    for (const Declaration& declaration : module.declarations)
-      if (const auto* dims = std::get_if<DimDecl>(&declaration.node))
-        for (const DimDecl::Entry& entry : dims->entries)
-          if (entry.name.text == name->text && entry.value)
-            return setting_value(*entry.value, options, module);
+    if (const auto dim = names.dims.find(name->text); dim != names.dims.end() && dim->second.value)
+      return setting_value(*dim->second.value, options, *dim->second.module);
     return name->text;
   }
   fail("T0402", expr.range, "a setting is a number, a word or a string");
@@ -68,10 +66,10 @@ std::int64_t integer_of(const SettingValue& value, const SourceRange& range) {
 
 class ClauseReader {
  public:
-  ClauseReader(const Module& module, const ElaborateOptions& options)
-      : module_(module), options_(options) {}
+  ClauseReader(const ModuleScope& names, const ElaborateOptions& options)
+      : names_(names), options_(options) {}
 
-  SettingValue value(const Expr& expr) const { return setting_value(expr, options_, module_); }
+  SettingValue value(const Expr& expr) const { return setting_value(expr, options_, names_); }
   double real(const Expr& expr) const { return real_of(value(expr), expr.range); }
   double not_negative(const Expr& expr) const {
     const double out = real(expr);
@@ -103,13 +101,24 @@ class ClauseReader {
     const auto* name = call ? as<Name>(call->callee) : as<Name>(source);
     if (!name) fail("T0405", source.range, "the kind of data is expected: text(\"input.txt\")");
     out.kind = name->text;
-    std::vector<std::string> kinds;
-    for (const DataKind& kind : data_kinds()) kinds.push_back(kind.name);
+    std::vector<std::string> kinds, settings;
+    for (const DataKind& kind : data_kinds()) {
+      kinds.push_back(kind.name);
+      if (kind.name == out.kind) settings = kind.settings;
+    }
     if (std::find(kinds.begin(), kinds.end(), out.kind) == kinds.end())
       unknown({name->text, source.range}, "kind of data", kinds);
+    const auto known = [&](const Identifier& word) {
+      if (std::find(settings.begin(), settings.end(), word.text) != settings.end()) return;
+      if (settings.empty())
+        fail("T0401", word.range,
+             fmt::format("'{}' data has no setting '{}'", out.kind, word.text));
+      unknown(word, "setting of '" + out.kind + "' data", settings);
+    };
     if (call)
       for (const Argument& argument : call->arguments) {
         const Setting setting{value(*argument.value), argument.range};
+        if (argument.name && out.kind != "npy") known(*argument.name);
         if (argument.name)
           out.settings[argument.name->text] = setting;
         else
@@ -124,9 +133,10 @@ class ClauseReader {
         continue;
       }
       const SettingValue v = value(*item.argument.value);
-      if (!item.words.empty())
+      if (!item.words.empty()) {
+        known(item.words[0]);
         out.settings[item.words[0].text] = {v, item.range};
-      else if (item.argument.name && std::holds_alternative<std::string>(v))
+      } else if (item.argument.name && std::holds_alternative<std::string>(v))
         out.fields[item.argument.name->text] = std::get<std::string>(v);
       else
         fail("T0406", item.range, "a data setting is a word and a value: window 128");
@@ -244,8 +254,16 @@ class ClauseReader {
           out.learning_rate = schedule(*argument.value);
           continue;
         }
-        const std::vector<std::string> settings{"lr",      "beta1",        "beta2",
-                                                "epsilon", "weight_decay", "momentum"};
+        if (argument.name->text == "decay") {
+          const auto* what = as<Name>(argument.value);
+          if (!what || (what->text != "all" && what->text != "matrices"))
+            unknown({source_text(argument.value->range), argument.value->range},
+                    "choice of what decays", {"all", "matrices"});
+          out.decay_matrices_only = what->text == "matrices";
+          continue;
+        }
+        const std::vector<std::string> settings{"lr",           "beta1", "beta2",   "epsilon",
+                                                "weight_decay", "decay", "momentum"};
         if (std::find(settings.begin(), settings.end(), argument.name->text) == settings.end())
           unknown(*argument.name, "setting of the optimizer", settings);
         out.settings[argument.name->text] = real(*argument.value);
@@ -508,27 +526,27 @@ class ClauseReader {
     out.reports.push_back(item.argument.value.get());
   }
 
-  const Module& module_;
+  const ModuleScope& names_;
   const ElaborateOptions& options_;
 };
 
 }  // namespace
 
-TrainBlock read_train(const ClauseBlock& block, const SourceRange& range, const Module& module,
+TrainBlock read_train(const ClauseBlock& block, const SourceRange& range, const ModuleScope& names,
                       const ElaborateOptions& options) {
-  return ClauseReader(module, options).train(block, range);
+  return ClauseReader(names, options).train(block, range);
 }
-TrainBlock read_eval(const ClauseBlock& block, const SourceRange& range, const Module& module,
+TrainBlock read_eval(const ClauseBlock& block, const SourceRange& range, const ModuleScope& names,
                      const ElaborateOptions& options, const std::vector<TrainBlock>& trains) {
-  return ClauseReader(module, options).eval(block, range, trains);
+  return ClauseReader(names, options).eval(block, range, trains);
 }
-GenerateSpec read_generate(const ClauseBlock& block, const SourceRange& range, const Module& module,
-                           const ElaborateOptions& options) {
-  return ClauseReader(module, options).generate(block, range);
+GenerateSpec read_generate(const ClauseBlock& block, const SourceRange& range,
+                           const ModuleScope& names, const ElaborateOptions& options) {
+  return ClauseReader(names, options).generate(block, range);
 }
-TestSpec read_test(const ClauseBlock& block, const SourceRange& range, const Module& module,
+TestSpec read_test(const ClauseBlock& block, const SourceRange& range, const ModuleScope& names,
                    const ElaborateOptions& options) {
-  return ClauseReader(module, options).test(block, range);
+  return ClauseReader(names, options).test(block, range);
 }
 
 }  // namespace treadle::elaboration

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "frontend/elaborate.h"
+#include "frontend/elaborate/value.h"
 
 namespace treadle::elaboration {
 
@@ -15,15 +16,15 @@ struct TrainBlock {
 
 // All throw UserError T04xx.
 TrainBlock read_train(const syntax::ClauseBlock& block, const SourceRange& range,
-                      const syntax::Module& module, const ElaborateOptions& options);
+                      const ModuleScope& names, const ElaborateOptions& options);
 // Loss, reports and settings that it leaves out are those of the first of
 // `trains` with its model.
 TrainBlock read_eval(const syntax::ClauseBlock& block, const SourceRange& range,
-                     const syntax::Module& module, const ElaborateOptions& options,
+                     const ModuleScope& names, const ElaborateOptions& options,
                      const std::vector<TrainBlock>& trains);
 GenerateSpec read_generate(const syntax::ClauseBlock& block, const SourceRange& range,
-                           const syntax::Module& module, const ElaborateOptions& options);
+                           const ModuleScope& names, const ElaborateOptions& options);
 TestSpec read_test(const syntax::ClauseBlock& block, const SourceRange& range,
-                   const syntax::Module& module, const ElaborateOptions& options);
+                   const ModuleScope& names, const ElaborateOptions& options);
 
 }  // namespace treadle::elaboration

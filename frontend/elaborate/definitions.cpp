@@ -22,8 +22,9 @@ std::string successor_name(const Definition& definition, const std::string& argu
 
 }  // namespace
 
-void GraphMaker::model(const Definition& definition, Scope& scope) {
-  scope.module = &module_;
+void GraphMaker::model(const ModuleScope::Definition& model, Scope& scope) {
+  const Definition& definition = *model.syntax;
+  scope.module = model.module;
   scope.definition = &definition;
   for (const Generic& generic : definition.generics) {
     if (!generic.default_value)
@@ -58,7 +59,7 @@ void GraphMaker::model(const Definition& definition, Scope& scope) {
   }
   Callable callable;
   callable.definition = &definition;
-  callable.module = &module_;
+  callable.module = model.module;
   check_where(callable, scope, definition.header);
   Results results;
   statements(definition.body, scope, results);
@@ -83,6 +84,38 @@ void GraphMaker::model(const Definition& definition, Scope& scope) {
     });
     scope.names[name] = {value, Binding::Kind::local, results.ranges[i], true, false};
   }
+}
+
+// A cell or block that nothing calls, on arguments of unknown sizes.
+void GraphMaker::definition_alone(const ModuleScope::Definition& definition) {
+  Scope scope;
+  scope.module = definition.module;
+  scope.definition = definition.syntax;
+  for (const Generic& generic : definition.syntax->generics) {
+    const bool dim = generic.kind == Generic::Kind::dim;
+    scope.names[generic.name.text] = {
+        dim ? Any{DimValue{Dim::symbol(generic.name.text)}} : Any{Poison{}}, Binding::Kind::generic,
+        generic.name.range, true, false};
+  }
+  for (const Parameter& parameter : definition.syntax->parameters) {
+    Any value{Poison{}};
+    try {
+      bind_free_symbols(*parameter.type, scope);
+      value = fresh(*parameter.type, scope,
+                    [&](const Type& type, const std::vector<Origin>& origins,
+                        const std::optional<Dim>& classes, const std::string&) {
+                      TensorValue out = tensor(b().input(parameter.pattern.name, type));
+                      out.origins = origins;
+                      out.classes = classes;
+                      return out;
+                    });
+    } catch (const Failure&) {
+      value = {Poison{}};
+    }
+    bind(parameter.pattern, std::move(value), scope, Binding::Kind::argument);
+  }
+  Results results;
+  statements(definition.syntax->body, scope, results);
 }
 
 }  // namespace treadle::elaboration

@@ -96,7 +96,10 @@ class GraphMaker {
   // ---- entry points (definitions.cpp) ----
   // Inputs, body and outputs of a model. `scope` receives its inputs, results
   // and symbols, for the loss. The outputs are added to the graph.
-  void model(const syntax::Definition& definition, Scope& scope);
+  void model(const ModuleScope::Definition& model, Scope& scope);
+  // The body of a cell or block on arguments of unknown sizes. What it reports of
+  // names is true of every use; what it reports of dimensions may not be.
+  void definition_alone(const ModuleScope::Definition& definition);
   Graph finish();
 
   // ---- expressions (expressions.cpp) ----
@@ -215,6 +218,10 @@ class GraphMaker {
   TensorValue tensor(Value v) const;
   TensorValue parameter(const std::string& path, const Type& type, std::vector<Origin> origins,
                         const std::string& initialiser, const SourceRange& range);
+  // What stands behind `~`, as text of `parse_initialiser`; its numbers are
+  // computed.
+  std::string initialiser(const syntax::Expr& expr, std::size_t rank, const std::string& path,
+                          Scope& scope);
   TensorValue extra_input(const std::string& name, const Type& type, Attributes attributes);
   TensorValue uniform(const Dims& dims, Scope& scope);
   const std::map<std::string, TensorValue>& parameters() const { return parameters_; }

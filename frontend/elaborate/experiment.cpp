@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "frontend/elaborate/clauses.h"
 #include "frontend/elaborate/elaborator.h"
+#include "frontend/elaborate/imports.h"
 #include "frontend/parser.h"
 #include "frontend/standard_library.h"
 
@@ -16,41 +18,14 @@ using namespace elaboration;
 using namespace syntax;
 
 struct Experiment::Source {
-  std::shared_ptr<const Module> user;
   std::vector<std::shared_ptr<const Module>> library;
   ModuleScope standard, names;
+  std::vector<std::unique_ptr<ModuleScope>> imported;
   ElaborateOptions options;
   std::vector<TrainBlock> blocks;  // trains, then evals
 };
 
 namespace {
-
-void add_names(ModuleScope& scope, const Module& module, Reporter& reporter) {
-  std::map<std::string, SourceRange> places;
-  const auto declare = [&](const Identifier& name) {
-    const auto [before, fresh] = places.emplace(name.text, name.range);
-    if (fresh) return true;
-    Diagnostic twice;
-    twice.code = "T0204";
-    twice.range = name.range;
-    twice.message = fmt::format("'{}' is declared twice", name.text);
-    twice.related.push_back({before->second, "first declared here"});
-    reporter.add(std::move(twice));
-    return false;
-  };
-  for (const Declaration& declaration : module.declarations) {
-    if (const auto* dims = std::get_if<DimDecl>(&declaration.node)) {
-      for (const DimDecl::Entry& entry : dims->entries) {
-        if (!declare(entry.name)) continue;
-        scope.dim_order.push_back(entry.name.text);
-        scope.dims[entry.name.text] = {Dim(0), entry.name.range, entry.value.get()};
-      }
-    } else if (const auto* definition = std::get_if<Definition>(&declaration.node)) {
-      if (declare(definition->name))
-        scope.definitions[definition->name.text] = {definition, &scope};
-    }
-  }
-}
 
 void throw_errors(const Reporter& reporter) {
   std::vector<Diagnostic> errors;
@@ -182,28 +157,36 @@ void add_loss(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
       }
 }
 
-const Definition* find_model(const ModuleScope& names, const std::string& name) {
+const ModuleScope::Definition* find_model(const ModuleScope& names, const std::string& name) {
   const auto found = names.definitions.find(name);
   return found == names.definitions.end() || found->second.syntax->kind != Definition::Kind::model
              ? nullptr
-             : found->second.syntax;
+             : &found->second;
 }
 
 }  // namespace
 
 const std::vector<DataKind>& data_kinds() {
   static const std::vector<DataKind> kinds{
-      {"text", {{"text", "token(V)[T]"}, {"next", "token(V)[T]"}}},
-      {"idx", {{"image", "real[rows, columns]"}, {"label", "token(classes)"}}},
-      {"digits", {{"image", "real[16, 16]"}, {"label", "token(10)"}}},
-      {"csv", {{"features", "real[F]"}, {"target", "real"}, {"label", "token(classes)"}}},
-      {"npy", {{"x", "real[...]"}, {"y", "real[...]"}}},
-      {"lines", {{"text", "token(V)[T]"}, {"next", "token(V)[T]"}, {"label", "token(classes)"}}},
-      {"frames", {{"frames", "real[T, columns]"}, {"label", "token(classes)"}}},
-      {"adding", {{"numbers", "real[T, 2]"}, {"target", "real"}}},
-      {"copy", {{"symbols", "token(10)[T]"}, {"answer", "token(10)[T]"}}},
-      {"sparse", {{"x", "real[N]"}, {"target", "real"}, {"truth", "real[N]"}}},
-      {"wave", {{"x", "real"}, {"target", "real"}}},
+      {"text", {{"text", "token(V)[T]"}, {"next", "token(V)[T]"}}, {"window", "lanes"}},
+      {"idx", {{"image", "real[rows, columns]"}, {"label", "token(classes)"}}, {}},
+      {"digits", {{"image", "real[16, 16]"}, {"label", "token(10)"}}, {"examples"}},
+      {"csv",
+       {{"features", "real[F]"}, {"target", "real"}, {"label", "token(classes)"}},
+       {"separator", "skip", "window"}},
+      {"npy", {{"x", "real[...]"}, {"y", "real[...]"}}, {}},
+      {"lines",
+       {{"text", "token(V)[T]"}, {"next", "token(V)[T]"}, {"label", "token(classes)"}},
+       {}},
+      {"frames", {{"frames", "real[T, columns]"}, {"label", "token(classes)"}}, {"counts"}},
+      {"adding", {{"numbers", "real[T, 2]"}, {"target", "real"}}, {"examples", "length"}},
+      {"copy",
+       {{"symbols", "token(10)[T]"}, {"answer", "token(10)[T]"}},
+       {"examples", "delay"}},
+      {"sparse",
+       {{"x", "real[N]"}, {"target", "real"}, {"truth", "real[N]"}},
+       {"examples", "width", "nonzero", "noise"}},
+      {"wave", {{"x", "real"}, {"target", "real"}}, {"examples", "noise"}},
   };
   return kinds;
 }
@@ -257,11 +240,12 @@ std::optional<Graph> make_graph(const ModuleScope& names, GraphOptions options, 
 }
 
 void make_loss(GraphMaker& maker, const ModuleScope& names, const TrainBlock& block) {
-  const Definition* definition = find_model(names, block.spec.model);
-  if (!definition)
+  const auto* model = find_model(names, block.spec.model);
+  if (!model)
     maker.fail("T0206", block.spec.range, fmt::format("there is no model '{}'", block.spec.model));
   Scope scope;
-  maker.model(*definition, scope);
+  maker.model(*model, scope);
+  scope.module = &names;  // the loss is this file's, wherever the model stands
   add_loss(maker, block, scope);
 }
 
@@ -291,6 +275,19 @@ void warn_without_gradient(const Graph& graph, Reporter& reporter) {
   }
 }
 
+// The names in cells and blocks of the file, whether anything uses them or not.
+void check_names(const ModuleScope& names, const GraphOptions& options, Reporter& reporter) {
+  const std::set<std::string> of_names{"T0201", "T0202", "T0203", "T0204"};
+  for (const auto& [name, definition] : names.definitions) {
+    if (definition.syntax->kind == Definition::Kind::model) continue;
+    Reporter found;
+    make_graph(names, options, found,
+               [&](GraphMaker& maker) { maker.definition_alone(definition); });
+    for (const Diagnostic& diagnostic : found.all())
+      if (of_names.contains(diagnostic.code)) reporter.add(diagnostic);
+  }
+}
+
 std::int64_t truncation(const TrainSpec& spec) {
   return spec.truncation.kind == TruncationSpec::Kind::window ? spec.truncation.window : 0;
 }
@@ -300,12 +297,12 @@ std::int64_t truncation(const TrainSpec& spec) {
 Graph Experiment::model(std::string_view name, Mode mode,
                         const std::map<std::string, std::int64_t>& dims) const {
   Reporter reporter;
-  const Definition* definition = find_model(source_->names, std::string(name));
-  if (!definition) throw_user_error("T0206", fmt::format("there is no model '{}'", name));
+  const auto* found = find_model(source_->names, std::string(name));
+  if (!found) throw_user_error("T0206", fmt::format("there is no model '{}'", name));
   auto graph = make_graph(source_->names, graph_options(source_->options, mode, dims), reporter,
                           [&](GraphMaker& maker) {
                             Scope scope;
-                            maker.model(*definition, scope);
+                            maker.model(*found, scope);
                           });
   throw_errors(reporter);
   return std::move(*graph);
@@ -337,19 +334,20 @@ Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOption
   Experiment out;
   Reporter reporter;
   const auto source = std::make_shared<Experiment::Source>();
-  source->user = module;
   source->options = options;
   source->standard.is_standard = true;
+  SourceFiles files(source->standard, source->imported, reporter);
   for (const EmbeddedFile& file : standard_library_files()) {
     auto text = std::make_shared<SourceFile>();
     text->path = "std/" + std::string(file.name);
     text->text = std::string(file.text);
     source->library.push_back(std::make_shared<const Module>(parse_or_throw(std::move(text))));
-    add_names(source->standard, *source->library.back(), reporter);
+    files.declare_standard(source->standard, *source->library.back());
   }
-  source->names.syntax = module;
-  source->names.standard = &source->standard;
-  add_names(source->names, *module, reporter);
+  if (!files.declare_program(source->names, module)) {
+    diagnostics.insert(diagnostics.end(), reporter.all().begin(), reporter.all().end());
+    return out;
+  }
   std::vector<std::pair<const ClauseBlock*, SourceRange>> evals;
   for (const Declaration& declaration : module->declarations) {
     if (const auto* definition = std::get_if<Definition>(&declaration.node)) {
@@ -362,25 +360,28 @@ Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOption
     try {
       switch (block->kind) {
         case ClauseBlock::Kind::train:
-          source->blocks.push_back(read_train(*block, declaration.range, *module, options));
+          source->blocks.push_back(read_train(*block, declaration.range, source->names, options));
           out.trains.push_back(source->blocks.back().spec);
           break;
         case ClauseBlock::Kind::eval: evals.push_back({block, declaration.range}); break;
         case ClauseBlock::Kind::generate:
-          out.generates.push_back(read_generate(*block, declaration.range, *module, options));
+          out.generates.push_back(read_generate(*block, declaration.range, source->names, options));
           break;
         case ClauseBlock::Kind::test:
-          out.tests.push_back(read_test(*block, declaration.range, *module, options));
+          out.tests.push_back(read_test(*block, declaration.range, source->names, options));
           break;
       }
     } catch (const UserError& error) {
       for (const Diagnostic& diagnostic : error.diagnostics()) reporter.add(diagnostic);
     }
   }
+  for (const auto& [name, definition] : source->names.definitions)
+    if (definition.module != &source->names && definition.syntax->kind == Definition::Kind::model)
+      out.models.push_back({name, "", definition.syntax->name.range});
   const std::vector<TrainBlock> trains = source->blocks;
   for (const auto& [block, range] : evals) {
     try {
-      source->blocks.push_back(read_eval(*block, range, *module, options, trains));
+      source->blocks.push_back(read_eval(*block, range, source->names, options, trains));
       out.evals.push_back(source->blocks.back().spec);
     } catch (const UserError& error) {
       for (const Diagnostic& diagnostic : error.diagnostics()) reporter.add(diagnostic);
@@ -401,6 +402,7 @@ Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOption
       if (graph && mode == Mode::train) warn_without_gradient(*graph, reporter);
     }
   }
+  check_names(source->names, graph_options(options, Mode::eval, {}), reporter);
   for (const Diagnostic& diagnostic : reporter.all()) {
     diagnostics.push_back(diagnostic);
     if (diagnostic.severity == Severity::warning) out.warnings.push_back(diagnostic);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "frontend/elaborate/elaborator.h"
+#include "frontend/foreign_words.h"
 
 namespace treadle::elaboration {
 
@@ -75,8 +76,21 @@ Any GraphMaker::eval(const Expr& expr, Scope& scope) {
                                  broadcast_to(y, dims, origins)})};
     });
   }
-  if (const auto* member = as<Member>(expr))
-    fail("T0202", member->name.range, fmt::format("there is no member '{}'", member->name.text));
+  if (const auto* member = as<Member>(expr)) {
+    const std::string& name = member->name.text;
+    const auto* base = as<Name>(member->base);
+    std::vector<std::string> hints;
+    if (base && !scope.names.contains(base->text) && !said_here(base->text).empty())
+      hints.push_back(said_here(base->text));
+    if (is_builtin(name))
+      hints.push_back(fmt::format("'{0}' is a function: {0}(x)", name));
+    else if (name == "shape" || name == "size")
+      hints.push_back("a size is size(x, axis), or the name that the type gives it: x: real[T, N]");
+    else if (const std::string here = said_here(name); !here.empty())
+      hints.push_back(here);
+    fail("T0202", member->name.range, fmt::format("there is no member '{}'", name), {},
+         std::move(hints));
+  }
   internal_error("elaborate", "an expression of unknown kind");
 }
 
@@ -122,8 +136,10 @@ void GraphMaker::statements(const std::vector<Statement>& body, Scope& scope, Re
           fresh(*p.type, scope,
                 [&](const Type& type, const std::vector<Origin>& origins, const std::optional<Dim>&,
                     const std::string& suffix) {
-                  std::string initialiser = type.rank() >= 2 ? "xavier" : "zeros";
-                  if (p.initialiser) initialiser = source_text(p.initialiser->range);
+                  const std::string initialiser =
+                      p.initialiser ? this->initialiser(*p.initialiser, type.rank(), path, scope)
+                      : type.rank() > 1 ? "xavier"
+                                        : "zeros";
                   for (const Dim& dim : type.dims)
                     if (!dim.is_constant())
                       fail("T0325", p.type->range,

@@ -1,9 +1,14 @@
 // The graph in the making: levels, captures, parameters, inputs.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "frontend/elaborate/elaborator.h"
+#include "frontend/suggest.h"
+#include "ir/initialiser.h"
 
 namespace treadle::elaboration {
+
+using namespace syntax;
 
 GraphMaker::GraphMaker(const ModuleScope& module, GraphOptions options, Reporter& reporter)
     : module_(module), options_(std::move(options)), reporter_(reporter) {
@@ -57,6 +62,51 @@ TensorValue GraphMaker::parameter(const std::string& path, const Type& type,
   out.origins = std::move(origins);
   parameters_.emplace(path, out);
   return out;
+}
+
+std::string GraphMaker::initialiser(const Expr& expr, std::size_t rank, const std::string& path,
+                                    Scope& scope) {
+  const auto* call = as<Call>(expr);
+  const Expr& callee = call ? *call->callee : expr;
+  const auto* name = as<Name>(callee);
+  const auto kind = name ? initialiser_from_string(name->text) : std::nullopt;
+  if (!kind) {
+    const std::vector<std::string_view> known = initialiser_names();
+    const std::string near =
+        name ? closest_word(name->text, std::span<const std::string_view>(known)) : std::string();
+    std::vector<std::string> hints;
+    if (!near.empty()) hints.push_back(fmt::format("did you mean '{}'?", near));
+    hints.push_back(fmt::format("the initialisers are {}", fmt::join(known, ", ")));
+    fail("T0834", callee.range, fmt::format("'{}' is no initialiser", source_text(callee.range)),
+         {}, std::move(hints));
+  }
+  const std::size_t count = call ? call->arguments.size() : 0;
+  if (count != static_cast<std::size_t>(argument_count(*kind)))
+    fail("T0834", expr.range,
+         fmt::format("'{}' takes {}, here {} {}", name->text,
+                     ordinal_plural(static_cast<std::size_t>(argument_count(*kind)), "number"),
+                     count == 1 ? "is" : "are", count),
+         {}, {fmt::format("write {}", usage(*kind))});
+  InitialiserSpec spec{*kind, 0, 0};
+  for (std::size_t i = 0; i < count; ++i) {
+    const Argument& argument = call->arguments[i];
+    if (argument.name)
+      fail("T0834", argument.range, fmt::format("the numbers of '{}' have no names", name->text),
+           {}, {fmt::format("write {}", usage(*kind))});
+    const Any value = eval(*argument.value, scope);
+    double& number = i == 0 ? spec.a : spec.b;
+    if (const auto* real = value.as<NumberValue>())
+      number = real->value;
+    else if (const auto* dim = value.as<DimValue>(); dim && dim->dim.is_constant())
+      number = static_cast<double>(*dim->dim.constant());
+    else
+      fail("T0340", argument.range,
+           fmt::format("'{}' takes numbers, this is {}", name->text, show(value)));
+  }
+  return guarded(expr.range, [&] {
+    check_initialiser(spec, rank, path);
+    return to_string(spec);
+  });
 }
 
 TensorValue GraphMaker::extra_input(const std::string& name, const Type& type,

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "frontend/elaborate/elaborator.h"
+#include "frontend/foreign_words.h"
 #include "frontend/suggest.h"
 
 namespace treadle::elaboration {
@@ -66,14 +67,19 @@ void GraphMaker::unknown_name(const std::string& name, Scope& scope, const Sourc
   for (const char* word : {"zeros", "ones", "params", "training", "pi", "none", "infinity"})
     known.emplace_back(word);
   const std::string near = closest_word(name, std::span<const std::string>(known));
+  const std::string here = said_here(name);
   std::vector<std::string> hints;
-  if (!near.empty()) hints.push_back(fmt::format("did you mean '{}'?", near));
+  if (!here.empty())
+    hints.push_back(here);
+  else if (!near.empty())
+    hints.push_back(fmt::format("did you mean '{}'?", near));
   fail("T0201", range, fmt::format("nothing here is called '{}'", name), {}, std::move(hints));
 }
 
 Dim GraphMaker::named_dim(const std::string& name, const ModuleScope& module,
                           const SourceRange& at) {
   const ModuleScope::NamedDim& entry = module.dims.at(name);
+  if (entry.module != &module) return named_dim(name, *entry.module, at);
   if (const auto it = options_.dims.find(name); it != options_.dims.end()) return it->second;
   if (!entry.value) return Dim::symbol(name);
   const std::string key = fmt::format("{}:{}", static_cast<const void*>(&module), name);

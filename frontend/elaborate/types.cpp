@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "frontend/elaborate/elaborator.h"
+#include "frontend/foreign_words.h"
 #include "frontend/suggest.h"
 
 namespace treadle::elaboration {
@@ -114,12 +115,14 @@ Any GraphMaker::meet(const TypeExpr& type, Any value, Scope& scope, Unification&
     const std::string near = closest_word(word, std::span<const std::string_view>(element_words));
     std::vector<std::string> hints;
     if (!near.empty()) hints.push_back(fmt::format("did you mean '{}'?", near));
+    if (const std::string here = said_here(word); !here.empty()) hints = {here};
     fail("T0341", element.element.range, fmt::format("'{}' is no element type", word), {},
          std::move(hints));
   }
   const auto wrong = [&](std::string code, const std::string& what) {
     std::vector<std::string> hints;
     if (const auto* tensor = value.as<TensorValue>()) hints = dim_notes({tensor});
+    if (value.as<TupleValue>()) hints.push_back("a tuple is taken apart by names: (h, c) = state");
     std::string bound;
     for (const ExprPtr& dim : element.dims) {
       if (is_ellipsis(dim)) continue;
@@ -264,6 +267,7 @@ Any GraphMaker::fresh(const TypeExpr& type, Scope& scope, const MakeLeaf& leaf,
         closest_word(element.element.text, std::span<const std::string_view>(element_words));
     std::vector<std::string> hints;
     if (!near.empty()) hints.push_back(fmt::format("did you mean '{}'?", near));
+    if (const std::string here = said_here(element.element.text); !here.empty()) hints = {here};
     fail("T0341", element.element.range,
          fmt::format("'{}' is no element type", element.element.text), {}, std::move(hints));
   }

@@ -102,7 +102,7 @@ struct Binding {
   bool unbound = false;  // a generic whose value is still to be inferred
 };
 
-// A file's own names; those of the standard library are behind them.
+// The names that a file sees; those of the standard library are behind them.
 struct ModuleScope {
   std::shared_ptr<const syntax::Module> syntax;
   bool is_standard = false;
@@ -111,15 +111,15 @@ struct ModuleScope {
     const ModuleScope* module = nullptr;
   };
   struct NamedDim {
-    Dim dim;
     SourceRange range;
     const syntax::Expr* value = nullptr;  // null: a free symbol
+    const ModuleScope* module = nullptr;  // where it is declared
   };
-  std::map<std::string, Definition> definitions;  // imported ones too
+  // Its own and those of the files that it imports, not what those import.
+  std::map<std::string, Definition> definitions;
   std::vector<std::string> dim_order;
   std::map<std::string, NamedDim> dims;
   const ModuleScope* standard = nullptr;  // null for the standard library itself
-  std::vector<std::shared_ptr<ModuleScope>> imports;
 };
 
 }  // namespace treadle::elaboration

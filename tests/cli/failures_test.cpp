@@ -60,6 +60,25 @@ TEST_CASE("a full disk leaves the checkpoint that was there") {
   CHECK(files_in(folder) == files);
 }
 
+TEST_CASE("dims that no memory holds") {
+  const std::filesystem::path folder = fresh_folder("no_memory");
+  const std::string file = std::string(TREADLE_SOURCE_DIR) + "/examples/demo.tdl";
+  const std::string image = (fresh_folder("image") / "x.npy").string();
+  write_npy(image, Tensor(DType::f32, {16, 16}));
+  for (const std::string& command :
+       {"gradcheck " + file + " -D H=100000000",
+        "train " + file + " -D H=100000000 -o " + (folder / "run").string(),
+        "run " + file + " -D H=100000000 --input image=" + image}) {
+    INFO(command);
+    const Run result = run(command + " 2>&1");
+    INFO(result.output);
+    CHECK(result.status == 1);
+    CHECK(result.output.starts_with("error[T0986]: "));
+    CHECK(result.output.find(" MiB") != std::string::npos);
+  }
+  CHECK(files_in(folder).empty());
+}
+
 TEST_CASE("results that cannot be written") {
   const std::filesystem::path folder = fresh_folder("unwritable");
   write_npy(folder / "image.npy", Tensor(DType::f32, {300, 16, 16}));

@@ -5,6 +5,7 @@
 #include "runtime/file.h"
 #include "tests/catch.h"
 #include "tests/cli/run.h"
+#include "tests/support/temporary_folder.h"
 
 using treadle::read_file;
 using treadle::test::Run;
@@ -18,20 +19,12 @@ const std::string wrong = "dim  H=\n";
 
 class Folder {
  public:
-  Folder() : path_(std::filesystem::temp_directory_path() / "treadle_fmt_test") {
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-
   std::string write(const std::string& name, const std::string& text) const {
-    const std::string file = (path_ / name).string();
-    std::ofstream(file, std::ios::binary) << text;
-    return file;
+    return folder_.file(name, text).string();
   }
 
  private:
-  std::filesystem::path path_;
+  treadle::test::TemporaryFolder folder_;
 };
 
 }  // namespace

@@ -38,7 +38,7 @@ TEST_CASE("what opt prints, opt reads and prints again") {
   CHECK(once.status == 1);
   const Run gradient = run("opt " + example + " -p differentiate,batch");
   REQUIRE(gradient.status == 0);
-  const std::string path = std::string(TREADLE_BUILD_DIR) + "/round_trip.tir";
+  const std::string path = (test::fresh_folder("round_trip") / "graph.tir").string();
   std::ofstream(path) << gradient.output;
   CHECK(run("opt " + path).output == gradient.output);
 }

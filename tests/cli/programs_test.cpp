@@ -102,7 +102,7 @@ TEST_CASE("assembly shows one entry function for the step") {
 }
 
 TEST_CASE("a step that is not finite names its op and its line") {
-  const std::string path = std::string(TREADLE_BUILD_DIR) + "/not_finite.tdl";
+  const std::string path = (treadle::test::fresh_folder("not_finite") / "not_finite.tdl").string();
   std::ofstream(path) << "model M(image: real[16, 16]) {\n"
                          "  x = image[0]\n"
                          "  return logits: dense[10](log(x - 2))\n"

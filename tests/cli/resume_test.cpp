@@ -119,3 +119,37 @@ TEST_CASE("a text is learned and continued, the same for the same seed") {
   CHECK(found == treadle::read_file(folder / "b"));
   CHECK(found == "\nover and under and over\nover and under and over\n\n");
 }
+
+TEST_CASE("a run goes on after its cell has moved to a file of its own") {
+  const std::filesystem::path folder = fresh_folder("moved");
+  const std::string cell =
+      "cell Slow[I, H](x: real[I], h: real[H]) {\n"
+      "  h = 0.5 * h + 0.5 * tanh(dense[H](x) + dense[H](h))\n"
+      "  yield h, h\n"
+      "}\n";
+  const std::string rest =
+      "model M(image: real[16, 16]) {\n"
+      "  _, h = scan Slow[16, 4] over image\n"
+      "  return logits: dense[10](h)\n"
+      "}\n"
+      "train M {\n"
+      "  data digits(examples: 64)\n"
+      "  loss cross_entropy(logits, label)\n"
+      "  epochs 2\n"
+      "}\n";
+  const auto train = [&](const std::string& output, const std::string& more) {
+    return status_of(std::string(TREADLE_EXECUTABLE) + " train " + (folder / "m.tdl").string() +
+                     " --checkpoint-every 1 -o " + (folder / output).string() + more +
+                     " > /dev/null");
+  };
+  std::ofstream(folder / "m.tdl") << cell << rest;
+  REQUIRE(train("whole", "") == 0);
+  std::filesystem::create_directories(folder / "moved");
+  std::filesystem::copy(folder / "whole" / "checkpoint.safetensors", folder / "moved");
+  std::ofstream(folder / "cells.tdl") << "# the cell\n" << cell;
+  std::ofstream(folder / "m.tdl") << "import \"cells.tdl\"\n" << rest;
+  CHECK(train("moved", " --resume") == 0);
+  REQUIRE(train("again", "") == 0);
+  CHECK(treadle::read_file(folder / "again" / "checkpoint.safetensors") ==
+        treadle::read_file(folder / "whole" / "checkpoint.safetensors"));
+}

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "tests/catch.h"
+#include "tests/support/temporary_folder.h"
 
 namespace treadle::test {
 
@@ -26,7 +27,8 @@ Run shell(const std::string& command) {
 }
 
 std::filesystem::path fresh_folder(const std::string& name) {
-  const std::filesystem::path out = std::filesystem::path(TREADLE_BUILD_DIR) / "test_runs" / name;
+  static const TemporaryFolder runs;
+  const std::filesystem::path out = runs.path() / name;
   std::filesystem::remove_all(out);
   std::filesystem::create_directories(out);
   return out;

@@ -19,7 +19,7 @@ void check_fails(const std::string& arguments, const std::string& code, const st
 // Any command of the shell.
 Run shell(const std::string& command);
 
-// An empty folder of that name among the build's files.
+// An empty folder of that name, this process's own; gone when it ends.
 std::filesystem::path fresh_folder(const std::string& name);
 
 }  // namespace treadle::test

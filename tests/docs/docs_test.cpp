@@ -1,5 +1,6 @@
 // The programs in the documents: ```treadle blocks are right and laid out as
-// `fmt` does, ```treadle-error CODE blocks provoke that code and no other.
+// `fmt` does, ```treadle-error CODE blocks provoke that code and no other. A
+// ```treadle NAME.tdl block is a file that those behind it can import.
 #include <filesystem>
 #include <regex>
 #include <set>
@@ -11,22 +12,25 @@
 #include "runtime/file.h"
 #include "tests/catch.h"
 #include "tests/support/programs.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace treadle;
 using test::codes_of;
 
 TEST_CASE("every program in the documents is what it says it is") {
   const std::filesystem::path root = TREADLE_SOURCE_DIR;
-  const std::regex block("```treadle(-error (T\\d{4}))?\n([^`]*)```");
+  const std::regex block("```treadle(?:-error (T\\d{4})| (\\w+\\.tdl))?\n([^`]*)```");
   for (const auto& [name, least] :
        std::vector<std::pair<std::string, int>>{{"README.md", 2}, {"docs/language.md", 7}}) {
     const std::string text = read_file(root / name);
+    const test::TemporaryFolder folder;
     int programs = 0;
     for (std::sregex_iterator i(text.begin(), text.end(), block), end; i != end; ++i) {
-      const std::string program = (*i)[3], code = (*i)[2];
+      const std::string code = (*i)[1], file = (*i)[2], program = (*i)[3];
       INFO(name << ":\n" << program);
       ++programs;
-      CHECK(codes_of(program) ==
+      const std::filesystem::path path = folder.file(file.empty() ? "block.tdl" : file, program);
+      CHECK(codes_of(program, path.string()) ==
             (code.empty() ? std::set<std::string>{} : std::set<std::string>{code}));
       CHECK(format_program(program, "block.tdl") == program);
     }

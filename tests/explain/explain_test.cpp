@@ -16,6 +16,7 @@
 #include "runtime/file.h"
 #include "tests/catch.h"
 #include "tests/support/programs.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace treadle;
 namespace fs = std::filesystem;
@@ -79,19 +80,6 @@ std::set<std::string> page_codes() {
   return out;
 }
 
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& text)
-      : path_(fs::path(TREADLE_BUILD_DIR) / "explain_test.tdl") {
-    std::ofstream(path_, std::ios::binary) << text;
-  }
-  ~TemporaryFile() { fs::remove(path_); }
-  std::string path() const { return path_.string(); }
-
- private:
-  fs::path path_;
-};
-
 // The command line in this process; what it prints, both streams together.
 std::string printed_by(const std::vector<std::string>& words, int* status = nullptr) {
   std::vector<const char*> arguments{"treadle"};
@@ -110,10 +98,11 @@ std::string printed_by(const std::vector<std::string>& words, int* status = null
 // step is made, or its tests are run.
 std::set<std::string> codes_of_wrong_program(const std::string& text) {
   if (auto out = treadle::test::codes_of(text); !out.empty()) return out;
-  const TemporaryFile file(text);
+  const treadle::test::TemporaryFolder folder;
+  const std::string path = folder.file("page.tdl", text).string();
   const bool trains = text.find("\ntrain ") != std::string::npos;
-  const std::string printed = trains ? printed_by({"train", file.path(), "--backend", "reference"})
-                                     : printed_by({"test", file.path()});
+  const std::string printed =
+      trains ? printed_by({"train", path, "--backend", "reference"}) : printed_by({"test", path});
   return matches(printed, std::regex(R"((?:error|warning)\[([A-Z]\d{4})\])"));
 }
 

@@ -18,6 +18,7 @@
 #include "tests/catch.h"
 #include "tests/ops/support.h"
 #include "tests/support/graphs.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace treadle;
 using namespace treadle::test;
@@ -84,9 +85,8 @@ TEST_CASE("the time loop calls the step's own kernels, the barrier and oneDNN, n
 }
 
 TEST_CASE("an object from the cache is the same program") {
-  const std::filesystem::path folder =
-      std::filesystem::path(TREADLE_BUILD_DIR) / "test_object_cache";
-  std::filesystem::remove_all(folder);
+  const TemporaryFolder cache;
+  const std::filesystem::path folder = cache.path() / "objects";
   Team team(1);
   const Graph graph = batched_gradient(token_loss());
   const std::vector<Tensor> inputs = inputs_for(graph, {{"B", 3}, {"T", 4}});

@@ -17,9 +17,9 @@ Experiment program(const std::string& text, DType real) {
   return elaborate_or_throw(module_of(text), options);
 }
 
-std::set<std::string> codes_of(const std::string& text) {
+std::set<std::string> codes_of(const std::string& text, const std::string& path) {
   auto file = std::make_shared<SourceFile>();
-  file->path = "block.tdl";
+  file->path = path;
   file->text = text;
   std::vector<Diagnostic> diagnostics;
   auto module = std::make_shared<const syntax::Module>(parse(std::move(file), diagnostics));

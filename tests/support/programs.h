@@ -13,6 +13,6 @@ std::shared_ptr<const syntax::Module> module_of(const std::string& text);
 Experiment program(const std::string& text, DType real = DType::f64);
 
 // The codes of all mistakes and warnings.
-std::set<std::string> codes_of(const std::string& text);
+std::set<std::string> codes_of(const std::string& text, const std::string& path = "block.tdl");
 
 }  // namespace treadle::test

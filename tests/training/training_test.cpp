@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "driver/compile.h"
 #include "passes/training_step.h"
 #include "runtime/generators.h"
 #include "runtime/initialise.h"
@@ -156,6 +157,78 @@ TEST_CASE("a step whose loss is not finite changes nothing and is reported") {
   Trainer trainer(*program, before, *data, options_for(1), team);
   CHECK_THROWS_AS(trainer.step(), NonFiniteStep);
   for (const auto& [name, tensor] : before) CHECK(same_bits(tensor, trainer.tensors().at(name)));
+}
+
+TEST_CASE("a step that is not finite leaves the carried state as it was") {
+  // s' = s + x, loss log(s'): not a number once s' is negative.
+  Graph graph;
+  Builder b(graph);
+  const Type row{DType::f64, {2}};
+  const Value p = b.parameter("p", row, "ones");
+  const Value x = b.input("x", row);
+  const Value s =
+      b.input("s", row, {{"role", std::string("state")}, {"successor", std::string("state")}});
+  const Value next = b.add(s, x);
+  graph.add_output("state", next);
+  graph.add_output("loss", b.reduce_sum(b.mul(p, b.log(next)), {0}));
+  const TrainingStep step = make_training_step(graph, adamw());
+  for (const auto& program : {program_of(step), compile_step(step)}) {
+    Team team(1);
+    std::map<std::string, Tensor> tensors;
+    tensors.emplace("p", Tensor(DType::f64, {2}));
+    for (const OptimizerSlot& slot : step.slots)
+      tensors.emplace(slot.name, Tensor(DType::f64, {2}));
+    Batch batch;
+    batch.examples = 3;
+    const auto step_by = [&](double value) {
+      batch.fields.insert_or_assign("x", Tensor(DType::f64, {3, 2}));
+      for (std::int64_t i = 0; i < 6; ++i) batch.fields.at("x").set(i, value + 0.1 * double(i));
+      return StepRunner(*program, team)
+          .run(batch, tensors, {{"learning_rate", 0.1}, {"step", 1}})
+          .at("loss");
+    };
+    CHECK(std::isfinite(step_by(1)));
+    const std::map<std::string, Tensor> before = tensors;
+    CHECK(before.at("s").get(5) == Approx(1.5));
+    CHECK_FALSE(std::isfinite(step_by(-4)));
+    for (const auto& [name, tensor] : before) CHECK(same_bits(tensor, tensors.at(name)));
+    CHECK(std::isfinite(step_by(1)));
+    CHECK(tensors.at("s").get(5) == Approx(3));
+  }
+}
+
+TEST_CASE("weight decay takes all parameters, or matrices alone") {
+  // The gradient is zero, so that what moves is what decays.
+  Graph graph;
+  Builder b(graph);
+  const Value matrix = b.parameter("W", {DType::f64, {2, 3}}, "ones");
+  const Value vector = b.parameter("b", {DType::f64, {3}}, "ones");
+  const Value x = b.input("x", {DType::f64, {2}});
+  const Value y = b.add(b.matmul(x, matrix, {0}, {0}), vector);
+  graph.add_output("loss", b.scale(b.reduce_sum(y, {0}), 0));
+  for (const auto kind : {OptimizerSettings::Kind::adamw, OptimizerSettings::Kind::sgd})
+    for (const bool matrices : {false, true}) {
+      OptimizerSettings settings;
+      settings.kind = kind;
+      settings.weight_decay = 0.5;
+      settings.decay_matrices_only = matrices;
+      const TrainingStep step = make_training_step(graph, settings);
+      std::map<std::string, Tensor> tensors;
+      for (const auto& [name, shape] : {std::pair<std::string, Shape>{"W", {2, 3}}, {"b", {3}}}) {
+        tensors.emplace(name, Tensor(DType::f64, shape));
+        for (std::int64_t i = 0; i < tensors.at(name).size(); ++i) tensors.at(name).set(i, 1);
+      }
+      for (const OptimizerSlot& slot : step.slots)
+        tensors.emplace(slot.name, Tensor(DType::f64, tensors.at(slot.parameter).shape()));
+      Batch batch;
+      batch.examples = 1;
+      batch.fields.emplace("x", Tensor(DType::f64, {1, 2}));
+      Team team(1);
+      StepRunner(*program_of(step), team)
+          .run(batch, tensors, {{"learning_rate", 0.1}, {"step", 1}});
+      CHECK(tensors.at("W").get(5) == Approx(0.95).epsilon(1e-14));
+      CHECK(tensors.at("b").get(2) == Approx(matrices ? 1 : 0.95).epsilon(1e-14));
+    }
 }
 
 TEST_CASE("one AdamW step equals the formula of the paper") {
