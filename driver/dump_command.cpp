@@ -7,6 +7,8 @@
 #include "backends/llvm/compile.h"
 #include "driver/commands.h"
 #include "driver/compile.h"
+#include "driver/inspect/kernels.h"
+#include "driver/inspect/page.h"
 #include "driver/options.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
@@ -15,12 +17,13 @@
 #include "passes/derive_step.h"
 #include "passes/pass_manager.h"
 #include "passes/training_step.h"
+#include "runtime/atomic_file.h"
 
 namespace treadle {
 namespace {
 
 struct Options {
-  std::string file, after, stage = "graph", format = "text";
+  std::string file, after, stage = "graph", format = "text", output;
   LanguageOptions language;
 };
 
@@ -43,8 +46,8 @@ Graph stage_of(const Graph& loss, const Options& options) {
   return lower(step);
 }
 
-void show(const Graph& graph, const Options& options) {
-  std::cout << (options.format == "dot" ? print_dot(graph) : print(graph));
+std::string shown(const Graph& graph, const Options& options) {
+  return options.format == "dot" ? print_dot(graph) : print(graph);
 }
 
 // The one-token step of the model that generates, else of the first one.
@@ -57,21 +60,34 @@ Graph one_token_step(const Options& options) {
   return derive_step(experiment.model(name, Mode::eval));
 }
 
-int run_dump(const Options& options) {
-  if (options.stage == "step" && options.file.ends_with(".tdl")) {
-    show(one_token_step(options), options);
-    return 0;
+std::string dumped(const Options& options) {
+  if (options.format == "html" || options.stage == "kernels") {
+    const InspectedProgram program = load_inspected(options.file, options.language);
+    const CompiledStages compiled = compile_stages(program);
+    if (options.format == "html") return inspection_page(program, compiled);
+    return kernel_table(compiled_kernels(compiled.stages.back().graph, compiled.updates),
+                        program.extents);
   }
+  if (options.stage == "step" && options.file.ends_with(".tdl"))
+    return shown(one_token_step(options), options);
   const ElaborateOptions language = options.language.elaborate();
   const Graph loss =
       load_graph(options.file, language.real, {language.dims.begin(), language.dims.end()});
   const Graph graph = stage_of(loss, options);
-  if (options.stage == "llvm")
-    std::cout << llvm_ir_text(graph);
-  else if (options.stage == "asm")
-    std::cout << assembly_text(graph);
-  else
-    show(graph, options);
+  if (options.stage == "llvm") return llvm_ir_text(graph);
+  if (options.stage == "asm") return assembly_text(graph);
+  return shown(graph, options);
+}
+
+int run_dump(const Options& options) {
+  const std::string text = dumped(options);
+  if (options.output.empty()) {
+    std::cout << text;
+    return 0;
+  }
+  AtomicFile file(options.output);
+  file.write(text);
+  file.commit();
   return 0;
 }
 
@@ -83,10 +99,16 @@ void add_dump_command(CLI::App& app, Action& action) {
   command->add_option("file", options->file, "A program (.tdl) or the loss of one example (.tir)")
       ->required();
   command->add_option("--after", options->after, "Show the graph after this pass");
-  command->add_option("--stage", options->stage, "graph, step (one token), grad, loop, llvm or asm")
-      ->check(CLI::IsMember({"graph", "step", "grad", "loop", "llvm", "asm"}));
-  command->add_option("--format", options->format, "text, or dot: for Graphviz")
-      ->check(CLI::IsMember({"text", "dot"}));
+  command
+      ->add_option("--stage", options->stage,
+                   "graph, step (one token), grad, loop, kernels (what each costs), llvm or asm")
+      ->check(CLI::IsMember({"graph", "step", "grad", "loop", "kernels", "llvm", "asm"}));
+  command
+      ->add_option("--format", options->format,
+                   "text; dot: for Graphviz; html: a page with the source, every stage and the "
+                   "kernels")
+      ->check(CLI::IsMember({"text", "dot", "html"}));
+  command->add_option("-o,--output", options->output, "File to write instead of standard output");
   add_language_options(*command, options->language);
   command->callback([options, &action] { action = [options] { return run_dump(*options); }; });
 }

@@ -121,8 +121,7 @@ class Printer {
     out_ += " {";
     bool first = true;
     for (const auto& [name, value] : attributes) {
-      out_ +=
-          fmt::format("{}{} = {}", first ? "" : ", ", name, std::visit(AttributePrinter{}, value));
+      out_ += fmt::format("{}{} = {}", first ? "" : ", ", name, print_attribute(value));
       first = false;
     }
     out_ += "}";
@@ -133,6 +132,10 @@ class Printer {
 };
 
 }  // namespace
+
+std::string print_attribute(const Attribute& value) {
+  return std::visit(AttributePrinter{}, value);
+}
 
 std::string print(const Graph& graph, const PrintOptions& options) {
   return Printer(options).whole(graph);

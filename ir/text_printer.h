@@ -27,6 +27,9 @@ struct PrintOptions {
 
 std::string print(const Graph& graph, const PrintOptions& options = {});
 
+// One attribute's value in the text form: true, 3, [1, 2], <T, 4*H>, f32, ...
+std::string print_attribute(const Attribute& value);
+
 // A double that reads back to the same bits, always with a '.', an 'e', or
 // "inf"/"nan".
 std::string print_real(double value);

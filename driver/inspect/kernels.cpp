@@ -1,0 +1,214 @@
+#include "driver/inspect/kernels.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "backends/llvm/program_plan.h"
+#include "backends/llvm/target.h"
+#include "driver/inspect/costs.h"
+#include "ir/op_def.h"
+
+namespace treadle {
+namespace {
+
+Dim shape_bytes(const MatmulShape& shape, const Dim& rows, const Dim& columns, DType dtype) {
+  return shape.batch * rows * columns * Dim(static_cast<std::int64_t>(size_of(dtype)));
+}
+
+class Walk {
+ public:
+  explicit Walk(const Graph& graph) { name_regions(graph, ""); }
+
+  void steps(const std::vector<Step>& steps, const Dim& times) {
+    for (const Step& step : steps) {
+      if (step.kind == Step::Kind::scan) {
+        this->steps(step.before, times);
+        this->steps(step.body, times * step.length);
+      } else {
+        rows_.push_back(row(step, times));
+      }
+    }
+  }
+  std::vector<KernelRow> take() { return std::move(rows_); }
+
+ private:
+  void name_regions(const Graph& graph, const std::string& prefix) {
+    prefixes_.emplace(&graph, prefix);
+    for (NodeId id = 0; id < graph.size(); ++id)
+      if (graph.node(id).op == Op::scan)
+        name_regions(*graph.node(id).regions[0], fmt::format("{}{}/", prefix, id));
+  }
+
+  static void collect_sources(const Node& node, std::vector<SourceRange>& out) {
+    const auto known = [&](const SourceRange& r) {
+      return r.file == node.location.file && r.begin == node.location.begin &&
+             r.end == node.location.end;
+    };
+    if (node.location && std::none_of(out.begin(), out.end(), known)) out.push_back(node.location);
+    for (const Region& region : node.regions)
+      for (const Node& inner : region->nodes()) collect_sources(inner, out);
+  }
+
+  KernelRow row(const Step& step, const Dim& times) const {
+    KernelRow out;
+    out.times = times;
+    out.backend = "llvm";
+    if (step.graph == nullptr) {
+      out.kind = "copy";
+      out.description = to_string(step.type);
+      out.bytes = type_bytes(step.type) * Dim(2);
+      return out;
+    }
+    const Node& node = step.graph->node(step.node);
+    if (const auto prefix = prefixes_.find(step.graph); prefix != prefixes_.end())
+      out.node = fmt::format("{}{}", prefix->second, step.node);
+    collect_sources(node, out.sources);
+    const DType dtype = node.types[0].dtype;
+    const MatmulShape& shape = step.shape;
+    const std::string many = shape.batch == Dim(1) ? "" : shape.batch.to_string() + " x ";
+    switch (step.kind) {
+      case Step::Kind::pack:
+      case Step::Kind::prepare:
+        out.kind = "pack";
+        out.description = fmt::format("{}[{}, {}]", many, shape.k.to_string(), shape.n.to_string());
+        out.bytes = shape_bytes(shape, shape.k, shape.n, dtype) * Dim(2);
+        break;
+      case Step::Kind::matmul:
+      case Step::Kind::claimed:
+        out.kind = "matmul";
+        out.description =
+            fmt::format("{}[{}, {}] @ [{}, {}]", many, shape.m.to_string(), shape.k.to_string(),
+                        shape.k.to_string(), shape.n.to_string());
+        out.backend = node.attributes.string("backend", "llvm");
+        out.flops = node_flops(*step.graph, step.node);
+        out.bytes = shape_bytes(shape, shape.m, shape.k, dtype) +
+                    shape_bytes(shape, shape.k, shape.n, dtype) +
+                    shape_bytes(shape, shape.m, shape.n, dtype);
+        break;
+      default:
+        out.kind = to_string(node.op);
+        out.description =
+            node.op == Op::fused ? body_summary(*node.regions[0]) : to_string(node.types[0]);
+        out.flops = node_flops(*step.graph, step.node);
+        out.bytes = node_bytes(*step.graph, step.node);
+    }
+    return out;
+  }
+
+  std::map<const Graph*, std::string> prefixes_;
+  std::vector<KernelRow> rows_;
+};
+
+std::string lines_of(const KernelRow& row) {
+  std::map<std::string, std::set<std::uint32_t>> files;
+  for (const SourceRange& range : row.sources) {
+    const std::string path = range.file->path;
+    files[path.substr(path.rfind('/') + 1)].insert(line_column(*range.file, range.begin).line);
+  }
+  std::string out;
+  for (const auto& [file, lines] : files)
+    out += fmt::format("{}{}:{}", out.empty() ? "" : " ", file, fmt::join(lines, ","));
+  return out.empty() ? "-" : out;
+}
+
+// "64*B = 2.05 k"; the number alone where there is no symbol in it.
+std::string cost(const Dim& dim, const DimEnv& extents) {
+  const auto value = value_of(dim, extents);
+  if (dim.is_constant()) return short_number(*value);
+  return value ? fmt::format("{} = {}", dim.to_string(), short_number(*value)) : dim.to_string();
+}
+
+}  // namespace
+
+std::string body_summary(const Graph& body) {
+  std::vector<std::pair<Op, int>> counts;
+  for (const Node& node : body.nodes()) {
+    const Family family = op_def(node.op).family;
+    if (family == Family::control || node.op == Op::constant || node.op == Op::argument) continue;
+    const bool view = family == Family::shape && node.op != Op::concat && node.op != Op::pad;
+    if (view) continue;
+    const auto found = std::find_if(counts.begin(), counts.end(),
+                                    [&](const auto& entry) { return entry.first == node.op; });
+    if (found == counts.end())
+      counts.emplace_back(node.op, 1);
+    else
+      ++found->second;
+  }
+  if (counts.empty()) return body.inputs().empty() ? "fill" : "rearrange";
+  std::stable_sort(counts.begin(), counts.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::string out;
+  for (std::size_t i = 0; i < std::min<std::size_t>(3, counts.size()); ++i)
+    out += fmt::format("{}{}", i == 0 ? "" : ", ", to_string(counts[i].first));
+  return counts.size() > 3 ? fmt::format("{} +{}", out, counts.size() - 3) : out;
+}
+
+std::vector<KernelRow> compiled_kernels(const Graph& graph,
+                                        std::span<const InPlaceUpdate> updates) {
+  const Target target = host_target();
+  const ProgramPlan plan = plan_program(graph, updates, matmul_tile(target, DType::f32),
+                                        matmul_tile(target, DType::f64));
+  Walk walk(graph);
+  walk.steps(plan.steps, Dim(1));
+  return walk.take();
+}
+
+std::optional<double> value_of(const Dim& dim, const DimEnv& extents) {
+  std::set<std::string> symbols;
+  dim.collect_symbols(symbols);
+  for (const std::string& symbol : symbols)
+    if (!extents.contains(symbol)) return std::nullopt;
+  return static_cast<double>(dim.evaluate(extents));
+}
+
+std::optional<double> intensity(const KernelRow& row, const DimEnv& extents) {
+  const auto flops = value_of(row.flops, extents), bytes = value_of(row.bytes, extents);
+  if (!flops || !bytes || *bytes == 0) return std::nullopt;
+  return *flops / *bytes;
+}
+
+std::string short_number(double value) {
+  static constexpr const char* units[] = {"", " k", " M", " G", " T", " P"};
+  std::size_t unit = 0;
+  while (value >= 999.5 && unit + 1 < std::size(units)) {
+    value /= 1000;
+    ++unit;
+  }
+  if (unit == 0 && value == static_cast<double>(static_cast<std::int64_t>(value)))
+    return fmt::format("{:.0f}", value);
+  const int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+  return fmt::format("{:.{}f}{}", value, decimals, units[unit]);
+}
+
+std::string kernel_table(std::span<const KernelRow> rows, const DimEnv& extents) {
+  std::vector<std::vector<std::string>> cells{
+      {"#", "kernel", "backend", "times", "flops", "bytes", "flops/byte", "source"}};
+  Dim flops, bytes;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const KernelRow& row = rows[i];
+    flops = flops + row.times * row.flops;
+    bytes = bytes + row.times * row.bytes;
+    const auto ratio = intensity(row, extents);
+    cells.push_back({fmt::format("{}", i), row.kind + " " + row.description, row.backend,
+                     cost(row.times, extents), cost(row.flops, extents), cost(row.bytes, extents),
+                     ratio ? short_number(*ratio) : "-", lines_of(row)});
+  }
+  std::vector<std::size_t> widths(cells[0].size());
+  for (const auto& line : cells)
+    for (std::size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], line[c].size());
+  std::string out;
+  for (const auto& line : cells) {
+    std::string text;
+    for (std::size_t c = 0; c < line.size(); ++c)
+      text += fmt::format("{:<{}}  ", line[c], widths[c]);
+    out += text.substr(0, text.find_last_not_of(' ') + 1) + "\n";
+  }
+  out += fmt::format("a step: {} flops, {} bytes\n", cost(flops, extents), cost(bytes, extents));
+  for (const auto& [name, value] : extents) out += fmt::format("{} = {}\n", name, value);
+  return out;
+}
+
+}  // namespace treadle

@@ -1,0 +1,42 @@
+// The kernels of a compiled step and what each costs.
+#pragma once
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "runtime/program.h"
+
+namespace treadle {
+
+struct KernelRow {
+  std::string kind;         // "fused", "matmul", "pack", "copy", "scatter_add", "argmax", ...
+  std::string description;  // "sigmoid, tanh, mul + 4", "[B, 24] x [24, 72]"
+  std::string node;         // path of its node, "52/8": node 8 in the body of node 52; or ""
+  std::string backend;      // "llvm" or another one that runs it
+  std::vector<SourceRange> sources;  // where it comes from, each once
+  Dim times;                         // how often a step runs it
+  Dim flops, bytes;                  // of one run: what it computes, reads and writes
+};
+
+// In the order in which they run. `graph` is the last stage of compile_stages.
+std::vector<KernelRow> compiled_kernels(const Graph& graph, std::span<const InPlaceUpdate> updates);
+
+// Flops a byte, when the dimensions have values and there are bytes.
+std::optional<double> intensity(const KernelRow& row, const DimEnv& extents);
+
+// The table that `dump --stage kernels` prints: expressions, and numbers where
+// `extents` binds all that a row needs.
+std::string kernel_table(std::span<const KernelRow> rows, const DimEnv& extents);
+
+// "1.2 M", "340", three digits at most; what numbers on a page look like.
+std::string short_number(double value);
+// The value of an expression, when all its symbols have one.
+std::optional<double> value_of(const Dim& dim, const DimEnv& extents);
+
+// What a fused node or a scan does, in a few words: its ops by how often they
+// occur, constants and views left out: "mul, add, sigmoid +3".
+std::string body_summary(const Graph& body);
+
+}  // namespace treadle
