@@ -31,7 +31,8 @@ Graph optimise(const Graph& graph);
 Graph lower(const Graph& graph);
 // The passes of `lower` by name, then `place`.
 inline constexpr std::string_view training_pipeline =
-    "simplify,hoist-scan,fuse-gates,simplify,expand-composites,simplify,fuse-pointwise,place";
+    "simplify,hoist-scan,fuse-gates,simplify,fuse-attention,expand-composites,simplify,"
+    "fuse-pointwise,place";
 
 // For `place`: LLVM, then oneDNN.
 BackendModels backend_models();

@@ -15,6 +15,7 @@
 #include "ir/dot_printer.h"
 #include "ir/text_printer.h"
 #include "passes/derive_step.h"
+#include "passes/fuse_attention.h"
 #include "passes/pass_manager.h"
 #include "passes/training_step.h"
 #include "runtime/atomic_file.h"
@@ -24,6 +25,7 @@ namespace {
 
 struct Options {
   std::string file, after, stage = "graph", format = "text", output;
+  bool why = false;
   LanguageOptions language;
 };
 
@@ -50,6 +52,23 @@ std::string shown(const Graph& graph, const Options& options) {
   return options.format == "dot" ? print_dot(graph) : print(graph);
 }
 
+// What became of each softmax of the training step.
+void show_reasons(const Graph& loss) {
+  std::vector<PassCall> calls = parse_pipeline(training_pipeline);
+  const auto last = std::find_if(calls.begin(), calls.end(), [](const PassCall& call) {
+    return call.pass->name == "fuse-attention";
+  });
+  calls.erase(last, calls.end());
+  std::vector<AttentionReport> reports;
+  fuse_attention(run_pipeline(make_training_step(loss, {}).graph, calls), &reports);
+  for (const AttentionReport& report : reports) {
+    const std::string place = to_string(report.location);
+    std::cout << fmt::format("{}{}{}: {}\n", place, place.empty() ? "" : ": ",
+                             report.fused ? "attention in tiles" : "softmax stays", report.text);
+  }
+  if (reports.empty()) std::cout << "there is no softmax in the training step\n";
+}
+
 // The one-token step of the model that generates, else of the first one.
 Graph one_token_step(const Options& options) {
   const Experiment experiment = load_experiment(options.file, options.language.elaborate());
@@ -73,6 +92,10 @@ std::string dumped(const Options& options) {
   const ElaborateOptions language = options.language.elaborate();
   const Graph loss =
       load_graph(options.file, language.real, {language.dims.begin(), language.dims.end()});
+  if (options.why) {
+    show_reasons(loss);
+    return 0;
+  }
   const Graph graph = stage_of(loss, options);
   if (options.stage == "llvm") return llvm_ir_text(graph);
   if (options.stage == "asm") return assembly_text(graph);
@@ -109,6 +132,8 @@ void add_dump_command(CLI::App& app, Action& action) {
                    "kernels")
       ->check(CLI::IsMember({"text", "dot", "html"}));
   command->add_option("-o,--output", options->output, "File to write instead of standard output");
+  command->add_flag("--why", options->why,
+                    "Say of each softmax whether it became attention in tiles, or why not");
   add_language_options(*command, options->language);
   command->callback([options, &action] { action = [options] { return run_dump(*options); }; });
 }

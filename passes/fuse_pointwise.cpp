@@ -423,7 +423,10 @@ class Fuser {
   }
 
   void emit_outside(Builder& b, NodeId id, ValueMap& map) const {
-    copy_node(b, with_regions(node(id), treadle::fuse_pointwise), id, map);
+    if (node(id).op == Op::scan)
+      copy_node(b, with_regions(node(id), treadle::fuse_pointwise), id, map);
+    else
+      copy_node(b, graph_, id, map);
   }
 
   Graph emit() const {

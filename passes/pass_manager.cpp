@@ -21,6 +21,7 @@
 #include "passes/differentiate.h"
 #include "passes/expand_composites.h"
 #include "passes/expand_derivatives.h"
+#include "passes/fuse_attention.h"
 #include "passes/fuse_gates.h"
 #include "passes/fuse_pointwise.h"
 #include "passes/graph_copy.h"
@@ -89,10 +90,11 @@ Graph with_gradients(Graph graph, const std::vector<std::string>& names) {
   return differentiate(graph, {"verified sum", inputs, "gradient by "});
 }
 
-bool has_op(const Graph& graph, Op op) {
-  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [op](const Node& node) {
-    return node.op == op || std::any_of(node.regions.begin(), node.regions.end(),
-                                        [op](const Region& r) { return has_op(*r, op); });
+bool has_fused_node(const Graph& graph) {
+  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [](const Node& node) {
+    return op_def(node.op).family == Family::fused ||
+           std::any_of(node.regions.begin(), node.regions.end(),
+                       [](const Region& r) { return has_fused_node(*r); });
   });
 }
 
@@ -106,8 +108,7 @@ void compare_numerically(const Graph& before, const Graph& after, const Pass& pa
   std::vector<std::string> names;
   for (const Output& output : before.outputs())
     if (after.output(output.name).valid()) names.push_back(output.name);
-  const bool gradients =
-      pass.keeps_gradients && !has_op(before, Op::fused) && !has_op(after, Op::fused);
+  const bool gradients = pass.keeps_gradients && !has_fused_node(before) && !has_fused_node(after);
   const auto checked = [&](Graph graph) {
     if (gradients) return with_gradients(std::move(graph), names);
     std::vector<Output> outputs;

@@ -44,6 +44,11 @@ class KernelEmitter {
       : b(builder), target_(target), graph_(graph), dims_(dims), dim_table_(dim_table) {}
 
   void set_leaf(Value v, llvm::Value* pointer) { leaves_[v] = pointer; }
+  // `v` at one index is `value`, until start_block().
+  void define(Value v, const LaneIndices& index, llvm::Value* mask, unsigned lanes,
+              llvm::Value* value) {
+    known_[{v, index, mask, lanes}] = value;
+  }
   const Target& target() const { return target_; }
   const Graph& graph() const { return graph_; }
 

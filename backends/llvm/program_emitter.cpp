@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "backends/llvm/attention_kernel_internal.h"
 #include "backends/llvm/fused_kernel_internal.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/target_internal.h"
@@ -90,6 +91,7 @@ void ProgramEmitter::emit_step(llvm::IRBuilder<>& b, const Step& step) {
     case Step::Kind::claimed: return call_runner(b, step);
     case Step::Kind::scatter_add: return scatter_add(b, step);
     case Step::Kind::argmax: return argmax(b, step);
+    case Step::Kind::attention: return attention(b, step);
     case Step::Kind::scan: return emit_scan(b, step);
   }
 }
@@ -236,6 +238,32 @@ void ProgramEmitter::fused(llvm::IRBuilder<>& b, const Step& step) {
   arguments.push_back(dim_table_);
   for (llvm::Value* bound : share_of(b, kernel.units())) arguments.push_back(bound);
   b.CreateCall(function, arguments);
+}
+
+void ProgramEmitter::attention(llvm::IRBuilder<>& b, const Step& step) {
+  const Node& node = step.graph->node(step.node);
+  const DType dtype = node.types[0].dtype;
+  std::vector<Type> types;
+  for (const Value v : node.operands) types.push_back(step.graph->type(v));
+  AttentionKernel kernel(target_, dims_, node, types, kernels(dtype));
+  one_kernel(b, step, to_string(node.op), kernel.units(),
+             [&](llvm::IRBuilder<>& inside, const Kernel& k) {
+               AttentionKernel::Pointers pointers;
+               for (std::size_t i = 0; i < step.in.size(); ++i) {
+                 const bool operand = i < types.size();
+                 (operand ? pointers.operands : pointers.packed)
+                     .push_back(pointer(inside, k, step.in[i], operand ? types[i].dtype : dtype));
+               }
+               pointers.results.resize(node.types.size());
+               for (std::size_t i = 0; i < step.out.size(); ++i) {
+                 llvm::Value* place = pointer(inside, k, step.out[i], dtype);
+                 if (step.out_index[i] < node.types.size())
+                   pointers.results[step.out_index[i]] = place;
+                 else
+                   pointers.scratch = place;
+               }
+               kernel.emit(inside, k.dims, k.begin, k.end, pointers);
+             });
 }
 
 void ProgramEmitter::copy(llvm::IRBuilder<>& b, const Step& step) {

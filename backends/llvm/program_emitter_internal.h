@@ -72,6 +72,7 @@ class ProgramEmitter {
   void call_runner(llvm::IRBuilder<>& b, const Step& step);
   void scatter_add(llvm::IRBuilder<>& b, const Step& step);
   void argmax(llvm::IRBuilder<>& b, const Step& step);
+  void attention(llvm::IRBuilder<>& b, const Step& step);
   void one_kernel(llvm::IRBuilder<>& b, const Step& step, std::string_view name, const Dim& units,
                   const std::function<void(llvm::IRBuilder<>&, const Kernel&)>& body);
   const MatmulKernels& kernels(DType dtype);

@@ -4,9 +4,11 @@
 #include <map>
 #include <set>
 
+#include "backends/llvm/attention_packs.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
+#include "ir/ops/attention.h"
 
 namespace treadle {
 
@@ -141,7 +143,7 @@ class Planner {
   bool strided_reader(NodeId id) const {
     const Op op = graph_.node(id).op;
     return op != Op::fused && op != Op::matmul && op != Op::scan && op != Op::scatter_add &&
-           op != Op::argmax;
+           op != Op::argmax && !is_attention(op);
   }
 
   // ---- steps ----
@@ -215,6 +217,8 @@ class Planner {
     }
     if (node.op == Op::matmul) {
       matmul(graph, node, home, step, steps);
+    } else if (is_attention(node.op)) {
+      attention(graph, node, home, step, steps);
     } else {
       ensure(node.op == Op::fused || node.op == Op::scatter_add || node.op == Op::argmax, "llvm",
              "no code for '" + std::string(to_string(node.op)) + "'");
@@ -316,6 +320,46 @@ class Planner {
     next.next = true;
     copy(place, next, {type.dtype, {fewer * row_stride(type)}}, step.loops + 1, step.body);
     step.body.back().apart = true;
+  }
+
+  void attention(const Graph& graph, const Node& node, const std::map<Value, Location>& home,
+                 Step& step, std::vector<Step>& steps) {
+    const DType dtype = node.types[0].dtype;
+    ensure(dtype == DType::f32 || dtype == DType::f64, "llvm", "attention in no f32 or f64");
+    step.kind = Step::Kind::attention;
+    for (const Value v : node.operands) step.in.push_back(home.at(v));
+    const AttentionView view(node);
+    const Dim batch = product(view.batch());
+    for (const AttentionPack& wanted : attention_packs(node.op)) {
+      const Type& type = graph.type(node.operands[wanted.operand]);
+      const Dim &rows = type.dims[type.rank() - 2], &columns = type.dims.back();
+      Step pack = step;
+      pack.shape = {batch, Dim(0), wanted.turned ? rows : columns, wanted.turned ? columns : rows};
+      pack.view_b = {node.operands[wanted.operand], Dim(0), rows * columns,
+                     wanted.turned ? columns : Dim(1), wanted.turned ? Dim(1) : columns};
+      step.in.push_back(packed(pack, step.in[wanted.operand], dtype, step.loops, steps));
+    }
+    if (view.gradient) {
+      step.out.push_back(temporary(dtype, batch * view.queries(), step.loops));
+      step.out_index.push_back(static_cast<std::uint32_t>(node.types.size()));
+    }
+    steps.push_back(std::move(step));
+  }
+
+  // Operand B of the step, packed where `from` is known first.
+  Location packed(Step pack, const Location& from, DType dtype, int loops,
+                  std::vector<Step>& steps) {
+    pack.kind = Step::Kind::pack;
+    const Location out = temporary(
+        dtype, packed_elements(dtype == DType::f32 ? f32_ : f64_, pack.shape), from.level);
+    pack.in = {from};
+    pack.loops = from.level;
+    pack.out = {out};
+    pack.out_index = {0};
+    std::vector<Step>& where =
+        from.level < loops ? *before_[static_cast<std::size_t>(from.level)] : steps;
+    where.push_back(std::move(pack));
+    return out;
   }
 
   void scan(const Graph& graph, NodeId id, std::map<Value, Location>& home,

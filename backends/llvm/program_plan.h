@@ -70,14 +70,16 @@ struct Step {
     claimed,  // a product that another backend runs
     scatter_add,
     argmax,
+    attention,  // or its gradient
     scan
   };
   Kind kind = Kind::copy;
   const Graph* graph = nullptr;  // where the node stands; null for a copy
   NodeId node = 0;
-  Type type;                  // copy: of what is copied
-  std::vector<Location> in;   // operands; a matmul's: A, packed B
-  std::vector<Location> out;  // places to write; `out_index` says which output
+  Type type;                 // copy: of what is copied
+  std::vector<Location> in;  // operands; a matmul's: A, packed B; attention's packs come last
+  std::vector<Location>
+      out;  // places to write; `out_index` says which output, past the last: scratch
   std::vector<std::uint32_t> out_index;
   int loops = 0;  // around it
   bool barrier_before = false;

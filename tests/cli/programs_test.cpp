@@ -1,4 +1,5 @@
 // The examples through the command line.
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -89,6 +90,21 @@ TEST_CASE("a program's mistakes have exit status 1 and name the place") {
   const Run pass = run("dump " + example("demo") + " --after weave 2>&1");
   CHECK(pass.status == 1);
   CHECK(pass.output.find("T0843") != std::string::npos);
+}
+
+TEST_CASE("dump --why says what became of each softmax") {
+  const std::string file = std::filesystem::temp_directory_path() / "treadle_why.tdl";
+  std::ofstream(file) << "model M(x: real[T, 4]) {\n"
+                         "  y = MultiHead[2](x, mask: causal_mask[T]())\n"
+                         "  weights = softmax(y @ transpose(x))\n"
+                         "  return loss: sum(square(weights @ y)) + sum(square(weights))\n}\n";
+  const Run result = run("dump " + file + " --why");
+  std::filesystem::remove(file);
+  CHECK(result.status == 0);
+  CHECK(result.output.find("attention in tiles: forward and backward\n") != std::string::npos);
+  CHECK(result.output.find(file + ":3:13: softmax stays: ") != std::string::npos);
+  CHECK(run("dump " + example("demo") + " --why").output ==
+        "there is no softmax in the training step\n");
 }
 
 TEST_CASE("assembly shows one entry function for the step") {

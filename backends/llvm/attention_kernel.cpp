@@ -1,0 +1,482 @@
+#include <algorithm>
+
+#include "backends/llvm/attention_kernel_internal.h"
+#include "backends/llvm/loop_internal.h"
+#include "backends/llvm/tile_ranges_internal.h"
+#include "backends/llvm/vector_math_internal.h"
+
+namespace treadle {
+
+namespace {
+
+// Queries of a tile; a tile of scores fits the first cache.
+constexpr std::int64_t tile_rows = 64;
+constexpr std::int64_t least_columns = 64;
+
+enum Operand : std::size_t { op_q, op_k, op_v, op_dy, op_result, op_lse };
+enum ForwardPack : std::size_t { pack_keys, pack_values };
+enum GradientPack : std::size_t { turned_keys, turned_values, keys, queries, results };
+
+unsigned lanes_for(const Target& target, const Graph& body) {
+  std::size_t widest = 4;
+  for (const Node& node : body.nodes())
+    for (const Type& type : node.types) widest = std::max(widest, size_of(type.dtype));
+  return static_cast<unsigned>(target.vector_bytes) / static_cast<unsigned>(widest);
+}
+
+llvm::Value* smaller(llvm::IRBuilder<>& b, llvm::Value* x, llvm::Value* y) {
+  return b.CreateSelect(b.CreateICmpSLT(x, y), x, y);
+}
+
+}  // namespace
+
+bool is_attention(Op op) { return op == Op::attention || op == Op::attention_gradient; }
+
+std::vector<AttentionPack> attention_packs(Op op) {
+  if (op == Op::attention) return {{op_k, true}, {op_v, false}};
+  return {{op_k, true}, {op_v, true}, {op_k, false}, {op_q, false}, {op_dy, false}};
+}
+
+AttentionKernel::AttentionKernel(const Target& target, DimTable& dims, const Node& node,
+                                 const std::vector<Type>& types, const MatmulKernels& kernels)
+    : target_(target),
+      dims_(dims),
+      body_(*node.regions[0]),
+      kernels_(kernels),
+      dtype_(node.types[0].dtype) {
+  const AttentionView view(node);
+  gradient_ = view.gradient;
+  plain_ = view.plain_weights();
+  batch_dims_ = view.batch();
+  batch_ = product(batch_dims_);
+  queries_ = view.queries();
+  keys_ = view.keys();
+  width_ = types[op_q].dims.back();
+  value_width_ = types[op_v].dims.back();
+  lanes_ = lanes_for(target, body_);
+  const std::int64_t columns = kernels.tile.columns;
+  tile_columns_ = (least_columns + columns - 1) / columns * columns;
+  units_ = gradient_ ? batch_ : batch_ * (queries_ + Dim(tile_rows - 1)).floor_div(tile_rows);
+}
+
+void AttentionKernel::emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::Value* begin,
+                           llvm::Value* end, const Pointers& pointers) {
+  KernelEmitter e(b, target_, body_, dims_, dim_table);
+  pointers_ = &pointers;
+  element_ = memory_type(b.getContext(), dtype_);
+  const std::size_t arguments = gradient_ ? 4 : 2, matrices = gradient_ ? 6 : 3;
+  for (std::size_t i = matrices; i < pointers.operands.size(); ++i)
+    e.set_leaf(body_.input_value(arguments + i - matrices), pointers.operands[i]);
+  const auto stack = [&](std::int64_t elements) {
+    auto* out =
+        b.CreateAlloca(llvm::ArrayType::get(element_, static_cast<std::uint64_t>(elements)));
+    out->setAlignment(llvm::Align(64));
+    return out;
+  };
+  scores_ = stack(tile_rows * tile_columns_);
+  if (gradient_) {
+    gradients_ = stack(tile_rows * tile_columns_);
+  } else {
+    tops_ = stack(tile_rows);
+    sums_ = stack(tile_rows);
+  }
+  emit_loop(b, begin, end, e.integer(1), [&](llvm::Value* unit) {
+    if (gradient_)
+      gradient(e, unit);
+    else
+      forward(e, unit);
+  });
+}
+
+// ---- small pieces ----
+
+llvm::Value* AttentionKernel::at(KernelEmitter& e, llvm::Value* pointer, llvm::Value* offset) {
+  return e.b.CreateGEP(element_, pointer, offset);
+}
+
+// Row `row` of the tile's batch, in a value of `rows` rows of `width`.
+llvm::Value* AttentionKernel::at(KernelEmitter& e, llvm::Value* pointer, const Tile& tile,
+                                 llvm::Value* row, const Dim& rows, const Dim& width) {
+  llvm::Value* first = e.b.CreateMul(tile.batch, e.extent(rows));
+  return at(e, pointer, e.b.CreateMul(e.b.CreateAdd(first, row), e.extent(width)));
+}
+
+llvm::Value* AttentionKernel::packed(KernelEmitter& e, std::size_t pack, const Tile& tile,
+                                     const Dim& k, const Dim& n) {
+  const std::int64_t columns = kernels_.tile.columns;
+  const Dim elements = (n + Dim(columns - 1)).floor_div(columns) * Dim(columns) * k;
+  return at(e, pointers_->packed[pack], e.b.CreateMul(tile.batch, e.extent(elements)));
+}
+
+llvm::Value* AttentionKernel::minus_infinity(unsigned lanes) {
+  return llvm::ConstantFP::getInfinity(value_type(element_->getContext(), dtype_, lanes), true);
+}
+
+llvm::Value* AttentionKernel::larger(KernelEmitter& e, llvm::Value* x, llvm::Value* y) {
+  return e.b.CreateSelect(e.b.CreateFCmpOGT(x, y), x, y);
+}
+
+llvm::Value* AttentionKernel::finite_or_zero(KernelEmitter& e, llvm::Value* x) {
+  llvm::Value* magnitude = e.b.CreateUnaryIntrinsic(llvm::Intrinsic::fabs, x);
+  llvm::Value* finite = e.b.CreateFCmpOLT(magnitude, llvm::ConstantFP::getInfinity(x->getType()));
+  return e.b.CreateSelect(finite, x, llvm::Constant::getNullValue(x->getType()));
+}
+
+llvm::Value* AttentionKernel::exp(KernelEmitter& e, llvm::Value* x) {
+  return emit_unary(e.b, ScalarOp::exp, x, target_);
+}
+
+// The lanes in a fixed order.
+llvm::Value* AttentionKernel::fold(KernelEmitter& e, llvm::Value* x, bool maximum) {
+  for (unsigned half = lanes_ / 2; half >= 1; half /= 2) {
+    std::vector<int> high(lanes_, -1);
+    for (unsigned i = 0; i < half; ++i) high[i] = static_cast<int>(half + i);
+    llvm::Value* other = e.b.CreateShuffleVector(x, high);
+    x = maximum ? larger(e, x, other) : e.b.CreateFAdd(x, other);
+  }
+  return e.b.CreateExtractElement(x, std::uint64_t{0});
+}
+
+llvm::Value* AttentionKernel::vector_at(KernelEmitter& e, llvm::Value* row, llvm::Value* column) {
+  return e.load(dtype_, row, {column, 1, nullptr}, nullptr, lanes_);
+}
+
+void AttentionKernel::set_vector(KernelEmitter& e, llvm::Value* row, llvm::Value* column,
+                                 llvm::Value* value) {
+  e.store(value, dtype_, row, column, nullptr);
+}
+
+LaneIndices AttentionKernel::index(KernelEmitter& e, const Tile& tile, llvm::Value* r,
+                                   llvm::Value* column) {
+  LaneIndices out = tile.batch_index;
+  out.push_back({e.b.CreateAdd(tile.row, r), 0, nullptr});
+  out.push_back({e.b.CreateAdd(tile.column, column), 1, nullptr});
+  return out;
+}
+
+template <typename Body>
+void AttentionKernel::tiles(KernelEmitter& e, const Dim& extent, std::int64_t size, Body&& body) {
+  llvm::Value* all = e.extent(extent);
+  emit_loop(e.b, e.integer(0), all, e.integer(size), [&](llvm::Value* begin) {
+    body(begin, smaller(e.b, e.integer(size), e.b.CreateSub(all, begin)));
+  });
+}
+
+template <typename Body>
+void AttentionKernel::where_seen(KernelEmitter& e, const Tile& tile, Body&& body) {
+  llvm::IRBuilder<>& b = e.b;
+  IndexRanges index;
+  for (const LaneIndex& i : tile.batch_index) index.push_back({i.base, i.base});
+  const auto range = [&](llvm::Value* begin, llvm::Value* count) {
+    index.push_back({begin, b.CreateSub(b.CreateAdd(begin, count), e.integer(1))});
+  };
+  range(tile.row, tile.rows);
+  range(tile.column, tile.columns);
+  e.start_block();
+  llvm::Value* unseen = TileRanges(e).all_minus_infinity(body_.outputs()[0].value, index);
+  e.start_block();
+  if (unseen == nullptr)
+    body();
+  else
+    emit_if(
+        b, unseen, [] {}, body);
+}
+
+template <typename Body>
+AttentionKernel::Values AttentionKernel::sweep(KernelEmitter& e, llvm::Value* columns,
+                                               const Dim& extent, Values values, Body&& body) {
+  llvm::IRBuilder<>& b = e.b;
+  const auto constant = extent.constant();
+  const bool divisible = constant && *constant % lanes_ == 0;
+  llvm::Value* whole = b.CreateSub(columns, b.CreateAnd(columns, e.integer(lanes_ - 1)));
+  values = emit_loop(b, e.integer(0), whole, e.integer(lanes_), std::move(values),
+                     [&](llvm::Value* column, Values& next) {
+                       e.start_block();
+                       body(column, nullptr, next);
+                     });
+  if (divisible) return values;
+  return emit_loop(b, whole, columns, e.integer(lanes_), std::move(values),
+                   [&](llvm::Value* column, Values& next) {
+                     e.start_block();
+                     std::vector<llvm::Constant*> steps;
+                     for (unsigned i = 0; i < lanes_; ++i) steps.push_back(b.getInt64(i));
+                     llvm::Value* left = b.CreateVectorSplat(lanes_, b.CreateSub(columns, column));
+                     body(column, b.CreateICmpSLT(llvm::ConstantVector::get(steps), left), next);
+                   });
+}
+
+void AttentionKernel::scale_row(KernelEmitter& e, llvm::Value* row, const Dim& width,
+                                llvm::Value* factor) {
+  llvm::Value* factors = e.b.CreateVectorSplat(lanes_, factor);
+  sweep(e, e.extent(width), width, {}, [&](llvm::Value* column, llvm::Value* mask, Values&) {
+    llvm::Value* x = e.load(dtype_, row, {column, 1, nullptr}, mask, lanes_);
+    e.store(e.b.CreateFMul(x, factors), dtype_, row, column, mask);
+  });
+}
+
+void AttentionKernel::clear(KernelEmitter& e, llvm::Value* pointer, llvm::Value* elements) {
+  llvm::Value* bytes =
+      e.b.CreateMul(elements, e.integer(static_cast<std::int64_t>(size_of(dtype_))));
+  e.b.CreateMemSet(pointer, e.b.getInt8(0), bytes, llvm::MaybeAlign(size_of(dtype_)));
+}
+
+// ---- products ----
+
+void AttentionKernel::multiply(KernelEmitter& e, const Product& x) {
+  llvm::IRBuilder<>& b = e.b;
+  llvm::Value* columns = e.integer(kernels_.tile.columns);
+  llvm::Value* null = llvm::ConstantPointerNull::get(b.getPtrTy());
+  llvm::Value *zero = e.integer(0), *one = e.integer(1);
+  emit_loop(b, zero, x.n, columns, [&](llvm::Value* first) {
+    llvm::Value* panel = at(
+        e, x.packed, b.CreateAdd(b.CreateMul(first, x.panel_rows), b.CreateMul(x.from, columns)));
+    llvm::Value* c = at(e, x.c, first);
+    llvm::Value* n = smaller(b, columns, b.CreateSub(x.n, first));
+    b.CreateCall(kernels_.gemm, {x.a, x.a_m, x.a_k, panel, c, x.c_m, x.add ? c : null,
+                                 x.add ? x.c_m : zero, zero, x.rows, n, x.k, zero, one});
+  });
+}
+
+// The operand's rows of the tile times the packed, turned columns of the tile.
+// What is packed is padded, so that whole panels can be written.
+void AttentionKernel::multiply_tile(KernelEmitter& e, const Tile& tile, std::size_t operand,
+                                    std::size_t pack, const Dim& width, llvm::Value* to) {
+  llvm::IRBuilder<>& b = e.b;
+  llvm::Value *k = e.extent(width), *columns = e.integer(kernels_.tile.columns);
+  llvm::Value* panels =
+      b.CreateUDiv(b.CreateAdd(tile.columns, b.CreateSub(columns, e.integer(1))), columns);
+  llvm::Value* panel = at(e, packed(e, pack, tile, width, keys_), b.CreateMul(tile.column, k));
+  multiply(e, {at(e, pointers_->operands[operand], tile, tile.row, queries_, width), k,
+               e.integer(1), panel, k, e.integer(0), to, e.integer(tile_columns_), tile.rows,
+               b.CreateMul(panels, columns), k, false});
+}
+
+// ---- forward ----
+
+// Tiles from both ends in turn, so that a thread's share of tiles under a causal
+// mask has short rows and long ones.
+void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
+  llvm::IRBuilder<>& b = e.b;
+  llvm::Value* count = e.extent((queries_ + Dim(tile_rows - 1)).floor_div(tile_rows));
+  Tile tile;
+  tile.batch = b.CreateUDiv(unit, count);
+  tile.batch_index = e.delinearise(tile.batch, batch_dims_);
+  llvm::Value* turn = b.CreateURem(unit, count);
+  llvm::Value* half = b.CreateLShr(turn, e.integer(1));
+  llvm::Value* from_end = b.CreateSub(b.CreateSub(count, e.integer(1)), half);
+  llvm::Value* odd = b.CreateTrunc(turn, b.getInt1Ty());
+  tile.row = b.CreateMul(b.CreateSelect(odd, from_end, half), e.integer(tile_rows));
+  tile.rows = smaller(b, e.integer(tile_rows), b.CreateSub(e.extent(queries_), tile.row));
+  llvm::Value* out = at(e, pointers_->results[0], tile, tile.row, queries_, value_width_);
+  clear(e, out, b.CreateMul(tile.rows, e.extent(value_width_)));
+  emit_loop(b, e.integer(0), tile.rows, e.integer(1), [&](llvm::Value* r) {
+    b.CreateStore(minus_infinity(1), at(e, tops_, r));
+    b.CreateStore(llvm::Constant::getNullValue(element_), at(e, sums_, r));
+  });
+  tiles(e, keys_, tile_columns_, [&](llvm::Value* column, llvm::Value* columns) {
+    tile.column = column;
+    tile.columns = columns;
+    where_seen(e, tile, [&] {
+      multiply_tile(e, tile, op_q, pack_keys, width_, scores_);
+      emit_loop(b, e.integer(0), tile.rows, e.integer(1),
+                [&](llvm::Value* r) { forward_row(e, tile, r); });
+      multiply(e, {scores_, e.integer(tile_columns_), e.integer(1),
+                   packed(e, pack_values, tile, keys_, value_width_), e.extent(keys_), column, out,
+                   e.extent(value_width_), tile.rows, e.extent(value_width_), columns, true});
+    });
+  });
+  emit_loop(b, e.integer(0), tile.rows, e.integer(1),
+            [&](llvm::Value* r) { finish_row(e, tile, r); });
+}
+
+// Scores become weights below the largest score so far; what was summed before
+// is scaled to it [Dao 2023].
+void AttentionKernel::forward_row(KernelEmitter& e, const Tile& tile, llvm::Value* r) {
+  llvm::IRBuilder<>& b = e.b;
+  llvm::Value* row = at(e, scores_, b.CreateMul(r, e.integer(tile_columns_)));
+  llvm::Value* tops =
+      sweep(e, tile.columns, keys_, {minus_infinity(lanes_)},
+            [&](llvm::Value* column, llvm::Value* mask, Values& values) {
+              const LaneIndices where = index(e, tile, r, column);
+              e.define(body_.input_value(0), where, mask, lanes_, vector_at(e, row, column));
+              llvm::Value* score = e.emit(body_.outputs()[0].value, where, mask, lanes_);
+              if (mask != nullptr) score = b.CreateSelect(mask, score, minus_infinity(lanes_));
+              set_vector(e, row, column, score);
+              values[0] = larger(e, score, values[0]);
+            })[0];
+  llvm::Value* before = b.CreateLoad(element_, at(e, tops_, r));
+  llvm::Value* top = larger(e, fold(e, tops, true), before);
+  llvm::Value* shift = finite_or_zero(e, top);
+  llvm::Value* shifts = b.CreateVectorSplat(lanes_, shift);
+  llvm::Value* zeros = llvm::Constant::getNullValue(shifts->getType());
+  llvm::Value* sums = sweep(
+      e, tile.columns, keys_, {zeros}, [&](llvm::Value* column, llvm::Value* mask, Values& values) {
+        llvm::Value* weight = exp(e, b.CreateFSub(vector_at(e, row, column), shifts));
+        values[0] = b.CreateFAdd(values[0], weight);
+        if (!plain_) {
+          const LaneIndices where = index(e, tile, r, column);
+          e.define(body_.input_value(1), where, mask, lanes_, weight);
+          weight = e.emit(body_.outputs()[1].value, where, mask, lanes_);
+        }
+        set_vector(e, row, column, weight);
+      })[0];
+  llvm::Value* factor = exp(e, b.CreateFSub(before, shift));
+  llvm::Value* place = at(e, sums_, r);
+  llvm::Value* sum = b.CreateFMul(b.CreateLoad(element_, place), factor);
+  b.CreateStore(b.CreateFAdd(sum, fold(e, sums, false)), place);
+  b.CreateStore(top, at(e, tops_, r));
+  scale_row(e, at(e, pointers_->results[0], tile, b.CreateAdd(tile.row, r), queries_, value_width_),
+            value_width_, factor);
+}
+
+void AttentionKernel::finish_row(KernelEmitter& e, const Tile& tile, llvm::Value* r) {
+  llvm::IRBuilder<>& b = e.b;
+  llvm::Value* row = b.CreateAdd(tile.row, r);
+  llvm::Value* sum = b.CreateLoad(element_, at(e, sums_, r));
+  llvm::Value* shift = finite_or_zero(e, b.CreateLoad(element_, at(e, tops_, r)));
+  llvm::Value* zero = llvm::Constant::getNullValue(element_);
+  llvm::Value* one = llvm::ConstantFP::get(element_, 1);
+  llvm::Value* nothing = b.CreateFCmpOEQ(sum, zero);
+  llvm::Value* factor = b.CreateFDiv(one, b.CreateSelect(nothing, one, sum));
+  scale_row(e, at(e, pointers_->results[0], tile, row, queries_, value_width_), value_width_,
+            factor);
+  llvm::Value* lse = b.CreateFAdd(emit_unary(b, ScalarOp::log, sum, target_), shift);
+  b.CreateStore(b.CreateSelect(nothing, minus_infinity(1), lse),
+                at(e, pointers_->results[1], tile, row, queries_, Dim(1)));
+}
+
+// ---- gradient ----
+
+void AttentionKernel::gradient(KernelEmitter& e, llvm::Value* batch) {
+  Tile tile;
+  tile.batch = batch;
+  tile.batch_index = e.delinearise(batch, batch_dims_);
+  const auto begin = [&](std::size_t result, const Dim& rows, const Dim& width) {
+    clear(e, at(e, pointers_->results[result], tile, e.integer(0), rows, width),
+          e.extent(rows * width));
+  };
+  begin(0, queries_, width_);
+  begin(1, keys_, width_);
+  begin(2, keys_, value_width_);
+  if (plain_)
+    inner_products(e, tile);
+  else
+    inner_products_of_weights(e, tile);
+  tiles(e, keys_, tile_columns_, [&](llvm::Value* column, llvm::Value* columns) {
+    tile.column = column;
+    tile.columns = columns;
+    tiles(e, queries_, tile_rows, [&](llvm::Value* row, llvm::Value* rows) {
+      tile.row = row;
+      tile.rows = rows;
+      where_seen(e, tile, [&] { gradient_tile(e, tile); });
+    });
+  });
+}
+
+// Of each query, the sum of p * d_weight over the keys: it is that of
+// result * dy where the weights are p.
+void AttentionKernel::inner_products(KernelEmitter& e, const Tile& whole) {
+  llvm::IRBuilder<>& b = e.b;
+  llvm::Value* zeros = llvm::Constant::getNullValue(value_type(b.getContext(), dtype_, lanes_));
+  emit_loop(b, e.integer(0), e.extent(queries_), e.integer(1), [&](llvm::Value* row) {
+    llvm::Value* x = at(e, pointers_->operands[op_result], whole, row, queries_, value_width_);
+    llvm::Value* y = at(e, pointers_->operands[op_dy], whole, row, queries_, value_width_);
+    llvm::Value* sums = sweep(e, e.extent(value_width_), value_width_, {zeros},
+                              [&](llvm::Value* column, llvm::Value* mask, Values& values) {
+                                const auto of = [&](llvm::Value* from) {
+                                  return e.load(dtype_, from, {column, 1, nullptr}, mask, lanes_);
+                                };
+                                values[0] = b.CreateFAdd(values[0], b.CreateFMul(of(x), of(y)));
+                              })[0];
+    b.CreateStore(fold(e, sums, false), at(e, pointers_->scratch, whole, row, queries_, Dim(1)));
+  });
+}
+
+void AttentionKernel::inner_products_of_weights(KernelEmitter& e, const Tile& whole) {
+  llvm::IRBuilder<>& b = e.b;
+  Tile tile = whole;
+  clear(e, at(e, pointers_->scratch, tile, e.integer(0), queries_, Dim(1)), e.extent(queries_));
+  tiles(e, queries_, tile_rows, [&](llvm::Value* row, llvm::Value* rows) {
+    tile.row = row;
+    tile.rows = rows;
+    tiles(e, keys_, tile_columns_, [&](llvm::Value* column, llvm::Value* columns) {
+      tile.column = column;
+      tile.columns = columns;
+      where_seen(e, tile, [&] {
+        multiply_tile(e, tile, op_q, turned_keys, width_, scores_);
+        multiply_tile(e, tile, op_dy, turned_values, value_width_, gradients_);
+        emit_loop(b, e.integer(0), rows, e.integer(1),
+                  [&](llvm::Value* r) { gradient_row(e, tile, r, true); });
+      });
+    });
+  });
+}
+
+void AttentionKernel::gradient_tile(KernelEmitter& e, const Tile& tile) {
+  llvm::IRBuilder<>& b = e.b;
+  multiply_tile(e, tile, op_q, turned_keys, width_, scores_);
+  multiply_tile(e, tile, op_dy, turned_values, value_width_, gradients_);
+  emit_loop(b, e.integer(0), tile.rows, e.integer(1),
+            [&](llvm::Value* r) { gradient_row(e, tile, r, false); });
+  llvm::Value *stride = e.integer(tile_columns_), *one = e.integer(1);
+  const auto add = [&](std::size_t result, llvm::Value* from, bool turned, std::size_t pack,
+                       const Dim& width) {
+    const Dim& others = turned ? queries_ : keys_;
+    llvm::Value* to = at(e, pointers_->results[result], tile, turned ? tile.column : tile.row,
+                         turned ? keys_ : queries_, width);
+    multiply(
+        e, {from, turned ? one : stride, turned ? stride : one,
+            packed(e, pack, tile, others, width), e.extent(others), turned ? tile.row : tile.column,
+            to, e.extent(width), turned ? tile.columns : tile.rows, e.extent(width),
+            turned ? tile.rows : tile.columns, true});
+  };
+  add(2, scores_, true, results, value_width_);
+  add(1, gradients_, true, queries, width_);
+  add(0, gradients_, false, keys, width_);
+}
+
+// Scores become weights, d_weights become d_score; or only the sum of
+// p * d_weight is added.
+void AttentionKernel::gradient_row(KernelEmitter& e, const Tile& tile, llvm::Value* r,
+                                   bool sum_only) {
+  llvm::IRBuilder<>& b = e.b;
+  llvm::Value* offset = b.CreateMul(r, e.integer(tile_columns_));
+  llvm::Value *row = at(e, scores_, offset), *gradient_row = at(e, gradients_, offset);
+  llvm::Value* query = b.CreateAdd(tile.row, r);
+  llvm::Value* lse =
+      b.CreateLoad(element_, at(e, pointers_->operands[op_lse], tile, query, queries_, Dim(1)));
+  llvm::Value* shifts = b.CreateVectorSplat(lanes_, finite_or_zero(e, lse));
+  llvm::Value* place = at(e, pointers_->scratch, tile, query, queries_, Dim(1));
+  llvm::Value* inner = b.CreateLoad(element_, place);
+  llvm::Value* inners = b.CreateVectorSplat(lanes_, inner);
+  Values start;
+  if (sum_only) start.push_back(llvm::Constant::getNullValue(shifts->getType()));
+  const Values sums = sweep(
+      e, tile.columns, keys_, start, [&](llvm::Value* column, llvm::Value* mask, Values& values) {
+        const LaneIndices where = index(e, tile, r, column);
+        const auto known = [&](std::size_t argument, llvm::Value* value) {
+          e.define(body_.input_value(argument), where, mask, lanes_, value);
+        };
+        const auto output = [&](std::size_t i) {
+          return e.emit(body_.outputs()[i].value, where, mask, lanes_);
+        };
+        known(0, vector_at(e, row, column));
+        llvm::Value* weight = exp(e, b.CreateFSub(output(0), shifts));
+        known(1, weight);
+        known(2, vector_at(e, gradient_row, column));
+        llvm::Value* d_weight = output(2);
+        if (sum_only) {
+          llvm::Value* term = b.CreateFMul(weight, d_weight);
+          if (mask != nullptr)
+            term = b.CreateSelect(mask, term, llvm::Constant::getNullValue(term->getType()));
+          values[0] = b.CreateFAdd(values[0], term);
+          return;
+        }
+        known(3, b.CreateFMul(weight, b.CreateFSub(d_weight, inners)));
+        set_vector(e, row, column, output(1));
+        set_vector(e, gradient_row, column, output(3));
+      });
+  if (sum_only) b.CreateStore(b.CreateFAdd(inner, fold(e, sums[0], false)), place);
+}
+
+}  // namespace treadle
