@@ -11,7 +11,6 @@
 #include "driver/compile.h"
 #include "driver/data_sets.h"
 #include "driver/metrics.h"
-#include "driver/optimizer_settings.h"
 #include "driver/options.h"
 #include "driver/parameters.h"
 #include "driver/replay.h"

@@ -30,8 +30,8 @@ Graph with_backends(const Graph& graph, const std::set<std::string>& known, cons
       node.attributes.erase(backend_attribute);
       if (!name.empty()) node.attributes.set(backend_attribute, std::string(name));
     } else if (node.op == Op::scan) {
-      node = with_regions(
-          node, [&](const Graph& step) { return with_backends(step, known, choose); });
+      node =
+          with_regions(node, [&](const Graph& step) { return with_backends(step, known, choose); });
     } else {
       return false;
     }

@@ -1,6 +1,11 @@
 #include "passes/residual_cut.h"
 
 #include <algorithm>
+// g++ 12 takes the empty optional in Boost's edge iterator for uninitialised once
+// the search is inlined.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <boost/graph/adjacency_list.hpp>
 #include <boost/graph/boykov_kolmogorov_max_flow.hpp>
 #include <limits>

@@ -7,7 +7,7 @@
 
 #include "driver/commands.h"
 #include "driver/compile.h"
-#include "driver/optimizer_settings.h"
+#include "driver/training_settings.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "passes/batch.h"
