@@ -3,21 +3,32 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
+#include "ir/builder.h"
 #include "ir/diagnostic.h"
 
 namespace treadle {
 namespace {
 
-void collect(const Graph& graph, std::vector<SliceBound>& out) {
+// `most` has the largest values of symbols that a scan binds at each step.
+void collect(const Graph& graph, const std::map<std::string, Dim>& most,
+             std::vector<SliceBound>& out) {
   for (const Node& node : graph.nodes()) {
-    for (const Region& region : node.regions) collect(*region, out);
+    std::map<std::string, Dim> inside = most;
+    if (node.op == Op::scan)
+      for (const ScanBound& bound : ScanView(node).bounds)
+        if (const auto symbol = bound.dim.bare_symbol())
+          inside.insert_or_assign(*symbol, bound.most.substitute(most));
+    for (const Region& region : node.regions) collect(*region, inside, out);
     if (node.op != Op::slice) continue;
     const Dims& dims = graph.type(node.operands[0]).dims;
-    const SliceBound bound{node.attributes.dim("start"), node.attributes.dim("extent"),
-                           dims[static_cast<std::size_t>(node.attributes.integer("axis"))],
-                           node.location};
+    const SliceBound bound{
+        node.attributes.dim("start").substitute(most),
+        node.attributes.dim("extent").substitute(most),
+        dims[static_cast<std::size_t>(node.attributes.integer("axis"))].substitute(most),
+        node.location};
     // The constant ones were checked when the node was made.
     if (bound.start.is_constant() && (bound.size - bound.start - bound.extent).is_constant())
       continue;
@@ -32,7 +43,7 @@ void collect(const Graph& graph, std::vector<SliceBound>& out) {
 
 std::vector<SliceBound> slice_bounds(const Graph& graph) {
   std::vector<SliceBound> out;
-  collect(graph, out);
+  collect(graph, {}, out);
   return out;
 }
 

@@ -181,8 +181,15 @@ void GraphMaker::statements(const std::vector<Statement>& body, Scope& scope, Re
           throw;
         }
       } else if (const auto* let = std::get_if<Let>(&statement.node)) {
-        const Any value = resolve_callable(*let->value, scope);
-        Callable instance = *value.callable();
+        Callable instance;
+        try {
+          instance = *resolve_callable(*let->value, scope).callable();
+        } catch (const Failure&) {
+          scope.names.try_emplace(
+              let->name.text,
+              Binding{{Poison{}}, Binding::Kind::local, let->name.range, true, false});
+          throw;
+        }
         instance.path = scope.path.empty() ? let->name.text : scope.path + "." + let->name.text;
         scope.names[let->name.text] = {{std::make_shared<const Callable>(std::move(instance))},
                                        Binding::Kind::instance,

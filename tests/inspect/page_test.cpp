@@ -91,7 +91,7 @@ TEST_CASE("each stage has its nodes, each node a box, and unchanged stages are t
     }
   }
   CHECK(names == std::vector<std::string>{"one example", "batched", "training step", "simplify",
-                                          "hoist-scan", "fuse-gates", "simplify",
+                                          "hoist-scan", "fuse-gates", "simplify", "fuse-attention",
                                           "expand-composites", "simplify", "fuse-pointwise",
                                           "place"});
 }

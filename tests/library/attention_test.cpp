@@ -103,7 +103,8 @@ TEST_CASE("under a causal mask a row does not depend on later ones") {
 TEST_CASE("a row that sees nothing gives zeros, and its gradients are zero") {
   // Row 0 sees nothing, row 1 sees row 0, row 2 sees rows 0 and 1.
   const std::string mask = "spread(iota(3), 3) > iota(3)";
-  for (const std::string how : {", mask: " + mask, ", bias: where(" + mask + ", 0.0, -infinity)"}) {
+  for (const std::string& how :
+       {", mask: " + mask, ", bias: where(" + mask + ", 0.0, -infinity)"}) {
     Graph graph = program(
                       "model M(q: real[2, 3, 4], k: real[2, 3, 4], v: real[2, 3, 4]) {\n"
                       "  return y: attention(q, k, v" +
