@@ -53,7 +53,7 @@ std::string shown(const Graph& graph, const Options& options) {
 }
 
 // What became of each softmax of the training step.
-void show_reasons(const Graph& loss) {
+std::string reasons_text(const Graph& loss) {
   std::vector<PassCall> calls = parse_pipeline(training_pipeline);
   const auto last = std::find_if(calls.begin(), calls.end(), [](const PassCall& call) {
     return call.pass->name == "fuse-attention";
@@ -61,12 +61,13 @@ void show_reasons(const Graph& loss) {
   calls.erase(last, calls.end());
   std::vector<AttentionReport> reports;
   fuse_attention(run_pipeline(make_training_step(loss, {}).graph, calls), &reports);
+  std::string out;
   for (const AttentionReport& report : reports) {
     const std::string place = to_string(report.location);
-    std::cout << fmt::format("{}{}{}: {}\n", place, place.empty() ? "" : ": ",
-                             report.fused ? "attention in tiles" : "softmax stays", report.text);
+    out += fmt::format("{}{}{}: {}\n", place, place.empty() ? "" : ": ",
+                       report.fused ? "attention in tiles" : "softmax stays", report.text);
   }
-  if (reports.empty()) std::cout << "there is no softmax in the training step\n";
+  return reports.empty() ? "there is no softmax in the training step\n" : out;
 }
 
 // The one-token step of the model that generates, else of the first one.
@@ -92,10 +93,7 @@ std::string dumped(const Options& options) {
   const ElaborateOptions language = options.language.elaborate();
   const Graph loss =
       load_graph(options.file, language.real, {language.dims.begin(), language.dims.end()});
-  if (options.why) {
-    show_reasons(loss);
-    return 0;
-  }
+  if (options.why) return reasons_text(loss);
   const Graph graph = stage_of(loss, options);
   if (options.stage == "llvm") return llvm_ir_text(graph);
   if (options.stage == "asm") return assembly_text(graph);
