@@ -1,4 +1,5 @@
 // Attention as the pass makes it against attention as it was written.
+#include <array>
 #include <map>
 
 #include "driver/compile.h"
@@ -9,6 +10,7 @@
 #include "passes/differentiate.h"
 #include "passes/fuse_attention.h"
 #include "passes/simplify.h"
+#include "passes/training_step.h"
 #include "runtime/team.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
@@ -153,6 +155,69 @@ TEST_CASE("compiled attention and its gradient equal the evaluator's, for any th
     require_compiled(with_gradients(text, DType::f64), large, 1e-10);
     require_compiled(with_gradients(text, DType::f32), large, 2e-5);
     require_compiled(forward_only(text, DType::f32), large, 1e-5);
+  }
+}
+
+TEST_CASE("one example without heads is attention too, in a scan as well") {
+  const std::string one =
+      "model M(q: real[T, D], k: real[S, D], v: real[S, E]) {\n"
+      "  return y: attention(q, k, v, mask: causal_mask[T, S]())\n}";
+  DifferentiateOptions options;
+  options.wrt = {"q", "k", "v"};
+  const Graph gradient =
+      differentiate(asymmetric_loss(program(one).model("M", Mode::train)), options);
+  CHECK(count_ops(fuse_attention(simplify(gradient)), Op::attention_gradient) == 1);
+  require_compiled(gradient, large, 1e-10);
+  const std::string repeated =
+      "cell Layer(row: real[4], x: real[3, 4]) {\n"
+      "  x = x + attention(x, x, x * row)\n  yield sum(x), x\n}\n"
+      "model M(rows: real[T, 4], x: real[3, 4]) {\n"
+      "  sums, x = scan Layer over rows from x\n  return y: sums, x: x\n}";
+  const Graph steps = simplify(program(repeated).model("M", Mode::eval));
+  const Graph fused = fuse_attention(steps);
+  CHECK(count_ops(scan_body(fused, 0), Op::attention) == 1);
+  require_compiled(steps, {{1, 1, 5, 1, 1, 1}}, 1e-10);
+}
+
+TEST_CASE("compiled attention is the same for processors with shorter vectors") {
+  for (const char* features : {"avx2", "sse"}) {
+    INFO(features);
+    Team team(2);
+    for (const char* name : {"causal", "dropout"}) {
+      const Graph graph = with_gradients(programs.at(name), DType::f32);
+      const auto program = compile(graph, {}, {"llvm", features, {}});
+      const std::vector<Tensor> inputs = inputs_of(graph, large[2]);
+      require_close(graph, run_with(*program, inputs, team), evaluate(graph, inputs), 2e-5);
+    }
+  }
+}
+
+TEST_CASE("a transformer's training step is the same with attention in tiles and without") {
+  const std::string text =
+      "model M(tokens: token(11)[T], memory: real[S, 4]) {\n"
+      "  param table: real[11, 8] ~ normal(0, 1)\n"
+      "  x = learned_positions[9](table[tokens])\n"
+      "  x = EncoderLayer[2](x, mask: causal_mask[T](), rotary: true)\n"
+      "  x = x + MultiHead[4](layer_norm(x), memory: memory, drop: 0.3)\n"
+      "  x = EncoderLayer[2](x, mask: causal_mask[T](), bias: alibi[2, T](), pre_norm: false)\n"
+      "  return loss: cross_entropy(dense[11](x), tokens)\n}";
+  OptimizerSettings settings;
+  settings.clip_norm = 0.5;
+  const Graph off = make_training_step(program(text).model("M", Mode::train), settings).graph;
+  const Graph on = lower(off);
+  std::vector<AttentionReport> reports;
+  fuse_attention(simplify(off), &reports);
+  REQUIRE(reports.size() == 3);
+  for (const AttentionReport& report : reports) CHECK(report.text == "forward and backward");
+  CHECK(count_ops(on, Op::attention_gradient) == 3);
+  const auto compiled = compile(off, {}, {"llvm", {}, {}});
+  Team team(2);
+  for (const auto& [batch, rows, keys] :
+       std::vector<std::array<std::int64_t, 3>>{{1, 1, 1}, {3, 5, 2}, {2, 9, 7}}) {
+    const std::vector<Tensor> inputs = step_inputs(off, {{"B", batch}, {"T", rows}, {"S", keys}});
+    const std::vector<Tensor> expected = evaluate(off, inputs);
+    require_close(off, evaluate(on, inputs), expected, 1e-10);
+    require_close(off, run_with(*compiled, inputs, team), expected, 1e-10);
   }
 }
 
