@@ -132,6 +132,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_run_command(app, action);
   add_weights_command(app, action);
   add_predict_command(app, action);
+  add_sweep_command(app, action);
   add_diagnose_command(app, action);
   add_generate_command(app, action);
   add_memory_command(app, action);

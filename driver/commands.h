@@ -24,6 +24,7 @@ void add_eval_command(CLI::App& app, Action& action);
 void add_run_command(CLI::App& app, Action& action);
 void add_weights_command(CLI::App& app, Action& action);
 void add_diagnose_command(CLI::App& app, Action& action);
+void add_sweep_command(CLI::App& app, Action& action);
 void add_predict_command(CLI::App& app, Action& action);
 void add_memory_command(CLI::App& app, Action& action);
 void add_train_command(CLI::App& app, Action& action);

@@ -54,6 +54,16 @@ std::map<std::string, Tensor> initial_parameters(const Graph& graph, std::uint64
   return out;
 }
 
+std::map<std::string, Tensor> first_tensors(const Graph& loss, const TrainingStep& step,
+                                            std::uint64_t seed) {
+  std::map<std::string, Tensor> out = initial_parameters(loss, seed);
+  for (const OptimizerSlot& slot : step.slots) {
+    const Tensor& parameter = out.at(slot.parameter);
+    out.emplace(slot.name, Tensor(parameter.dtype(), parameter.shape()));
+  }
+  return out;
+}
+
 const TrainSpec& find_train_block(const Experiment& experiment, const std::string& file,
                                   const std::string& model) {
   if (const TrainSpec* found = experiment.find_train(model)) return *found;

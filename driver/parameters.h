@@ -8,6 +8,7 @@
 #include "frontend/elaborate.h"
 #include "ir/graph.h"
 #include "ir/tensor.h"
+#include "passes/training_step.h"
 #include "runtime/checkpoint.h"
 
 namespace treadle {
@@ -15,6 +16,10 @@ namespace treadle {
 // A value for each `parameter` node, drawn by its initialiser. T0834 for text
 // that is no initialiser.
 std::map<std::string, Tensor> initial_parameters(const Graph& graph, std::uint64_t seed);
+
+// What a training step starts from: those, and its slots at zero.
+std::map<std::string, Tensor> first_tensors(const Graph& loss, const TrainingStep& step,
+                                            std::uint64_t seed);
 
 // The train block of that model, or without a name the first. T0840 when the
 // file has none.

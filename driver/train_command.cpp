@@ -74,16 +74,6 @@ void require_fields(const Graph& loss, const NamedFields& fields, const std::str
   }
 }
 
-std::map<std::string, Tensor> first_tensors(const Graph& loss, const TrainingStep& step,
-                                            std::uint64_t seed) {
-  std::map<std::string, Tensor> out = initial_parameters(loss, seed);
-  for (const OptimizerSlot& slot : step.slots) {
-    const Tensor& parameter = out.at(slot.parameter);
-    out.emplace(slot.name, Tensor(parameter.dtype(), parameter.shape()));
-  }
-  return out;
-}
-
 // Everything that a run needs, wherever it was described.
 struct Run {
   Graph loss, evaluation;

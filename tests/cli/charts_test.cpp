@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -225,13 +226,51 @@ TEST_CASE("L1 finds the weights that are not zero, L2 does not") {
   CHECK(distance("Ridge") > 2);
 }
 
+TEST_CASE("sweep: bias falls and variance rises with the size, their sum is the error") {
+  const std::filesystem::path folder = fresh_folder("sweep");
+  const std::string picture = (folder / "curve.svg").string();
+  const Run result =
+      run("sweep " + example("bias_variance") + " --over K=1,3,12 --seeds 6 -p f64 -o " + picture);
+  CHECK(result.status == 0);
+  std::istringstream lines(result.output);
+  std::string line;
+  std::getline(lines, line);
+  std::vector<std::array<double, 6>> rows;
+  while (std::getline(lines, line)) {
+    std::istringstream cells(line);
+    rows.emplace_back();
+    for (double& cell : rows.back()) cells >> cell;
+  }
+  REQUIRE(rows.size() == 3);
+  for (const std::array<double, 6>& row : rows) {
+    CHECK(row[0] == row[1]);  // K parameters
+    CHECK(row[3] == Approx(row[4] + row[5]).margin(2e-5));
+  }
+  for (const std::size_t i : {1, 2}) {
+    CHECK(rows[i][2] < rows[i - 1][2]);  // the error on what was trained on,
+    CHECK(rows[i][4] < rows[i - 1][4]);  // bias,
+    CHECK(rows[i][5] > rows[i - 1][5]);  // variance
+  }
+  CHECK(read_file(picture).find(">bias²</text>") != std::string::npos);
+  check_fails("sweep " + example("bias_variance") + " --over M=1", "T0875", "no dim 'M'");
+  check_fails("sweep " + example("bias_variance") + " --over K=1,x", "T0830", "--over K=1,2,4,8");
+  check_fails("sweep " + example("demo") + " --over H=2", "T0850", "no eval block");
+  std::ofstream(folder / "two.tdl")
+      << "dim K = 2\nmodel M(x: real) {\n  param w: real[K] ~ zeros\n"
+         "  return answer: x * w\n}\ntrain M {\n  data wave(examples: "
+         "5)\n  loss sum(square(answer - target))\n}\n"
+         "eval M { data wave(examples: 5) }\n";
+  check_fails("sweep " + (folder / "two.tdl").string() + " --over K=2", "T0876", "one number");
+}
+
 TEST_CASE("the new examples' gradients hold, in both orders") {
   const std::string passes = " --after-each-pass";
   for (const std::string& arguments :
        {example("ar_sunspots"), example("latent_ar") + " -D P=4 -D H=2" + passes,
         example("whole_prefix") + " -D T=4", example("vanishing") + " -D H=2 -D T=4",
         example("exploding") + " -D H=2 -D T=4", example("copy") + " -D H=3 -D T=5" + passes,
-        example("sparse") + " -D N=5", example("adding_long") + " -D H=2 -D T=4"}) {
+        example("bias_variance"), example("sparse") + " -D N=5",
+        example("adding_long") + " -D H=2 -D T=4"}) {
     INFO(arguments);
     const Run result = run("gradcheck " + arguments + " --order 2");
     CHECK(result.status == 0);
