@@ -30,6 +30,10 @@ ModelRunner::ModelRunner(const Graph& model, std::map<std::string, Tensor> param
       program_(compile(graph_, {}, {machine.backend, {}, {}})),
       team_(machine.threads) {}
 
+void ModelRunner::set_parameters(std::map<std::string, Tensor> parameters) {
+  parameters_ = std::move(parameters);
+}
+
 std::map<std::string, Tensor> ModelRunner::run(const std::map<std::string, Tensor>& inputs,
                                                std::int64_t examples) {
   std::map<std::string, Tensor> all = inputs;

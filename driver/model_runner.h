@@ -25,6 +25,9 @@ class ModelRunner {
   ModelRunner(const Graph& model, std::map<std::string, Tensor> parameters,
               const MachineOptions& machine);
 
+  // Others of the same types.
+  void set_parameters(std::map<std::string, Tensor> parameters);
+
   // Inputs and results by name, each with a leading dimension of `examples`.
   std::map<std::string, Tensor> run(const std::map<std::string, Tensor>& inputs,
                                     std::int64_t examples);

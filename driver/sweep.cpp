@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "driver/compile.h"
@@ -103,10 +104,11 @@ class Size {
     std::map<std::string, Tensor> parameters;
     for (const ParameterRow& row : parameter_table(model_))
       parameters.emplace(row.name, trainer.tensors().at(row.name));
-    ModelRunner runner(model_, std::move(parameters), options_.machine);
+    if (!runner_) runner_.emplace(model_, parameters, options_.machine);
+    runner_->set_parameters(std::move(parameters));
     std::vector<double>& made = predictions_.emplace_back();
     for (const Batch& batch : batches_) {
-      const Tensor out = runner.run(batch.fields, batch.examples).at(model_.outputs()[0].name);
+      const Tensor out = runner_->run(batch.fields, batch.examples).at(model_.outputs()[0].name);
       for (std::int64_t i = 0; i < out.size(); ++i) made.push_back(out.get(i));
     }
   }
@@ -137,6 +139,7 @@ class Size {
   Graph loss_, model_;
   TrainingStep step_;
   std::unique_ptr<Program> program_, evaluation_;
+  std::optional<ModelRunner> runner_;
   std::unique_ptr<BatchSource> data_;
   std::vector<Batch> batches_;
   std::vector<std::vector<double>> predictions_;  // of each run, on all examples

@@ -132,7 +132,8 @@ Run run_of_experiment(const Options& options) {
 }
 
 constexpr int exit_interrupted = 130;
-// Of more epochs, every second, third, ... has a line and looks at what is held back.
+// Of more epochs, every second, third, ... has a line, a checkpoint and a look at what is held
+// back.
 constexpr std::int64_t epoch_lines = 100;
 
 std::string schedule_text(const TrainerOptions& options) {
@@ -266,7 +267,8 @@ int run_train(const Options& options) {
     }
     if ((epoch + 1) % epochs_a_line != 0 && !trainer.finished()) {
       sum = 0;
-      save();
+      const std::int64_t every = options.checkpoint_every;
+      if (interrupted() || (every > 0 && trainer.position().step % every == 0)) save();
       if (interrupted()) return exit_interrupted;
       continue;
     }

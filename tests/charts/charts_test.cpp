@@ -137,8 +137,8 @@ TEST_CASE("the Markov model and the one of the whole prefix predict too") {
   const std::filesystem::path folder = folder_with_cycle("prefix", cycle(120));
   const auto error = [&](const std::string& name, const std::string& more) {
     const std::string out = (folder / (name + std::to_string(more.size()))).string();
-    REQUIRE(run("train " + example(name) + " --data " + folder.string() + more + " -o " + out +
-                " > " + (folder / "log").string())
+    REQUIRE(run("train " + example(name) + " --data " + folder.string() + more +
+                " --epochs 300 -o " + out + " > " + (folder / "log").string())
                 .status == 0);
     const Run result = run("predict " + example(name) + " --data " + folder.string() + more +
                            " --run " + out + " --all");
