@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string_view>
 
 #include "frontend/elaborate.h"
 #include "ir/graph.h"
@@ -22,6 +23,10 @@ struct DataSets {
 // for. Generated kinds take `examples` (and adding `length`) as settings.
 // Errors as read_fields (driver/data_fields.h); T0965 for no examples.
 DataSets open_data(const TrainSpec& spec, const Graph& loss, const std::filesystem::path& folder);
+
+// T0877 when the examples of `data` have different lengths, which `command`
+// does not take.
+void require_one_length(const BatchSource& data, const TrainSpec& spec, std::string_view command);
 
 // What an evaluation reads: of an eval block all its data, of a train block
 // what it holds back (null where it holds nothing back). A text is read with

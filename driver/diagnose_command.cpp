@@ -147,6 +147,7 @@ Diagnosis diagnose(const Experiment& experiment, TrainSpec spec, const Options& 
                                                        ? initial_parameters(loss, seed)
                                                        : load_run_as(options.run, loss).parameters;
   const DataSets data = open_data(spec, loss, options.data);
+  require_one_length(*data.training, spec, "diagnose");
   const Batch batch = data.training->batch(0, 0);
   GradientFlowOptions flow{std::nullopt, true, seed, options.machine};
   out.whole = gradient_flow(loss, parameters, batch, flow);

@@ -47,6 +47,7 @@ class Size {
     program_ = compile_step(step_, machine);
     evaluation_ = compile_step(make_evaluation_step(measured), machine);
     data_ = open_evaluation(eval_, false, measured, options.data, std::nullopt);
+    require_one_length(*data_, eval_, "sweep");
     point_.value = value;
     for (const ParameterRow& row : parameter_table(loss_))
       point_.parameters += row.type.count().constant().value_or(0);
@@ -85,8 +86,14 @@ class Size {
     TrainSpec spec = train_;
     spec.seed = static_cast<std::int64_t>(seed);
     const DataSets data = open_data(spec, loss_, options_.data);
+    require_one_length(*data.training, spec, "sweep");
     TrainerOptions settings;
     settings.epochs = spec.epochs;
+    settings.steps = spec.steps;
+    if (spec.steps > 0) {
+      const std::int64_t batches = data.training->batches();
+      settings.epochs = (spec.steps + batches - 1) / batches;
+    }
     settings.seed = seed;
     const ScheduleSpec& rate = spec.optimizer.learning_rate;
     settings.schedule = {schedule_kind(rate.kind), rate.peak, rate.warmup, rate.final};

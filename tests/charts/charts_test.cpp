@@ -200,6 +200,13 @@ TEST_CASE("diagnose draws what vanishes, what explodes, what clipping and trunca
          "dense[10](image[0]) }\ntrain M { data digits(examples: 9)\n"
          "  loss cross_entropy(logits, label) }\n";
   check_fails("diagnose " + (folder / "flat.tdl").string(), "T0874", "no scan");
+  std::ofstream(folder / "words.txt") << "it\nwas\nthe\nbest\n";
+  std::ofstream(folder / "words.tdl")
+      << "model M(text: token(9)[T]) {\n  hs, _ = scan RNN[9, 2] over one_hot(text, 9)\n"
+         "  return logits: dense[9](hs)\n}\ntrain M {\n  data lines(\"words.txt\")\n"
+         "  loss cross_entropy(logits, next)\n}\n";
+  check_fails("diagnose " + (folder / "words.tdl").string() + " --data " + folder.string(), "T0877",
+              "differ in length");
 }
 
 TEST_CASE("L1 finds the weights that are not zero, L2 does not") {
