@@ -99,8 +99,9 @@ DataSets open_data(const TrainSpec& spec, const Graph& loss, const std::filesyst
 
 void require_one_length(const BatchSource& data, const TrainSpec& spec, std::string_view command) {
   if (data.ragged_symbols().empty()) return;
-  throw_user_error("T0877", fmt::format("the examples of this data differ in length ({})",
-                                        fmt::join(data.ragged_symbols(), ", ")),
+  throw_user_error("T0877",
+                   fmt::format("the examples of this data differ in length ({})",
+                               fmt::join(data.ragged_symbols(), ", ")),
                    fmt::format("{} needs examples of one length", command), spec.data.range);
 }
 
