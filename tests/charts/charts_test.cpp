@@ -202,8 +202,8 @@ TEST_CASE("diagnose draws what vanishes, what explodes, what clipping and trunca
   check_fails("diagnose " + (folder / "flat.tdl").string(), "T0874", "no scan");
   std::ofstream(folder / "words.txt") << "it\nwas\nthe\nbest\n";
   std::ofstream(folder / "words.tdl")
-      << "model M(text: token(9)[T]) {\n  hs, _ = scan RNN[9, 2] over one_hot(text, 9)\n"
-         "  return logits: dense[9](hs)\n}\ntrain M {\n  data lines(\"words.txt\")\n"
+      << "model M(text: token(20)[T]) {\n  hs, _ = scan RNN[20, 2] over one_hot(text, 20)\n"
+         "  return logits: dense[20](hs)\n}\ntrain M {\n  data lines(\"words.txt\")\n"
          "  loss cross_entropy(logits, next)\n}\n";
   check_fails("diagnose " + (folder / "words.tdl").string() + " --data " + folder.string(), "T0877",
               "differ in length");
