@@ -27,11 +27,19 @@ void print_table(const Graph& graph) {
   std::cout << fmt::format("  {:<28} {:<18} {:>10}\n", "all parameters", "", total);
 }
 
+// As it is written in a program: token(V)[T].
+std::string shown_type(const Node& input) {
+  const Type& type = input.types[0];
+  if (!input.attributes.has("classes")) return to_string(type);
+  const std::string of = fmt::format("token({})", input.attributes.dim("classes").to_string());
+  return type.rank() == 0 ? of : fmt::format("{}[{}]", of, to_string(type.dims));
+}
+
 void print_signature(const Graph& graph) {
   for (const NodeId id : graph.inputs())
     if (graph.node(id).op == Op::input)
       std::cout << fmt::format("  input  {:<21} {}\n", graph.node(id).attributes.string("name"),
-                               to_string(graph.node(id).types[0]));
+                               shown_type(graph.node(id)));
   for (const Output& output : graph.outputs())
     std::cout << fmt::format("  output {:<21} {}\n", output.name,
                              to_string(graph.type(output.value)));

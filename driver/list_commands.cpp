@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 
 #include "driver/commands.h"
@@ -12,8 +13,10 @@ namespace treadle {
 void add_list_commands(CLI::App& app, Action& action) {
   app.add_subcommand("passes", "List the passes")->callback([&action] {
     action = [] {
+      std::size_t width = 0;
+      for (const Pass& pass : all_passes()) width = std::max(width, pass.name.size());
       for (const Pass& pass : all_passes())
-        std::cout << fmt::format("{:<16} {}\n", pass.name, pass.doc);
+        std::cout << fmt::format("{:<{}} {}\n", pass.name, width, pass.doc);
       return 0;
     };
   });

@@ -317,7 +317,9 @@ ExprPtr Parser::primary() {
   if (at("scan")) return scan();
   if (at("stack")) return stack();
   fail("T0102", fmt::format("expected an expression, found {}", found()),
-       at("if") ? "a choice is a value: a if condition else b" : "");
+       at("if")  ? "a choice is a value: a if condition else b"
+       : at("[") ? "there are no lists: concat(x, y) joins values, return a: x, b: y gives several"
+                 : "");
 }
 
 ExprPtr Parser::parenthesised() {

@@ -153,7 +153,11 @@ Any GraphMaker::call(const Call& call, const Expr& expr, Scope& scope) {
   if (!callee.callable())
     fail("T0330", call.callee->range,
          fmt::format("{} cannot be called", source_text(call.callee->range)),
-         fmt::format("this is {}", show(callee)));
+         fmt::format("this is {}", show(callee)),
+         callee.as<FillValue>()
+             ? std::vector<std::string>{"it takes its size from where it stands: "
+                                        "scan GRU[4, 8] over x from zeros"}
+             : std::vector<std::string>{});
   if (callee.callable()->builtin == "remat") return remat(call, expr, scope);
   bool failed = false;
   for (const Argument& argument : call.arguments) {
@@ -327,11 +331,8 @@ void GraphMaker::check_where(const Callable& callable, Scope& scope, const Sourc
 Results GraphMaker::run(const Callable& callable, Activation& activation,
                         const SourceRange& range) {
   check_where(callable, activation.scope, range);
-  call_sites_.push_back({range, callable.definition->name.text, callable.module->is_standard});
-  struct Leave {
-    std::vector<CallSite>& sites;
-    ~Leave() { sites.pop_back(); }
-  } leave{call_sites_};
+  const CallSiteScope site(call_sites_,
+                           {range, callable.definition->name.text, callable.module->is_standard});
   Results results;
   statements(callable.definition->body, activation.scope, results);
   if (results.values.empty())

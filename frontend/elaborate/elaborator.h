@@ -249,6 +249,18 @@ class GraphMaker {
     std::string name;
     bool into_standard = false;
   };
+  class CallSiteScope {
+   public:
+    CallSiteScope(std::vector<CallSite>& sites, CallSite site) : sites_(sites) {
+      sites_.push_back(std::move(site));
+    }
+    ~CallSiteScope() { sites_.pop_back(); }
+    CallSiteScope(const CallSiteScope&) = delete;
+    CallSiteScope& operator=(const CallSiteScope&) = delete;
+
+   private:
+    std::vector<CallSite>& sites_;
+  };
   std::vector<CallSite>& call_sites() { return call_sites_; }
 
   // Runs something that uses the Builder; what it refuses reads as a

@@ -73,6 +73,10 @@ void GraphMaker::unknown_name(const std::string& name, Scope& scope, const Sourc
     hints.push_back(here);
   else if (!near.empty())
     hints.push_back(fmt::format("did you mean '{}'?", near));
+  else if (std::string locals; !scope.names.empty() && scope.names.size() <= 8) {
+    for (const auto& [local, binding] : scope.names) locals += (locals.empty() ? "" : ", ") + local;
+    hints.push_back("here are " + locals);
+  }
   fail("T0201", range, fmt::format("nothing here is called '{}'", name), {}, std::move(hints));
 }
 

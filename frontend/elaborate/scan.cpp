@@ -64,8 +64,16 @@ GraphMaker::Step GraphMaker::step(const Callable& callable, std::vector<Argument
       callable.definition->kind != Definition::Kind::cell ||
       callable.definition->parameters.empty())
     fail("T0335", range, "only a cell steps through time",
-         fmt::format("this is {}", show({std::make_shared<const Callable>(callable)})));
+         fmt::format("this is {}", show({std::make_shared<const Callable>(callable)})),
+         callable.kind == Callable::Kind::definition
+             ? std::vector<std::string>{fmt::format("a block is called: {}(x)",
+                                                    callable.definition->name.text)}
+             : std::vector<std::string>{});
   const Definition& definition = *callable.definition;
+  // `run` has a call site of its own.
+  std::optional<CallSiteScope> site(
+      std::in_place, call_sites_,
+      CallSite{range, definition.name.text, callable.module->is_standard});
   Activation activation = activate(callable, std::move(inputs), caller, true, range);
   const Parameter& carried = definition.parameters.back();
   Any carry;
@@ -95,6 +103,7 @@ GraphMaker::Step GraphMaker::step(const Callable& callable, std::vector<Argument
   }
   const std::size_t last = frame ? frame->carries.size() : 0;
   bind(carried.pattern, carry, activation.scope, Binding::Kind::argument);
+  site.reset();
   Results results = run(callable, activation, range);
   for (const Any& value : results.values)
     if (value.is_poison()) throw Failure{};

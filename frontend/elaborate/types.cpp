@@ -119,13 +119,17 @@ Any GraphMaker::meet(const TypeExpr& type, Any value, Scope& scope, Unification&
     fail("T0341", element.element.range, fmt::format("'{}' is no element type", word), {},
          std::move(hints));
   }
+  bool surplus = false;
   const auto wrong = [&](std::string code, const std::string& what) {
     std::vector<std::string> hints;
     if (const auto* tensor = value.as<TensorValue>()) hints = dim_notes({tensor});
     if (value.as<TupleValue>()) hints.push_back("a tuple is taken apart by names: (h, c) = state");
     std::string bound;
-    for (const ExprPtr& dim : element.dims) {
-      if (is_ellipsis(dim)) continue;
+    std::vector<const Expr*> shown;
+    for (const Argument& argument : element.arguments) shown.push_back(argument.value.get());
+    for (const ExprPtr& dim : element.dims)
+      if (!is_ellipsis(dim)) shown.push_back(dim.get());
+    for (const Expr* dim : shown) {
       try {
         const auto expected = try_dim(*dim, scope);
         const std::string text = source_text(dim->range);
@@ -137,6 +141,10 @@ Any GraphMaker::meet(const TypeExpr& type, Any value, Scope& scope, Unification&
       }
     }
     if (!bound.empty()) hints.push_back(fmt::format("in the declared type, {}", bound));
+    if (surplus)
+      hints.push_back(
+          "models are written for one example: where the first dimension is the batch, "
+          "leave it out");
     fail(std::move(code), range,
          fmt::format("{} is {}, expected {}{}", named(name), show(value), source_text(type.range),
                      what),
@@ -173,6 +181,7 @@ Any GraphMaker::meet(const TypeExpr& type, Any value, Scope& scope, Unification&
   for (std::size_t i = 0; i < declared; ++i)
     if (is_ellipsis(element.dims[i])) ellipsis = i;
   const bool any_rank = ellipsis < declared;
+  if (!any_rank && rank == declared + 1) surplus = true;
   if (any_rank ? rank + 1 < declared : rank != declared)
     wrong("T0310", fmt::format(": {} where {}{} expected", ordinal_plural(rank, "dimension"),
                                any_rank ? fmt::format("at least {}", declared - 1)
