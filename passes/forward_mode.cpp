@@ -13,6 +13,7 @@ namespace {
 class TangentScan {
  public:
   TangentScan(const Node& node, const std::vector<Value>& given) : node_(node), view_(node) {
+    ensure(view_.bounds.empty(), "forward-mode", "a scan over a batch of sequences");
     moves_.reserve(given.size());
     for (const Value v : given) moves_.push_back(v.valid());
     const std::vector<bool> active = active_carries(view_, moves_);

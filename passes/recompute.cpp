@@ -108,6 +108,10 @@ class Cutter {
     copy.attributes.erase("remat");
     const std::vector<Value> operands = map.all(node.operands);
     const ScanView view(copy);
+    // Chunks are alike; the steps of such a scan are not.
+    if (!view.bounds.empty() || view.length.is_ragged())
+      throw_user_error("T0378", "remat cannot cut a scan over sequences of different lengths",
+                       "leave remat out, or give sequences of one length", node.location);
     const auto budget = static_cast<double>(node.attributes.integer("remat"));
     std::vector<Value> out;
     // A part without time is one step, computed again as a whole or not at all.

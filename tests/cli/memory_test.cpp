@@ -55,3 +55,16 @@ TEST_CASE("training says what a budget chose") {
   const auto all = run("train " + program(" remat(budget: 20 MiB)") + " --epochs 1");
   CHECK(all.output.find("remat keeps all ") != std::string::npos);
 }
+
+TEST_CASE("a scan over lines of different lengths is not cut") {
+  const auto folder = fresh_folder("memory_lines");
+  std::ofstream(folder / "words.txt") << "anna\nbo\ncharlotte\ndavid\neve\nfrank\n";
+  std::ofstream(folder / "lines.tdl")
+      << "model M(text: token(30)[T]) {\n"
+         "  hs, _ = scan LSTM[4, 8] over embedding[4, 30](text) remat(budget: 1 KiB)\n"
+         "  return logits: dense[30](hs)\n}\n"
+         "train M {\n  data lines(\"words.txt\")\n  loss cross_entropy(logits, next)\n"
+         "  batch 3\n}\n";
+  check_fails("train " + (folder / "lines.tdl").string() + " --data " + folder.string(), "T0378",
+              "different lengths");
+}
