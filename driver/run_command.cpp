@@ -16,6 +16,7 @@
 #include "driver/parameters.h"
 #include "ir/diagnostic.h"
 #include "passes/batch.h"
+#include "runtime/png.h"
 #include "runtime/readers/npy.h"
 #include "runtime/readers/text.h"
 #include "runtime/safetensors.h"
@@ -170,11 +171,15 @@ void check_output(const Graph& graph, const Options& options) {
     throw_user_error("T0856", fmt::format("the model has no result '{}'", options.result),
                      "its results are " + names);
   if (options.output.empty() || options.output.ends_with(".safetensors")) return;
-  if (!options.output.ends_with(".npy"))
-    throw_user_error("T0856", fmt::format("'{}' is neither .npy nor .safetensors", options.output),
+  const bool picture = options.output.ends_with(".png");
+  if (!picture && !options.output.ends_with(".npy"))
+    throw_user_error("T0856",
+                     fmt::format("'{}' is none of .npy, .png and .safetensors", options.output),
                      "the name's end says the form of the file");
   if (options.result.empty() && graph.outputs().size() > 1)
-    throw_user_error("T0856", "an .npy file holds one tensor, the model has several results",
+    throw_user_error("T0856",
+                     fmt::format("a {} file holds one tensor, the model has several results",
+                                 picture ? ".png" : ".npy"),
                      "write a .safetensors file, or choose with --result: " + names);
 }
 
@@ -183,6 +188,8 @@ void write_results(NamedTensors results, const Options& options) {
     for (const auto& [name, tensor] : results.tensors) print_tensor(name, tensor);
   else if (options.output.ends_with(".npy"))
     write_npy(options.output, results.tensors.front().second);
+  else if (options.output.ends_with(".png"))
+    write_png(options.output, image_sheet(results.tensors.front().second));
   else
     write_safetensors(options.output, results);
 }
@@ -231,7 +238,7 @@ void add_run_command(CLI::App& app, Action& action) {
   command->add_option("--input", options->inputs,
                       "NAME=FILE.npy, one example or a batch of them; - is standard input");
   command->add_option("-o,--output", options->output,
-                      "A .npy or .safetensors file; without it results are printed");
+                      "A .npy, .png or .safetensors file; without it results are printed");
   command->add_option("--result", options->result, "Write this result alone");
   command->add_option("--seed", options->seed, "Of first values and random draws");
   add_language_options(*command, options->language);

@@ -131,6 +131,22 @@ Value Builder::concat(std::vector<Value> parts, std::int64_t axis) {
 Value Builder::reverse(Value x, std::int64_t axis) {
   return add_node(Op::reverse, {x}, {{"axis", axis}});
 }
+Value Builder::windows(Value x, std::int64_t axis, Dim size, std::int64_t stride,
+                       std::int64_t dilation) {
+  return add_node(Op::windows, {x},
+                  {{"axis", axis},
+                   {"size", Dims{std::move(size)}},
+                   {"stride", stride},
+                   {"dilation", dilation}});
+}
+Value Builder::overlap_add(Value x, std::int64_t axis, Dim extent, std::int64_t stride,
+                           std::int64_t dilation) {
+  return add_node(Op::overlap_add, {x},
+                  {{"axis", axis},
+                   {"extent", Dims{std::move(extent)}},
+                   {"stride", stride},
+                   {"dilation", dilation}});
+}
 
 Value Builder::reduce_sum(Value x, Integers axes) {
   return add_node(Op::reduce_sum, {x}, {{"axes", std::move(axes)}});

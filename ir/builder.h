@@ -90,6 +90,14 @@ class Builder {
   Value pad(Value x, std::int64_t axis, Dim low, Dim high);
   Value concat(std::vector<Value> parts, std::int64_t axis);
   Value reverse(Value x, std::int64_t axis);
+  // `axis` becomes two: window i's element k is element i * stride +
+  // k * dilation. There are as many windows as fit.
+  Value windows(Value x, std::int64_t axis, Dim size, std::int64_t stride = 1,
+                std::int64_t dilation = 1);
+  // The transpose of that: windows (`axis`, `axis + 1`) added up where they lie
+  // in an axis of `extent` elements.
+  Value overlap_add(Value x, std::int64_t axis, Dim extent, std::int64_t stride = 1,
+                    std::int64_t dilation = 1);
 
   Value reduce_sum(Value x, Integers axes);  // the axes disappear
   Value reduce_max(Value x, Integers axes);  // over nothing: -inf

@@ -1,6 +1,7 @@
 #include "ir/strided_view.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace treadle {
 
@@ -34,6 +35,13 @@ bool through(const Node& node, const Dims& operand_dims, StridedView& view) {
       view.strides = std::move(strides);
       return true;
     }
+    case Op::windows: {
+      const Dim stride = view.strides[axis()];
+      view.strides[axis()] = stride * Dim(node.attributes.integer("stride"));
+      view.strides.insert(view.strides.begin() + static_cast<std::ptrdiff_t>(axis()) + 1,
+                          stride * Dim(node.attributes.integer("dilation")));
+      return true;
+    }
     case Op::reshape:
       if (view.strides != dense_strides(operand_dims)) return false;
       view.strides = dense_strides(node.types[0].dims);
@@ -48,7 +56,8 @@ StridedView strided_view(const Graph& graph, Value v) {
   const StridedView whole{v, Dim(0), dense_strides(graph.type(v).dims)};
   const Node& node = graph.node(v.node);
   const bool looks_through = node.op == Op::slice || node.op == Op::reverse ||
-                             node.op == Op::transpose || node.op == Op::reshape;
+                             node.op == Op::transpose || node.op == Op::reshape ||
+                             node.op == Op::windows;
   if (!looks_through) return whole;
   StridedView view = strided_view(graph, node.operands[0]);
   return through(node, graph.type(node.operands[0]).dims, view) ? view : whole;
@@ -125,6 +134,78 @@ std::optional<MatrixView> dense_matrix_view(const Graph& graph, const Node& matm
                                             std::size_t operand) {
   const Value v = matmul.operands[operand];
   return merged({v, Dim(0), dense_strides(graph.type(v).dims)}, graph, matmul, operand);
+}
+
+namespace {
+
+// What every index gives anew is stored nowhere until a copy stores it.
+bool stands_in_memory(const Graph& graph, Value v) {
+  const Op op = graph.node(v.node).op;
+  return op != Op::constant && op != Op::iota && op != Op::dimension && op != Op::broadcast;
+}
+
+bool reads_windows(const Graph& graph, Value from, Value base) {
+  if (!stands_in_memory(graph, base)) return false;
+  for (Value v = from; v != base; v = graph.node(v.node).operands[0])
+    if (graph.node(v.node).op == Op::windows) return true;
+  return false;
+}
+
+// How many of the axes, from the last on, one stride describes in both views.
+std::size_t merged_from_end(const Integers& axes,
+                            const std::function<bool(std::span<const std::int64_t>)>& merges) {
+  std::size_t count = std::min<std::size_t>(axes.size(), 1);
+  while (count < axes.size() && merges(std::span(axes).last(count + 1))) ++count;
+  return count;
+}
+
+std::optional<ProductView> looped_view(const Graph& graph, const Node& matmul) {
+  const Attributes& at = matmul.attributes;
+  const Value va = matmul.operands[0], vb = matmul.operands[1];
+  const Dims &da = graph.type(va).dims, &db = graph.type(vb).dims;
+  const StridedView a = strided_view(graph, va);
+  if (!at.integers("batch_a").empty() || !reads_windows(graph, va, a.base)) return std::nullopt;
+  const Integers &ca = at.integers("contract_a"), &cb = at.integers("contract_b");
+  const Integers fa = free_axes(da.size(), {}, ca), fb = free_axes(db.size(), {}, cb);
+  for (const StridedView& b :
+       {strided_view(graph, vb), StridedView{vb, Dim(0), dense_strides(db)}}) {
+    const auto b_free = merged_stride(b, db, fb);
+    if (!b_free || (b.base != vb && !stands_in_memory(graph, b.base))) continue;
+    const std::size_t rows =
+        merged_from_end(fa, [&](auto axes) { return merged_stride(a, da, axes).has_value(); });
+    const std::size_t sums = merged_from_end(ca, [&](std::span<const std::int64_t> axes) {
+      return merged_stride(a, da, axes) && merged_stride(b, db, std::span(cb).last(axes.size()));
+    });
+    const auto last = [](const Integers& axes, std::size_t count) {
+      return Integers(axes.end() - static_cast<std::ptrdiff_t>(count), axes.end());
+    };
+    const Integers row = last(fa, rows), sum_a = last(ca, sums), sum_b = last(cb, sums);
+    ProductView out;
+    out.shape = {Dim(1), extent_of(da, row), extent_of(db, fb), extent_of(da, sum_a)};
+    out.a = {a.base, a.offset, Dim(0), *merged_stride(a, da, row), *merged_stride(a, da, sum_a)};
+    out.b = {b.base, b.offset, Dim(0), *b_free, *merged_stride(b, db, sum_b)};
+    for (std::size_t i = 0; i + rows < fa.size(); ++i) {
+      const auto axis = static_cast<std::size_t>(fa[i]);
+      out.rows.push_back({da[axis], a.strides[axis], Dim(0)});
+    }
+    for (std::size_t i = 0; i + sums < ca.size(); ++i) {
+      const auto axis = static_cast<std::size_t>(ca[i]);
+      out.sums.push_back({da[axis], a.strides[axis], b.strides[static_cast<std::size_t>(cb[i])]});
+    }
+    return out;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<ProductView> product_view(const Graph& graph, const Node& matmul) {
+  const auto a = matrix_view(graph, matmul, 0), b = matrix_view(graph, matmul, 1);
+  const bool copies = !a || !b || a->base == matmul.operands[0];
+  if (copies)
+    if (auto view = looped_view(graph, matmul)) return view;
+  if (!a || !b) return std::nullopt;
+  return ProductView{matmul_shape(graph, matmul), *a, *b, {}, {}};
 }
 
 }  // namespace treadle

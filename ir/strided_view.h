@@ -17,8 +17,8 @@ struct StridedView {
 
 Dims dense_strides(const Dims& dims);
 
-// Looks through slice, transpose, reverse and, where the memory allows it,
-// reshape; `base` is the first value that is none of those.
+// Looks through slice, transpose, reverse, windows and, where the memory allows
+// it, reshape; `base` is the first value that is none of those.
 StridedView strided_view(const Graph& graph, Value v);
 
 // The stride of the position along `axes` taken together, in order, when one
@@ -42,5 +42,24 @@ std::optional<MatrixView> matrix_view(const Graph& graph, const Node& matmul, st
 // The same for the operand in memory of its own.
 std::optional<MatrixView> dense_matrix_view(const Graph& graph, const Node& matmul,
                                             std::size_t operand);
+
+// A product as it is computed: `shape` and the views are those of one product,
+// or, with loops, of the smaller ones that it is made of. Windows need loops:
+// the rows of a convolution stand in runs, one for each example and image row,
+// and its sums in runs too, one for each row of the kernel.
+struct ProductView {
+  // `a_stride` and `b_stride` are from one turn to the next.
+  struct Loop {
+    Dim extent, a_stride, b_stride;
+  };
+  MatmulShape shape;
+  MatrixView a, b;
+  std::vector<Loop> rows;  // each turn gives `shape.m` more rows of the result
+  std::vector<Loop> sums;  // each turn adds to the same rows
+  bool has_loops() const { return !rows.empty() || !sums.empty(); }
+};
+// None when an operand must be copied first. Loops are used for windows only,
+// which a copy would multiply.
+std::optional<ProductView> product_view(const Graph& graph, const Node& matmul);
 
 }  // namespace treadle

@@ -31,7 +31,7 @@ bool is_generated(Op op) {
 
 bool is_addressing(Op op) {
   return is_generated(op) || op == Op::slice || op == Op::transpose || op == Op::reshape ||
-         op == Op::reverse || op == Op::pad || op == Op::gather;
+         op == Op::reverse || op == Op::pad || op == Op::gather || op == Op::windows;
 }
 
 // A few instructions: cheaper to repeat than to store and load.
@@ -72,8 +72,15 @@ Graph with_strided_products(const Graph& graph) {
     if (node.op != Op::matmul) return false;
     std::vector<Value> operands = map.all(node.operands);
     Attributes attributes = node.attributes;
-    bool changed = false;
+    const auto whole = product_view(graph, node);
+    const bool loops = whole && whole->has_loops();
+    if (loops) {
+      operands[0] = own_view(b, graph, map, node.operands[0], whole->a.base);
+      operands[1] = own_view(b, graph, map, node.operands[1], whole->b.base);
+    }
+    bool changed = loops;
     for (const std::size_t i : {0U, 1U}) {
+      if (loops) break;
       if (const auto view = matrix_view(graph, node, i)) {
         // What is generated is written down first, as the operand itself.
         const bool generated =
@@ -142,7 +149,8 @@ class Fuser {
   const Node& node(NodeId id) const { return graph_.node(id); }
   bool fusible(NodeId id) const {
     const Op op = node(id).op;
-    return op_def(op).pointwise() || is_addressing(op) || is_reduction(op) || op == Op::concat;
+    return op_def(op).pointwise() || is_addressing(op) || is_reduction(op) || op == Op::concat ||
+           op == Op::overlap_add;
   }
 
   void find_users() {
@@ -166,10 +174,10 @@ class Fuser {
   void require_operand(NodeId id, std::size_t i) {
     Value v = node(id).operands[i];
     if (node(id).op == Op::matmul) {
-      const auto view = matrix_view(graph_, node(id), i);
-      if (view && view->base != v && !is_generated(node(view->base.node).op)) {
-        for (; v != view->base; v = node(v.node).operands[0]) role_[v.node] = Role::view;
-      }
+      const auto view = product_view(graph_, node(id));
+      const Value base = view ? (i == 0 ? view->a : view->b).base : v;
+      if (!is_generated(node(base.node).op))
+        for (; v != base; v = node(v.node).operands[0]) role_[v.node] = Role::view;
     }
     required_[v.node] = true;
   }
@@ -276,7 +284,7 @@ class Fuser {
   void dependencies(NodeId id, bool identity, std::vector<Dependency>& out) const {
     const Node& n = node(id);
     Dims part;
-    if (is_addressing(n.op)) identity = false;
+    if (is_addressing(n.op) || n.op == Op::overlap_add) identity = false;
     if (n.op == Op::concat && !equal_parts(id, &part)) identity = false;
     const bool fused = role_[id] != Role::outside && role_[id] != Role::view;
     for (const Value v : n.operands) {

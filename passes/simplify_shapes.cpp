@@ -120,6 +120,15 @@ std::optional<Value> sum_rule(Builder& b, const Node& node, Value x, const Node 
   return b.broadcast(scaled, node.types[0].dims, std::move(moved));
 }
 
+// Do the windows lie side by side, with nothing left over?
+bool tiles(const Node& node, const Type& windows, const Type& whole) {
+  const std::size_t axis = at(node.attributes.integer("axis"));
+  const Dim& size = windows.dims[axis + 1];
+  return size == Dim(node.attributes.integer("stride")) &&
+         (size == Dim(1) || node.attributes.integer("dilation") == 1) &&
+         windows.dims[axis] * size == whole.dims[axis];
+}
+
 void leaves_of_sum(const Graph& graph, Value v, std::vector<Value>& leaves) {
   constexpr std::size_t limit = 64;
   const Node& node = graph.node(v.node);
@@ -191,6 +200,7 @@ std::optional<Value> simplify_shapes(Builder& b, const Node& node,
     case Op::broadcast:
     case Op::slice:
     case Op::reverse:
+    case Op::windows:
       if (element != nullptr) return make_splat(b, Tensor(*element), node.types[0].dims);
       break;
     default: break;
@@ -210,6 +220,12 @@ std::optional<Value> simplify_shapes(Builder& b, const Node& node,
       if (inner.op == Op::reverse &&
           inner.attributes.integer("axis") == node.attributes.integer("axis"))
         return inner.operands[0];
+      return {};
+    case Op::windows:
+    case Op::overlap_add:
+      if (tiles(node, node.op == Op::windows ? node.types[0] : b.type(x),
+                node.op == Op::windows ? b.type(x) : node.types[0]))
+        return b.reshape(x, node.types[0].dims);
       return {};
     case Op::reduce_sum: return sum_rule(b, node, x, inner);
     default: return {};

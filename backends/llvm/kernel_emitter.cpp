@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "backends/llvm/kernel_emitter_internal.h"
+#include "backends/llvm/loop_internal.h"
 #include "backends/llvm/vector_math_internal.h"
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
@@ -59,6 +60,14 @@ LaneIndex KernelEmitter::add(const LaneIndex& x, const LaneIndex& y) {
   auto* any = x.vector != nullptr ? x.vector : y.vector;
   const unsigned lanes = llvm::cast<llvm::FixedVectorType>(any->getType())->getNumElements();
   return {nullptr, 0, b.CreateAdd(lanes_of(x, lanes), lanes_of(y, lanes))};
+}
+
+LaneIndex KernelEmitter::times(const LaneIndex& x, std::int64_t factor, unsigned lanes) {
+  if (factor == 1) return x;
+  const std::int64_t lane = factor * x.lane;
+  if (x.vector == nullptr && std::abs(lane) < (1 << 30))
+    return {b.CreateMul(x.base, integer(factor)), static_cast<int>(lane), nullptr};
+  return {nullptr, 0, b.CreateMul(lanes_of(x, lanes), splat(integer(factor), lanes))};
 }
 
 llvm::Value* KernelEmitter::both(llvm::Value* x, llvm::Value* y) {
@@ -204,6 +213,15 @@ llvm::Value* KernelEmitter::emit_fresh(Value v, const LaneIndices& index, llvm::
                               : LaneIndex{b.CreateSub(last, x.base), -x.lane, nullptr};
       return emit(n.operands[0], inner, mask, lanes);
     }
+    case Op::windows: {
+      LaneIndices inner = index;
+      const std::size_t k = axis() + 1;
+      inner[axis()] = add(times(index[axis()], n.attributes.integer("stride"), lanes),
+                          times(index[k], n.attributes.integer("dilation"), lanes));
+      inner.erase(inner.begin() + static_cast<std::ptrdiff_t>(k));
+      return emit(n.operands[0], inner, mask, lanes);
+    }
+    case Op::overlap_add: return emit_overlap_add(n, index, mask, lanes);
     case Op::reshape:
       return emit(n.operands[0],
                   reshape_index(graph_.type(n.operands[0]).dims, n.types[0].dims, index, lanes),
@@ -268,6 +286,66 @@ llvm::Value* KernelEmitter::emit_concat(const Node& n, const LaneIndices& index,
     begin = end;
   }
   return out;
+}
+
+// Element t is the sum over k of window (t - k * dilation) / stride's element k
+// where there is such a window. The loop is over k; or over windows where all
+// lanes are at the same t, for it then skips what does not reach t.
+llvm::Value* KernelEmitter::emit_overlap_add(const Node& n, const LaneIndices& index,
+                                             llvm::Value* mask, unsigned lanes) {
+  const auto axis = static_cast<std::size_t>(n.attributes.integer("axis"));
+  const std::int64_t stride = n.attributes.integer("stride");
+  const std::int64_t dilation = n.attributes.integer("dilation");
+  const DType dtype = n.types[0].dtype;
+  const Dims& dims = graph_.type(n.operands[0]).dims;
+  llvm::Value *windows = extent(dims[axis]), *size = extent(dims[axis + 1]);
+  const LaneIndex at = index[axis];
+  const auto sum = [&](llvm::Value* total, const LaneIndex& window, const LaneIndex& k,
+                       llvm::Value* inside) {
+    const std::map<Key, llvm::Value*> before = known_;  // of the loop
+    LaneIndices inner = index;
+    inner[axis] = window;
+    inner.insert(inner.begin() + static_cast<std::ptrdiff_t>(axis) + 1, k);
+    llvm::Value* x = emit(n.operands[0], inner, both(mask, inside), lanes);
+    known_ = before;
+    if (inside != nullptr) x = b.CreateSelect(inside, x, zero(dtype, lanes));
+    return is_float(dtype) ? b.CreateFAdd(total, x) : b.CreateAdd(total, x);
+  };
+  if (at.uniform() && dilation == 1) {
+    // Windows from the first that ends behind t to the last that starts by it.
+    const auto at_most = [&](llvm::Value* x, llvm::Value* most) {
+      return b.CreateSelect(b.CreateICmpSLT(x, most), x, most);
+    };
+    llvm::Value* past = b.CreateAdd(b.CreateSub(at.base, size), integer(stride));  // rounds up
+    llvm::Value* first = b.CreateSelect(b.CreateICmpSLT(past, integer(0)), integer(0),
+                                        b.CreateSDiv(past, integer(stride)));
+    llvm::Value* end =
+        at_most(b.CreateAdd(b.CreateUDiv(at.base, integer(stride)), integer(1)), windows);
+    end = b.CreateSelect(b.CreateICmpSLT(end, first), first, end);
+    return emit_loop(b, first, end, integer(1), {zero(dtype, lanes)},
+                     [&](llvm::Value* window, std::vector<llvm::Value*>& totals) {
+                       llvm::Value* k = b.CreateSub(at.base, b.CreateMul(window, integer(stride)));
+                       totals[0] = sum(totals[0], {window, 0, nullptr}, {k, 0, nullptr}, nullptr);
+                     })[0];
+  }
+  return emit_loop(b, integer(0), size, integer(1), {zero(dtype, lanes)},
+                   [&](llvm::Value* k, std::vector<llvm::Value*>& totals) {
+                     const LaneIndex start =
+                         add(at, {b.CreateNeg(b.CreateMul(k, integer(dilation))), 0, nullptr});
+                     LaneIndex window = start;
+                     llvm::Value* inside = nullptr;
+                     if (stride != 1) {
+                       llvm::Value* all = start.uniform() ? start.base : lanes_of(start, lanes);
+                       const unsigned width = start.uniform() ? 1 : lanes;
+                       llvm::Value* by = splat(integer(stride), width);
+                       llvm::Value* quotient = b.CreateSDiv(all, by);
+                       inside = splat(b.CreateICmpEQ(b.CreateMul(quotient, by), all), lanes);
+                       window = start.uniform() ? LaneIndex{quotient, 0, nullptr}
+                                                : LaneIndex{nullptr, 0, quotient};
+                     }
+                     inside = both(inside, in_range(window, integer(0), windows, lanes));
+                     totals[0] = sum(totals[0], window, {k, 0, nullptr}, inside);
+                   })[0];
 }
 
 llvm::Value* KernelEmitter::emit_gather(const Node& n, const LaneIndices& index, llvm::Value* mask,

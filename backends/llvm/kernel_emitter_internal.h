@@ -80,6 +80,7 @@ class KernelEmitter {
 
  private:
   LaneIndex add(const LaneIndex& x, const LaneIndex& y);
+  LaneIndex times(const LaneIndex& x, std::int64_t factor, unsigned lanes);
   llvm::Value* lanes_of(const LaneIndex& x, unsigned lanes);
   llvm::Value* in_range(const LaneIndex& x, llvm::Value* low, llvm::Value* high, unsigned lanes);
   llvm::Value* both(llvm::Value* x, llvm::Value* y);
@@ -93,6 +94,8 @@ class KernelEmitter {
                            unsigned lanes);
   llvm::Value* emit_gather(const Node& n, const LaneIndices& index, llvm::Value* mask,
                            unsigned lanes);
+  llvm::Value* emit_overlap_add(const Node& n, const LaneIndices& index, llvm::Value* mask,
+                                unsigned lanes);
   llvm::Value* emit_constant(const Node& n, const LaneIndices& index, llvm::Value* mask,
                              unsigned lanes);
   LaneIndices reshape_index(const Dims& from, const Dims& to, const LaneIndices& index,

@@ -5,6 +5,7 @@
 #include "backends/llvm/attention_kernel_internal.h"
 #include "backends/llvm/fused_kernel_internal.h"
 #include "backends/llvm/loop_internal.h"
+#include "backends/llvm/product_loops_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
 #include "ir/builder.h"
@@ -288,45 +289,49 @@ const MatmulKernels& ProgramEmitter::kernels(DType dtype) {
       .first->second;
 }
 
-// Units are the panels of all batches.
+// Units are the panels of all batches, or of all turns of the loops of sums.
 void ProgramEmitter::pack(llvm::IRBuilder<>& b, const Step& step) {
   const DType dtype = step.graph->node(step.node).types[0].dtype;
   const MatmulKernels& made = kernels(dtype);
   const Dim panels = (step.shape.n + Dim(made.tile.columns - 1)).floor_div(made.tile.columns);
-  one_kernel(
-      b, step, "pack", step.shape.batch * panels, [&](llvm::IRBuilder<>& c, const Kernel& k) {
-        const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
-        llvm::Type* element = memory_type(c.getContext(), dtype);
-        llvm::Value* from =
-            c.CreateGEP(element, pointer(c, k, step.in[0], dtype), size(step.view_b.offset));
-        llvm::Value* to = pointer(c, k, step.out[0], dtype);
-        llvm::Value* one = c.getInt64(1);
-        const auto call = [&](llvm::Value* source, llvm::Value* target, llvm::Value* begin,
-                              llvm::Value* end) {
-          c.CreateCall(made.pack,
-                       {source, size(step.view_b.contract_stride), size(step.view_b.free_stride),
-                        size(step.shape.k), size(step.shape.n), begin, end, target});
-        };
-        if (step.shape.batch == Dim(1)) {
-          call(from, to, k.begin, k.end);
-          return;
-        }
-        emit_loop(c, k.begin, k.end, one, [&](llvm::Value* unit) {
-          llvm::Value* batch = c.CreateUDiv(unit, size(panels));
-          llvm::Value* panel = c.CreateURem(unit, size(panels));
-          llvm::Value* source =
-              c.CreateGEP(element, from, c.CreateMul(batch, size(step.view_b.batch_stride)));
-          llvm::Value* target =
-              c.CreateGEP(element, to,
-                          c.CreateMul(batch, size(panels * Dim(made.tile.columns) * step.shape.k)));
-          call(source, target, panel, c.CreateAdd(panel, one));
-        });
-      });
+  one_kernel(b, step, "pack", step.shape.batch * turns(step.sum_loops) * panels,
+             [&](llvm::IRBuilder<>& c, const Kernel& k) {
+               const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
+               llvm::Type* element = memory_type(c.getContext(), dtype);
+               llvm::Value* from =
+                   c.CreateGEP(element, pointer(c, k, step.in[0], dtype), size(step.view_b.offset));
+               llvm::Value* to = pointer(c, k, step.out[0], dtype);
+               llvm::Value* one = c.getInt64(1);
+               const auto call = [&](llvm::Value* source, llvm::Value* target, llvm::Value* begin,
+                                     llvm::Value* end) {
+                 c.CreateCall(made.pack, {source, size(step.view_b.contract_stride),
+                                          size(step.view_b.free_stride), size(step.shape.k),
+                                          size(step.shape.n), begin, end, target});
+               };
+               if (step.shape.batch == Dim(1) && step.sum_loops.empty()) {
+                 call(from, to, k.begin, k.end);
+                 return;
+               }
+               emit_loop(c, k.begin, k.end, one, [&](llvm::Value* unit) {
+                 llvm::Value* batch = c.CreateUDiv(unit, size(panels));
+                 llvm::Value* panel = c.CreateURem(unit, size(panels));
+                 llvm::Value* offset = step.sum_loops.empty()
+                                           ? c.CreateMul(batch, size(step.view_b.batch_stride))
+                                           : loop_offset(c, step.sum_loops,
+                                                         &ProductView::Loop::b_stride, batch, size);
+                 llvm::Value* source = c.CreateGEP(element, from, offset);
+                 llvm::Value* target = c.CreateGEP(
+                     element, to,
+                     c.CreateMul(batch, size(panels * Dim(made.tile.columns) * step.shape.k)));
+                 call(source, target, panel, c.CreateAdd(panel, one));
+               });
+             });
 }
 
 // A product alone is split by rows or by panels of columns, whichever leaves
 // the slowest thread less to do; of a batch, each unit is one whole product.
 void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
+  if (!step.row_loops.empty() || !step.sum_loops.empty()) return looped_matmul(b, step);
   const DType dtype = step.graph->node(step.node).types[0].dtype;
   const MatmulKernels& made = kernels(dtype);
   const MatmulShape& shape = step.shape;
@@ -386,6 +391,66 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
   std::vector<llvm::Value*> arguments{buffers_, dim_table_, thread_, threads_};
   arguments.insert(arguments.end(), counters_.begin(), counters_.begin() + step.loops);
   b.CreateCall(k.function, arguments);
+}
+
+// Units are tiles of rows, counted through the turns of the loops of rows; the
+// turns of the loops of sums add to C one after the other.
+void ProgramEmitter::looped_matmul(llvm::IRBuilder<>& b, const Step& step) {
+  const DType dtype = step.graph->node(step.node).types[0].dtype;
+  const MatmulKernels& made = kernels(dtype);
+  const MatmulShape& shape = step.shape;
+  const Dim tiles = (shape.m + Dim(rows_of_tile - 1)).floor_div(rows_of_tile);
+  const Dim panels = (shape.n + Dim(made.tile.columns - 1)).floor_div(made.tile.columns);
+  const Dim packed_turn = panels * Dim(made.tile.columns) * shape.k;
+  one_kernel(
+      b, step, "matmul", turns(step.row_loops) * tiles, [&](llvm::IRBuilder<>& c, const Kernel& k) {
+        const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
+        llvm::Type* element = memory_type(c.getContext(), dtype);
+        const auto at = [&](llvm::Value* base, llvm::Value* offset) {
+          return c.CreateGEP(element, base, offset);
+        };
+        llvm::Value* a = at(pointer(c, k, step.in[0], dtype), size(step.view_a.offset));
+        llvm::Value* packed = pointer(c, k, step.in[1], dtype);
+        llvm::Value* out = pointer(c, k, step.out[0], dtype);
+        llvm::Value *zero = c.getInt64(0), *one = c.getInt64(1), *n = size(shape.n);
+        llvm::Value* count = size(turns(step.sum_loops));
+        llvm::Value* nothing = c.CreateICmpEQ(count, zero);  // to add up: C is zero
+        llvm::Value* inner = c.CreateSelect(nothing, zero, size(shape.k));
+        llvm::Value* height = c.getInt64(rows_of_tile);
+        const auto smaller = [&](llvm::Value* x, llvm::Value* y) {
+          return c.CreateSelect(c.CreateICmpSLT(x, y), x, y);
+        };
+        emit_if(
+            c, c.CreateICmpSLT(k.begin, k.end),
+            [&] {
+              llvm::Value* first = c.CreateUDiv(k.begin, size(tiles));
+              llvm::Value* last = c.CreateUDiv(c.CreateSub(k.end, one), size(tiles));
+              emit_loop(c, first, c.CreateAdd(last, one), one, [&](llvm::Value* turn) {
+                llvm::Value* tile = c.CreateMul(turn, size(tiles));
+                llvm::Value* from = c.CreateSub(k.begin, tile);
+                from = c.CreateSelect(c.CreateICmpSLT(from, zero), zero, from);
+                llvm::Value* to = smaller(c.CreateSub(k.end, tile), size(tiles));
+                llvm::Value* a_rows =
+                    at(a, loop_offset(c, step.row_loops, &ProductView::Loop::a_stride, turn, size));
+                llvm::Value* c_rows = at(out, c.CreateMul(turn, size(shape.m * shape.n)));
+                emit_loop(c, zero, c.CreateSelect(nothing, one, count), one, [&](llvm::Value* sum) {
+                  llvm::Value* fresh = c.CreateICmpEQ(sum, zero);
+                  auto* null = llvm::ConstantPointerNull::get(c.getPtrTy());
+                  llvm::Value* a_sum =
+                      at(a_rows,
+                         loop_offset(c, step.sum_loops, &ProductView::Loop::a_stride, sum, size));
+                  c.CreateCall(
+                      made.gemm,
+                      {a_sum, size(step.view_a.free_stride), size(step.view_a.contract_stride),
+                       at(packed, c.CreateMul(sum, size(packed_turn))), c_rows, n,
+                       c.CreateSelect(fresh, null, c_rows), c.CreateSelect(fresh, zero, n),
+                       c.CreateMul(from, height), smaller(c.CreateMul(to, height), size(shape.m)),
+                       n, inner, zero, size(panels)});
+                });
+              });
+            },
+            [] {});
+      });
 }
 
 // Another backend's product: a call of its runner, from the entry function.

@@ -69,6 +69,7 @@ class ProgramEmitter {
   void copy(llvm::IRBuilder<>& b, const Step& step);
   void pack(llvm::IRBuilder<>& b, const Step& step);
   void matmul(llvm::IRBuilder<>& b, const Step& step);
+  void looped_matmul(llvm::IRBuilder<>& b, const Step& step);
   void call_runner(llvm::IRBuilder<>& b, const Step& step);
   void scatter_add(llvm::IRBuilder<>& b, const Step& step);
   void argmax(llvm::IRBuilder<>& b, const Step& step);

@@ -180,6 +180,7 @@ class Planner {
         case Op::slice:  // views, read in place
         case Op::transpose:
         case Op::reverse:
+        case Op::windows:
         case Op::reshape: break;
         case Op::scan: scan(graph, id, home, wanted, loops, steps); break;
         default: ordinary(graph, id, home, wanted, loops, steps);
@@ -241,17 +242,18 @@ class Planner {
 
   void matmul(const Graph& graph, const Node& node, const std::map<Value, Location>& home,
               Step& step, std::vector<Step>& steps) {
-    const auto a = matrix_view(graph, node, 0);
-    const auto b = matrix_view(graph, node, 1);
-    ensure(a && b, "llvm", "a product whose operand has no strides");
+    const auto view = product_view(graph, node);
+    ensure(view.has_value(), "llvm", "a product whose operand has no strides");
     const DType dtype = node.types[0].dtype;
     ensure(dtype == DType::f32 || dtype == DType::f64, "llvm", "a product that is not f32 or f64");
     step.kind = Step::Kind::matmul;
-    step.shape = matmul_shape(graph, node);
-    step.view_a = *a;
-    step.view_b = *b;
+    step.shape = view->shape;
+    step.view_a = view->a;
+    step.view_b = view->b;
+    step.row_loops = view->rows;
+    step.sum_loops = view->sums;
 
-    const Location& from = home.at(b->base);
+    const Location& from = home.at(view->b.base);
     const int level = from.level;
     Step pack = step;
     pack.kind = Step::Kind::pack;
@@ -260,7 +262,8 @@ class Planner {
     const bool claimed = node.attributes.has("backend");
     const MatmulTile& tile = dtype == DType::f32 ? f32_ : f64_;
     // A runner keeps B itself: its buffer only says who waits for whom.
-    const Dim elements = claimed ? Dim(1) : packed_elements(tile, step.shape);
+    Dim elements = claimed ? Dim(1) : packed_elements(tile, step.shape);
+    for (const ProductView::Loop& loop : step.sum_loops) elements = elements * loop.extent;
     const Location packed = temporary(dtype, elements, level);
     if (claimed) {
       step.kind = Step::Kind::claimed;
@@ -273,7 +276,7 @@ class Planner {
     std::vector<Step>& where =
         level < step.loops ? *before_[static_cast<std::size_t>(level)] : steps;
     where.push_back(std::move(pack));
-    step.in = {home.at(a->base), packed};
+    step.in = {home.at(view->a.base), packed};
     steps.push_back(std::move(step));
   }
 

@@ -86,6 +86,7 @@ struct Step {
   // pack and matmul
   MatmulShape shape;
   MatrixView view_a, view_b;
+  std::vector<ProductView::Loop> row_loops, sum_loops;
   int runner = -1;  // prepare and claimed: index into ProgramPlan::claims
   // Reads and writes other elements than the steps around it.
   bool apart = false;

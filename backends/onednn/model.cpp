@@ -14,10 +14,9 @@ bool positive(const Dim& stride, const Graph& graph) {
   return stride.evaluate(env) > 0;
 }
 
-bool readable(const std::optional<MatrixView>& view, const Graph& graph) {
-  if (!view) return false;
-  if (view->contract_stride != Dim(1) && view->free_stride != Dim(1)) return false;
-  return positive(view->contract_stride, graph) && positive(view->free_stride, graph);
+bool readable(const MatrixView& view, const Graph& graph) {
+  if (view.contract_stride != Dim(1) && view.free_stride != Dim(1)) return false;
+  return positive(view.contract_stride, graph) && positive(view.free_stride, graph);
 }
 
 class OneDnnModel final : public BackendModel {
@@ -26,9 +25,9 @@ class OneDnnModel final : public BackendModel {
 
   bool claims(const Graph& graph, NodeId id) const override {
     const Node& node = graph.node(id);
-    return node.op == Op::matmul && node.types[0].dtype == DType::f32 &&
-           readable(matrix_view(graph, node, 0), graph) &&
-           readable(matrix_view(graph, node, 1), graph);
+    if (node.op != Op::matmul || node.types[0].dtype != DType::f32) return false;
+    const auto view = product_view(graph, node);
+    return view && !view->has_loops() && readable(view->a, graph) && readable(view->b, graph);
   }
 
   // Measured with bench/gemm_bench.cpp on AVX-512: 16 columns at a time at 114

@@ -14,10 +14,10 @@ namespace treadle::elaboration {
 namespace {
 
 constexpr std::string_view other_functions[] = {
-    "sum",       "mean",   "max",    "min",       "argmax",  "softmax", "log_softmax",
-    "logsumexp", "split",  "concat", "transpose", "reshape", "reverse", "one_hot",
-    "iota",      "length", "size",   "real",      "where",   "uniform", "l1",
-    "l2",        "pow",    "spread", "grad",      "jvp",     "hvp",     "remat"};
+    "sum",   "mean",   "max",       "min",     "argmax",  "softmax", "log_softmax", "logsumexp",
+    "split", "concat", "transpose", "reshape", "reverse", "one_hot", "iota",        "length",
+    "size",  "real",   "where",     "uniform", "l1",      "l2",      "pow",         "spread",
+    "grad",  "jvp",    "hvp",       "remat",   "pad",     "windows", "contract"};
 
 // A pointwise op from one real number to one is a function under its own name.
 bool is_function(Op op) {
@@ -121,6 +121,14 @@ class Arguments {
       maker_.fail("T0351", range_, "'transpose' needs each axis once, in their new order",
                   fmt::format("the argument is {}", maker_.show_type(x)));
     return out;
+  }
+  Dim extent(std::size_t position, std::string_view name) const {
+    const ArgumentValue& value = need(position, name);
+    const auto* dim = value.value.as<DimValue>();
+    if (!dim)
+      maker_.fail("T0302", value.range, fmt::format("'{}' of '{}' is a dimension", name, name_),
+                  fmt::format("this is {}", maker_.show(value.value)));
+    return dim->dim;
   }
   std::size_t size() const { return values_.size(); }
   // Any number of values without a name.
@@ -317,6 +325,17 @@ Any GraphMaker::call_builtin(const std::string& name, std::vector<ArgumentValue>
           out.origins.push_back(x.origins[static_cast<std::size_t>(axis)]);
       return {out};
     }
+    if (name == "windows")
+      return {windows(x, a.axis(2, x, 0), a.extent(1, "size"), a.integer(3, "stride").value_or(1),
+                      a.integer(4, "dilation").value_or(1), range)};
+    if (name == "pad") {
+      std::optional<TensorValue> value;
+      if (const ArgumentValue* given = a.find(4, "value"))
+        value = to_tensor(given->value, x.type.dtype, given->range);
+      return {pad(x, a.axis(3, x, 0), a.extent(1, "low"), a.extent(2, "high"), value, range)};
+    }
+    if (name == "contract")
+      return {contract(x, a.tensor(1, "y", real), a.integer(2, "axes").value_or(1), range)};
     if (name == "reshape") {
       return {tensor(b().reshape(use(x), a.dims_from(1)))};
     }

@@ -164,6 +164,18 @@ class GraphMaker {
   TensorValue to_tensor(const Any& x, DType dtype, const SourceRange& range);
   TensorValue constant(const Type& type, double value);
 
+  // ---- windows.cpp ----
+  // `axis` becomes windows of `size` elements.
+  TensorValue windows(const TensorValue& x, std::int64_t axis, const Dim& size, std::int64_t stride,
+                      std::int64_t dilation, const SourceRange& range);
+  // `value` (a scalar, or nothing for zero) before and behind the elements of
+  // `axis`.
+  TensorValue pad(const TensorValue& x, std::int64_t axis, const Dim& low, const Dim& high,
+                  const std::optional<TensorValue>& value, const SourceRange& range);
+  // Sums of products over the last `axes` dimensions of x and the first of y.
+  TensorValue contract(const TensorValue& x, const TensorValue& y, std::int64_t axes,
+                       const SourceRange& range);
+
   // ---- calls (calls.cpp, builtins.cpp, scan.cpp) ----
   Any call(const syntax::Call& call, const syntax::Expr& expr, Scope& scope);
   Any call_value(const Callable& callable, std::vector<ArgumentValue> arguments, Scope& caller,

@@ -106,7 +106,7 @@ Any GraphMaker::meet(const TypeExpr& type, Any value, Scope& scope, Unification&
   if (word == "number") {
     if (value.as<NumberValue>()) return value;
     if (const auto* dim = value.as<DimValue>(); dim && dim->dim.is_constant())
-      return {NumberValue{static_cast<double>(*dim->dim.constant())}};
+      return value;  // an integer stays one: it may count or index
     fail("T0340", range, fmt::format("{} is {}, expected a number", named(name), show(value)), {},
          {}, {{type.range, "the declared type"}});
   }

@@ -9,6 +9,7 @@
 #include "ir/tensor.h"
 #include "runtime/file.h"
 #include "runtime/generators.h"
+#include "runtime/png.h"
 #include "runtime/readers/npy.h"
 #include "runtime/safetensors.h"
 #include "tests/catch.h"
@@ -181,7 +182,9 @@ TEST_CASE("run names the input that does not fit, with its type, and writes noth
   check_fails(demo + "image" + out, "T0852", "'image' does not give an input");
   check_fails(demo + "image=" + image + " --input image=" + image + out, "T0852", "given twice");
   check_fails(demo + "image=" + image + " -o " + (folder / "out.txt").string(), "T0856",
-              "neither .npy nor .safetensors");
+              "none of .npy, .png and .safetensors");
+  check_fails(demo + "image=" + image + " -o " + (folder / "out.png").string(), "T0895",
+              "shape [10] is no image");
   check_fails(demo + "image=" + image + " --result logit" + out, "T0856", "its results are logits");
   check_fails(demo + "image=" + image + " --model Writer" + out, "T0206", "Writer");
   const std::string lm = "run " + example("char_lm") + " -D H=3 -D E=2 --input text=";
@@ -194,6 +197,21 @@ TEST_CASE("run names the input that does not fit, with its type, and writes noth
   const std::string bytes = read_file(image);
   std::ofstream(folder / "cut.npy", std::ios::binary) << bytes.substr(0, bytes.size() - 7);
   check_fails(demo + "image=" + (folder / "cut.npy").string() + out, "T0911", "cut.npy");
-  for (const std::string name : {"out.npy", "out.txt"})
+  for (const std::string name : {"out.npy", "out.txt", "out.png"})
     CHECK_FALSE(std::filesystem::exists(folder / name));
+}
+
+TEST_CASE("run draws arrays of images as a sheet") {
+  const std::filesystem::path folder = fresh_folder("run_png");
+  std::ofstream(folder / "halves.tdl")
+      << "model Halves(x: real[8, 8, 1]) { return y: reshape(mean_pool2d(x), 4, 4) }\n";
+  write_npy(folder / "x.npy", Tensor(DType::f32, {5, 8, 8, 1}));
+  const std::string out = (folder / "sheet.png").string();
+  REQUIRE(run("run " + (folder / "halves.tdl").string() +
+              " --input x=" + (folder / "x.npy").string() + " -o " + out)
+              .status == 0);
+  // Five images of 4 x 4, drawn 16 times as large in rows of three.
+  const Pixels expected = image_sheet(Tensor(DType::f32, {5, 4, 4}));
+  CHECK(expected.width == 3 * (4 * 16 + 1) - 1);
+  CHECK(read_file(out) == png_bytes(expected));
 }

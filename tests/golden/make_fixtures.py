@@ -101,16 +101,6 @@ def binary_cross_entropy(out):
     out["bce.y"], out["bce.weight0"] = loss, torch.ones((), dtype=torch.float64)
 
 
-tensors = {}
-for kind in ("RNN", "LSTM", "GRU"):
-    for dtype in (torch.float32, torch.float64):
-        fixture(kind, dtype, tensors)
-for kind in ("RNN", "LSTM", "GRU"):
-    both_directions(kind, tensors)
-binary_cross_entropy(tensors)
-write("recurrent.safetensors", tensors)
-
-
 # ---- transformers ----------------------------------------------------------
 #
 # A case: `shapes` of the leaves, by the names that Treadle gives its inputs and
@@ -304,6 +294,15 @@ def transformer_fixtures(out):
     case(out, "rotary", {"x": (2, t, 6)}, rotary)
 
 
-transformers = {}
-transformer_fixtures(transformers)
-write("attention.safetensors", transformers)
+if __name__ == "__main__":
+    tensors = {}
+    for kind in ("RNN", "LSTM", "GRU"):
+        for dtype in (torch.float32, torch.float64):
+            fixture(kind, dtype, tensors)
+    for kind in ("RNN", "LSTM", "GRU"):
+        both_directions(kind, tensors)
+    binary_cross_entropy(tensors)
+    write("recurrent.safetensors", tensors)
+    transformers = {}
+    transformer_fixtures(transformers)
+    write("attention.safetensors", transformers)
