@@ -37,12 +37,15 @@ function(treadle_embed out_variable)
   set(folder ${PROJECT_SOURCE_DIR}/${ARG_FOLDER})
   set(output ${PROJECT_BINARY_DIR}/generated/${ARG_FUNCTION}.cpp)
   file(GLOB files CONFIGURE_DEPENDS ${folder}/${ARG_PATTERN})
+  # A file that goes makes none of the others newer: the list itself is a dependency.
+  set(list ${PROJECT_BINARY_DIR}/generated/${ARG_FUNCTION}.list)
+  file(GENERATE OUTPUT ${list} CONTENT "$<JOIN:${files},\n>\n")
   add_custom_command(
     OUTPUT ${output}
     COMMAND ${CMAKE_COMMAND} -D FOLDER=${folder} -D PATTERN=${ARG_PATTERN} -D HEADER=${ARG_HEADER}
       -D FUNCTION=${ARG_FUNCTION} -D OUTPUT_FILE=${output}
       -P ${PROJECT_SOURCE_DIR}/cmake/embed_files.cmake
-    DEPENDS ${files} ${PROJECT_SOURCE_DIR}/cmake/embed_files.cmake
+    DEPENDS ${files} ${list} ${PROJECT_SOURCE_DIR}/cmake/embed_files.cmake
     COMMENT "Embedding ${ARG_FOLDER}"
     VERBATIM)
   set(${out_variable} ${output} PARENT_SCOPE)
