@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -76,13 +77,43 @@ void write_cluster(const Diagram& diagram, int cluster, std::string& out) {
   }
 }
 
+// The ranks that all edges together span, when each node stands as high as it
+// can: how much room the edges take. Edges of a cycle are left out.
+std::size_t total_span(const Diagram& diagram) {
+  const std::size_t count = diagram.nodes.size();
+  std::vector<std::vector<std::size_t>> readers(count);
+  std::vector<std::size_t> open(count, 0), rank(count, 0), ready;
+  for (const Diagram::Edge& edge : diagram.edges) {
+    readers[static_cast<std::size_t>(edge.from)].push_back(static_cast<std::size_t>(edge.to));
+    ++open[static_cast<std::size_t>(edge.to)];
+  }
+  for (std::size_t i = 0; i < count; ++i)
+    if (open[i] == 0) ready.push_back(i);
+  std::size_t out = 0;
+  while (!ready.empty()) {
+    const std::size_t node = ready.back();
+    ready.pop_back();
+    for (const std::size_t reader : readers[node]) {
+      rank[reader] = std::max(rank[reader], rank[node] + 1);
+      if (--open[reader] == 0) ready.push_back(reader);
+    }
+  }
+  for (std::size_t i = 0; i < count; ++i)
+    for (const std::size_t reader : readers[i])
+      if (rank[reader] > rank[i]) out += rank[reader] - rank[i];
+  return out;
+}
+
 std::string dot_text(const Diagram& diagram) {
-  // Network simplex, which is what takes long, gets fewer turns on large graphs.
-  const bool large = diagram.nodes.size() > 300;
+  // Long edges take minutes to be bent around everything; where there are many,
+  // they are straight.
+  constexpr std::size_t most = 6000;
+  const char* quick =
+      total_span(diagram) > most ? ", splines=line, nslimit=0.3, nslimit1=0.3, mclimit=0.3" : "";
   std::string out = fmt::format(
-      "digraph {{ graph [rankdir=TB, ranksep=0.32, nodesep=0.16, pad=0.1{}];\n"
+      "digraph {{ graph [rankdir=TB, newrank=true, ranksep=0.32, nodesep=0.16, pad=0.1{}];\n"
       "node [shape=box, fixedsize=true, label=\"\"]; edge [arrowsize=0.6];\n",
-      large ? ", nslimit=2, nslimit1=2, mclimit=0.5" : "");
+      quick);
   write_cluster(diagram, -1, out);
   for (std::size_t i = 0; i < diagram.edges.size(); ++i) {
     const Diagram::Edge& edge = diagram.edges[i];

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -287,10 +288,15 @@ std::string inspection_page(const InspectedProgram& program, const CompiledStage
   for (const char c : inspection_data(program, compiled))
     data += c == '<' ? std::string("\\u003c") : std::string(1, c);
   std::string page(page_file("page.html"));
-  fill_in(page, "@TITLE@", escaped_html(program.title));
   fill_in(page, "@STYLE@", page_file("page.css"));
-  fill_in(page, "@SCRIPT@", page_file("page.js"));
+  for (const std::string name :
+       {"expressions", "program", "source", "graph", "kernels", "details", "main"}) {
+    std::string place = "@" + name + "@";
+    for (char& c : place) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    fill_in(page, place, page_file(name + ".js"));
+  }
   fill_in(page, "@DATA@", data);
+  fill_in(page, "@TITLE@", escaped_html(program.title));
   return page;
 }
 

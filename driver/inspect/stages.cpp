@@ -55,7 +55,7 @@ InspectedProgram load_program(const std::string& path, ElaborateOptions options,
     const std::set<std::string> symbols = out.graph.symbols();
     if (const auto window = train->data.integer("window", 0); window > 0 && symbols.size() == 1)
       out.extents.emplace(*symbols.begin(), window);
-    out.extents.emplace("B", train->batch);
+    out.extents.emplace("B", train->data.integer("lanes", train->batch));
     return out;
   }
   if (experiment.models.empty())

@@ -19,7 +19,7 @@ struct InspectedProgram {
   bool trains = false;
   OptimizerSettings optimizer;
   // Values of symbols, for the numbers beside the expressions: those of -D, then
-  // the batch of the train block, and its window where one symbol is left.
+  // the batch or the lanes of the train block, and its window where one symbol is left.
   DimEnv extents;
 };
 

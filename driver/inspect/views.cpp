@@ -67,100 +67,162 @@ std::string updated_parameter(const Graph& graph, const std::string& output) {
   }
 }
 
-// The group that a node is folded into, or "".
-class Folding {
- public:
-  Folding(const Graph& graph, std::size_t fold_above) : graph_(graph), group_(graph.size()) {
-    fold_updates();
-    std::size_t boxes = 0;
-    for (NodeId id = 0; id < graph.size(); ++id) boxes += box_count(id);
-    if (boxes > fold_above) fold_lines();
+// What is folded: the group that each node of a graph is in, or "".
+using Groups = std::vector<std::string>;
+
+std::map<std::string, std::vector<NodeId>> members_of(const Groups& groups) {
+  std::map<std::string, std::vector<NodeId>> out;
+  for (NodeId id = 0; id < groups.size(); ++id)
+    if (!groups[id].empty()) out[groups[id]].push_back(id);
+  return out;
+}
+
+// What only the outputs of one parameter's update need: "update W".
+Groups update_groups(const Graph& graph) {
+  Groups out(graph.size());
+  std::vector<std::optional<std::string>> needed(graph.size());
+  const auto need = [&](NodeId id, const std::string& by) {
+    if (!needed[id]) needed[id] = by;
+    if (*needed[id] != by) needed[id] = "";
+  };
+  for (const Output& output : graph.outputs())
+    need(output.value.node, updated_parameter(graph, output.name));
+  for (NodeId id = static_cast<NodeId>(graph.size()); id-- > 0;) {
+    const std::string by = needed[id].value_or("");
+    for (const Value v : graph.node(id).operands) need(v.node, by);
+    if (!by.empty() && !is_source(graph.node(id))) out[id] = "update " + by;
   }
-  const std::string& group(NodeId id) const { return group_[id]; }
-  bool open(NodeId id) const { return open_bodies_.contains(id); }
+  return out;
+}
+
+// Many updates become one group.
+Groups joined_updates(Groups updates) {
+  constexpr std::size_t most = 12;
+  const std::size_t count = members_of(updates).size();
+  if (count <= most) return updates;
+  for (std::string& group : updates)
+    if (!group.empty()) group = fmt::format("{} updates", count);
+  return updates;
+}
+
+// Adds groups of nodes that stand on one line of the source, apart for each
+// direction. A line that is run several times (the same block in each layer) has
+// several groups: no group depends on itself by way of another.
+class LineGroups {
+ public:
+  LineGroups(const Graph& graph, Groups groups)
+      : graph_(graph), groups_(std::move(groups)), forward_(graph.size(), false) {}
+
+  Groups run() {
+    find_forward();
+    std::vector<int> of(graph_.size(), -1);
+    for (NodeId id = 0; id < graph_.size(); ++id) {
+      const Node& node = graph_.node(id);
+      if (is_source(node)) continue;
+      // A scan stays in sight: its body is the heart of the matter.
+      const bool alone = node.op == Op::scan && groups_[id].empty();
+      const std::string line = !groups_[id].empty() ? groups_[id] : alone ? "" : line_of(id);
+      of[id] = instance(line, node, of);
+      for (const Value v : node.operands)
+        if (of[v.node] >= 0 && of[v.node] != of[id]) reads_[index(of[id])].insert(of[v.node]);
+    }
+    for (NodeId id = 0; id < graph_.size(); ++id)
+      if (groups_[id].empty() && of[id] >= 0 && sizes_[index(of[id])] >= 3)
+        groups_[id] = names_[index(of[id])];
+    return std::move(groups_);
+  }
 
  private:
-  std::size_t box_count(NodeId id) {
-    const Node& node = graph_.node(id);
-    if (is_source(node) || !group_[id].empty()) return 0;
-    if (node.op != Op::scan) return 1;
-    open_bodies_.insert(id);
-    return node.regions[0]->size();
-  }
+  static std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
-  // What only the outputs of one parameter's update need.
-  void fold_updates() {
-    std::vector<std::optional<std::string>> needed(graph_.size());
-    const auto need = [&](NodeId id, const std::string& by) {
-      if (!needed[id]) needed[id] = by;
-      if (*needed[id] != by) needed[id] = "";
-    };
-    for (const Output& output : graph_.outputs())
-      need(output.value.node, updated_parameter(graph_, output.name));
-    for (NodeId id = static_cast<NodeId>(graph_.size()); id-- > 0;) {
-      const std::string by = needed[id].value_or("");
-      for (const Value v : graph_.node(id).operands) need(v.node, by);
-      if (!by.empty() && !is_source(graph_.node(id))) group_[id] = "update " + by;
-    }
-  }
-
-  // What stands on one line of the source, apart for each direction.
-  void fold_lines() {
-    std::vector<bool> forward(graph_.size(), false);
+  void find_forward() {
     for (const Output& output : graph_.outputs())
       if (!output.name.starts_with("next:") && !output.name.starts_with("grad"))
-        forward[output.value.node] = true;
-    std::map<std::string, std::vector<NodeId>> lines;
-    for (NodeId id = static_cast<NodeId>(graph_.size()); id-- > 0;) {
-      const Node& node = graph_.node(id);
-      if (forward[id])
-        for (const Value v : node.operands) forward[v.node] = true;
-      // A scan stays in sight: its body is the heart of the matter.
-      if (is_source(node) || !group_[id].empty() || node.op == Op::scan) continue;
-      std::string place = "no line";
-      if (node.location) {
-        const std::string path = node.location.file->path;
-        place = fmt::format("{}:{}", path.substr(path.rfind('/') + 1),
-                            line_column(*node.location.file, node.location.begin).line);
+        forward_[output.value.node] = true;
+    for (NodeId id = static_cast<NodeId>(graph_.size()); id-- > 0;)
+      if (forward_[id])
+        for (const Value v : graph_.node(id).operands) forward_[v.node] = true;
+  }
+
+  std::string line_of(NodeId id) const {
+    const SourceRange& at = graph_.node(id).location;
+    std::string place = "no line";
+    if (at) {
+      const std::string& path = at.file->path;
+      place = fmt::format("{}:{}", path.substr(path.rfind('/') + 1),
+                          line_column(*at.file, at.begin).line);
+    }
+    return (forward_[id] ? "" : "gradient, ") + place;
+  }
+
+  // The group of that line which the node may join, or a new one. A nameless
+  // line is a group of one.
+  int instance(const std::string& line, const Node& node, const std::vector<int>& of) {
+    const auto last = line.empty() ? last_.end() : last_.find(line);
+    if (last != last_.end()) {
+      std::set<int> seen;
+      const bool free = std::none_of(node.operands.begin(), node.operands.end(), [&](Value v) {
+        return of[v.node] >= 0 && of[v.node] != last->second &&
+               reaches(of[v.node], last->second, seen);
+      });
+      if (free) {
+        ++sizes_[index(last->second)];
+        return last->second;
       }
-      lines[(forward[id] ? "" : "gradient, ") + place].push_back(id);
     }
-    for (const auto& [name, nodes] : lines) {
-      if (nodes.size() < 3) continue;
-      for (const NodeId id : nodes) group_[id] = name;
-    }
-    for (auto id = open_bodies_.begin(); id != open_bodies_.end();)
-      id = graph_.node(*id).regions[0]->size() > 60 ? open_bodies_.erase(id) : std::next(id);
+    const int fresh = static_cast<int>(names_.size());
+    const int number = line.empty() ? 1 : ++counts_[line];
+    names_.push_back(number == 1 ? line : fmt::format("{} ({})", line, number));
+    sizes_.push_back(1);
+    reads_.emplace_back();
+    if (!line.empty()) last_[line] = fresh;
+    return fresh;
+  }
+
+  bool reaches(int from, int to, std::set<int>& seen) const {
+    if (from == to) return true;
+    if (!seen.insert(from).second) return false;
+    return std::any_of(reads_[index(from)].begin(), reads_[index(from)].end(),
+                       [&](int next) { return reaches(next, to, seen); });
   }
 
   const Graph& graph_;
-  std::vector<std::string> group_;
-  std::set<NodeId> open_bodies_;
+  Groups groups_;
+  std::vector<bool> forward_;
+  std::vector<std::string> names_;
+  std::vector<int> sizes_;
+  std::vector<std::set<int>> reads_;
+  std::map<std::string, int> last_, counts_;
 };
+
+// How many boxes the whole graph has, bodies of scans included.
+std::size_t box_count(const Graph& graph, const Groups& groups) {
+  std::size_t out = 0;
+  for (NodeId id = 0; id < graph.size(); ++id) {
+    const Node& node = graph.node(id);
+    if (is_source(node) || !groups[id].empty()) continue;
+    out += node.op == Op::scan ? node.regions[0]->size() : 1;
+  }
+  return out;
+}
 
 class ViewMaker {
  public:
-  ViewMaker(const Graph& graph, std::size_t fold_above)
-      : graph_(graph), folds_(graph, fold_above) {}
+  explicit ViewMaker(const Graph& graph)
+      : graph_(graph),
+        updates_(update_groups(graph)),
+        fine_(joined_updates(updates_)),
+        coarse_(LineGroups(graph, fine_).run()) {}
 
-  std::vector<View> run() {
+  std::vector<View> run(std::size_t fold_above) {
+    if (box_count(graph_, fine_) <= fold_above) {
+      whole("", "the whole graph", fine_, true);
+      whole("overview", "overview", coarse_, false);
+    } else {
+      whole("", "overview", coarse_, false);
+    }
+    group_views(updates_);
     std::vector<NodeId> all;
-    std::map<std::string, std::vector<NodeId>> groups;
-    for (NodeId id = 0; id < graph_.size(); ++id) {
-      if (!is_source(graph_.node(id))) all.push_back(id);
-      if (!folds_.group(id).empty()) groups[folds_.group(id)].push_back(id);
-    }
-    start("", "the whole graph");
-    nodes(graph_, "", all, -1, true);
-    outputs(graph_, "", -1, [](NodeId) { return true; });
-    finish();
-    for (const auto& [name, members] : groups) {
-      start(name, name);
-      nodes(graph_, "", members, -1, false);
-      const std::set<NodeId> inside(members.begin(), members.end());
-      outputs(graph_, "", -1, [&](NodeId id) { return inside.contains(id); });
-      finish();
-    }
     while (!bodies_.empty()) {
       const auto [path, node] = bodies_.back();
       bodies_.pop_back();
@@ -170,7 +232,7 @@ class ViewMaker {
       const Graph& body = *node->regions[0];
       for (NodeId id = 0; id < body.size(); ++id)
         if (body.node(id).op != Op::argument && !is_source(body.node(id))) all.push_back(id);
-      nodes(body, path + "/", all, -1, false);
+      nodes(body, path + "/", all, -1, nullptr);
       outputs(body, path + "/", -1, [](NodeId) { return true; });
       finish();
     }
@@ -178,6 +240,33 @@ class ViewMaker {
   }
 
  private:
+  void whole(const std::string& key, const std::string& title, const Groups& groups,
+             bool open_scans) {
+    open_scans_ = open_scans;
+    std::vector<NodeId> all;
+    for (NodeId id = 0; id < graph_.size(); ++id)
+      if (!is_source(graph_.node(id))) all.push_back(id);
+    start(key, title);
+    nodes(graph_, "", all, -1, &groups);
+    outputs(graph_, "", -1, [&](NodeId id) { return groups[id].empty(); });
+    finish();
+    group_views(groups);
+  }
+
+  // What is in each group; in a group of several updates each is folded again.
+  void group_views(const Groups& groups) {
+    open_scans_ = false;
+    for (const auto& [name, members] : members_of(groups)) {
+      if (!groups_made_.insert(name).second) continue;
+      const bool again = !updates_[members[0]].empty() && updates_[members[0]] != name;
+      start(name, name);
+      nodes(graph_, "", members, -1, again ? &updates_ : nullptr);
+      const std::set<NodeId> inside(members.begin(), members.end());
+      outputs(graph_, "", -1, [&](NodeId id) { return inside.contains(id) && !again; });
+      finish();
+    }
+  }
+
   void start(std::string key, std::string title) {
     view_ = {};
     at_.clear();
@@ -225,7 +314,7 @@ class ViewMaker {
     return at_[path] = box(std::move(b), cluster);
   }
 
-  int folded(const std::string& group, int cluster) {
+  int folded(const Groups& groups, const std::string& group, int cluster) {
     const std::string key = "(" + group + ")";
     if (const auto found = at_.find(key); found != at_.end()) return found->second;
     ViewBox b;
@@ -233,22 +322,22 @@ class ViewMaker {
     b.opens = group;
     b.title = group;
     for (NodeId id = 0; id < graph_.size(); ++id)
-      if (folds_.group(id) == group) b.holds.push_back(path_of("", id));
+      if (groups[id] == group) b.holds.push_back(path_of("", id));
     b.detail = fmt::format("{} {}", b.holds.size(), b.holds.size() == 1 ? "node" : "nodes");
     return at_[key] = box(std::move(b), cluster);
   }
 
   void nodes(const Graph& graph, const std::string& prefix, const std::vector<NodeId>& members,
-             int cluster, bool fold) {
+             int cluster, const Groups* groups) {
     for (const NodeId id : members) {
       const Node& node = graph.node(id);
       const std::string path = path_of(prefix, id);
-      if (fold && !folds_.group(id).empty()) {
-        at_[path] = folded(folds_.group(id), cluster);
+      if (groups != nullptr && !(*groups)[id].empty()) {
+        at_[path] = folded(*groups, (*groups)[id], cluster);
         operands(graph, prefix, node, at_[path], cluster);
         continue;
       }
-      if (fold && node.op == Op::scan && folds_.open(id)) {
+      if (groups != nullptr && node.op == Op::scan && open_scans_) {
         open_scan(graph, prefix, id, cluster);
         continue;
       }
@@ -272,10 +361,12 @@ class ViewMaker {
   void operands(const Graph& graph, const std::string& prefix, const Node& node, int to,
                 int cluster) {
     std::set<NodeId> seen;
-    const bool folded_box = view_.boxes[static_cast<std::size_t>(to)].kind == ViewBox::Kind::folded;
+    const ViewBox& reader = view_.boxes[static_cast<std::size_t>(to)];
+    // What a folded box or a closed scan takes of those is told by its own view.
+    const bool without_sources = reader.kind == ViewBox::Kind::folded || node.op == Op::scan;
     for (const Value v : node.operands) {
-      // A folded box does not list its constants.
-      if (!seen.insert(v.node).second || (folded_box && is_source(graph.node(v.node)))) continue;
+      if (!seen.insert(v.node).second || (without_sources && is_source(graph.node(v.node))))
+        continue;
       edge(giver(graph, prefix, v.node, cluster), to);
     }
   }
@@ -299,7 +390,7 @@ class ViewMaker {
     std::vector<NodeId> inner;
     for (NodeId i = 0; i < body.size(); ++i)
       if (body.node(i).op != Op::argument && !is_source(body.node(i))) inner.push_back(i);
-    nodes(body, path + "/", inner, cluster, false);
+    nodes(body, path + "/", inner, cluster, nullptr);
     ViewBox b;
     b.node = path;
     b.title = node_title(node);
@@ -331,7 +422,12 @@ class ViewMaker {
       }
       if (around != nullptr && i < givers.size() && givers[i] < 0) {
         const std::string name = source_title(around->node(node.operands[i].node));
-        b.title = b.title.starts_with("argument") ? name : b.title + " from " + name;
+        if (b.title.starts_with("argument"))
+          b.title = name;
+        else if (b.title.starts_with("row of"))
+          b.title = "row of " + name;
+        else
+          b.title += " from " + name;
       }
       const int at = box(b, cluster);
       at_[b.node] = at;
@@ -344,8 +440,6 @@ class ViewMaker {
     for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
       const Output& output = graph.outputs()[i];
       if (!shown(output.value.node)) continue;
-      // In the whole graph a folded update stands for its outputs.
-      if (view_.key.empty() && !folds_.group(output.value.node).empty()) continue;
       ViewBox b;
       b.kind = ViewBox::Kind::output;
       b.node = path_of(prefix, output.value.node);
@@ -356,7 +450,9 @@ class ViewMaker {
   }
 
   const Graph& graph_;
-  Folding folds_;
+  const Groups updates_, fine_, coarse_;
+  bool open_scans_ = false;
+  std::set<std::string> groups_made_;
   View view_;
   std::vector<View> views_;
   std::map<std::string, int> at_;  // of a path or a group: its box in this view
@@ -368,7 +464,7 @@ class ViewMaker {
 }  // namespace
 
 std::vector<View> make_views(const Graph& graph, std::size_t fold_above) {
-  return ViewMaker(graph, fold_above).run();
+  return ViewMaker(graph).run(fold_above);
 }
 
 std::vector<std::size_t> value_numbers(const Graph& graph) {

@@ -31,7 +31,7 @@ struct ViewCluster {
 };
 
 struct View {
-  std::string key;  // "" for the whole graph; a node's path; "update W"
+  std::string key;  // "" for the whole graph; "overview"; a node's path; "update W"
   std::string title;
   std::vector<ViewBox> boxes;
   std::vector<ViewCluster> clusters;
@@ -39,10 +39,11 @@ struct View {
   Layout layout;    // after lay_out
 };
 
-// The whole graph first, then what is behind folded boxes, fused kernels and
-// scans. Bodies of scans stand in the whole graph as clusters; the updates of
-// one parameter are folded; in a graph of more than `fold_above` boxes so are the
-// nodes of one source line, and long bodies.
+// The whole graph first, then the overview, then what is behind folded boxes,
+// fused kernels and scans. In the whole graph the bodies of scans stand as
+// clusters, and what updates one parameter is folded (many updates once more). In the overview the
+// nodes of one source line are folded, too, and scans are closed; a graph of more than `fold_above`
+// boxes is shown like that only.
 std::vector<View> make_views(const Graph& graph, std::size_t fold_above = 400);
 
 // The number that the text form gives to the first result of each node.

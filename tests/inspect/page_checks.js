@@ -71,6 +71,7 @@ function aKernelLeadsToItsLines() {
   const row = all('#kernels tbody tr').find((line) => line.textContent.includes('sigmoid'));
   click(row);
   check(all('#code .row.on').length >= 4, 'the lines of the fused cell');
+  check(all('.dot.chosen').length === 1, 'the kernel on the roof');
   click(all('#details .open')[0]);
   check(all('.box.chosen').length === 1, 'the kernel in the graph');
 }
@@ -104,6 +105,19 @@ function foldedNodesOpen() {
   check(box('sqrt'), 'the update has a square root');
 }
 
+function theOverviewHasALineABox() {
+  click(stageCalled('training step'));
+  const before = all('.box').length;
+  click(document.querySelector('#overview'));
+  check(all('.box').length < before / 2, 'the overview is smaller');
+  textStaysInItsBox('overview');
+  boxesStandApart('overview');
+  click(stageCalled('fuse-gates'));
+  check(document.querySelector('#overview').classList.contains('on'), 'it stays from stage to stage');
+  click(document.querySelector('#overview'));
+  check(all('.cluster').length === 2, 'both loops are open again');
+}
+
 function searchFinds() {
   click(stageCalled('one example'));
   const field = document.querySelector('#search');
@@ -119,7 +133,7 @@ function searchFinds() {
 try {
   for (const test of [expressionsAreComputed, everyStageIsDrawn, aLineLeadsToItsNodesAndKernels,
     aNodeLeadsToItsLine, aKernelLeadsToItsLines, numbersFollowTheDimensions, foldedNodesOpen,
-    searchFinds]) test();
+    theOverviewHasALineABox, searchFinds]) test();
   document.title = 'checks: passed';
 } catch (error) {
   document.title = 'checks: ' + error.message;

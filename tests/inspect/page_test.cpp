@@ -1,4 +1,5 @@
 // `dump --format html` and `dump --stage kernels`: what stands in them.
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -222,16 +223,60 @@ TEST_CASE("a large graph is folded by source lines, its scans stay") {
   const Graph graph = load_inspected(example("my_cell.tdl"), {}).graph;
   const std::vector<View> open = make_views(graph, 1000), folded = make_views(graph, 10);
   CHECK(open[0].boxes.size() > folded[0].boxes.size());
+  CHECK(open[1].key == "overview");
+  CHECK(open[1].boxes.size() == folded[0].boxes.size());
   const auto scans = [](const View& view) {
     int count = 0;
     for (const ViewBox& box : view.boxes) count += box.title.starts_with("scan") ? 1 : 0;
     return count;
   };
   CHECK(scans(open[0]) == 1);
+  CHECK(open[0].clusters.size() == 1);
   CHECK(scans(folded[0]) == 1);
+  CHECK(folded[0].clusters.empty());
   std::size_t held = 0;
   for (const ViewBox& box : folded[0].boxes) held += box.holds.size();
   CHECK(held > 20);
+}
+
+TEST_CASE("a line that is run twice has two boxes, so that no box waits for itself") {
+  const auto folder = test::fresh_folder("inspect_layers");
+  std::ofstream(folder / "layers.tdl") << R"(dim M = 4
+block layer[M](x: real[T, M]) {
+  return tanh(square(x) + exp(x) * sin(x))
+}
+model Twice(x: real[T, M]) {
+  return y: layer(relu(layer(x)))
+}
+)";
+  const Graph graph = load_inspected((folder / "layers.tdl").string(), {}).graph;
+  const std::vector<View> views = make_views(graph, 1);
+  std::set<std::string> titles;
+  for (const ViewBox& box : views[0].boxes) titles.insert(box.title);
+  CHECK(titles.contains("layers.tdl:3"));
+  CHECK(titles.contains("layers.tdl:3 (2)"));
+  // The second one reads the first one and not the other way.
+  const auto title = [&](int box) { return views[0].boxes[static_cast<std::size_t>(box)].title; };
+  for (const Diagram::Edge& edge : views[0].diagram.edges) {
+    const bool backwards =
+        title(edge.from) == "layers.tdl:3 (2)" && title(edge.to) == "layers.tdl:3";
+    CHECK_FALSE(backwards);
+  }
+}
+
+TEST_CASE("a diagram with thousands of long edges is laid out all the same") {
+  Diagram diagram;
+  constexpr int length = 150;
+  for (int i = 0; i < length; ++i) {
+    diagram.nodes.push_back({60, 20, -1});
+    if (i > 0) diagram.edges.push_back({i - 1, i});
+    if (i > 1) diagram.edges.push_back({0, i});
+  }
+  const std::vector<Layout> layouts = lay_out(std::vector{diagram});
+  for (int i = 1; i < length; ++i)
+    CHECK(layouts[0].nodes[static_cast<std::size_t>(i)].y >
+          layouts[0].nodes[static_cast<std::size_t>(i - 1)].y);
+  CHECK(layouts[0].edges.back().size() >= 4);
 }
 
 TEST_CASE("-o writes a file; without Graphviz the mistake has a code") {
