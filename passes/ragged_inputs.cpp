@@ -25,7 +25,8 @@ std::string as_name(const std::string& text) {
     else
       out += '_';
   }
-  return out;
+  // A name does not begin with a digit: 3*T.
+  return !out.empty() && std::isdigit(static_cast<unsigned char>(out[0])) ? "_" + out : out;
 }
 
 // Larger where its symbols are larger.
