@@ -4,6 +4,8 @@
 #include "ir/text_parser.h"
 #include "ir/text_printer.h"
 #include "ir/verify.h"
+#include "passes/batch.h"
+#include "passes/differentiate.h"
 #include "runtime/team.h"
 #include "tests/catch.h"
 #include "tests/ragged/support.h"
@@ -107,6 +109,18 @@ model M(source: real[S, 3], target: real[T, 3]) {
   return loss: mean(square(dense[3](hs) - target))
 })",
      true},
+    {"one sequence behind another", R"(
+model M(source: real[S, 3], target: real[T, 3]) {
+  both = concat(source, reverse(target), axis: 0)
+  hs, h = scan GRU[3, 4] over both
+  return loss: mean(square(hs[1:] - hs[:-1])) + sum(h) * real(length(both))
+})",
+     true},
+    {"dropout", R"(
+model M(x: real[T, 3]) {
+  hs, _ = scan GRU[3, 4] over dropout(x, rate: 0.4)
+  return loss: mean(square(dropout(hs)))
+})"},
     {"attention to another sequence", R"(
 model M(source: real[S, 3], target: real[T, 3]) {
   q, k = dense[4](target), tanh(dense[4](source))
@@ -132,7 +146,36 @@ Lengths lengths_of(const Model& model, std::vector<std::int64_t> first) {
   return out;
 }
 
+std::string text_of(const std::vector<std::int64_t>& numbers) {
+  std::string out;
+  for (const std::int64_t number : numbers) out += std::to_string(number) + " ";
+  return out;
+}
+
 }  // namespace
+
+TEST_CASE("truncated backpropagation cuts every example at its own steps") {
+  const std::string text = R"(
+model M(x: real[T, 3]) {
+  hs, h = scan GRU[3, 4] over x
+  back, first = scan reverse GRU[4, 4] over hs
+  return loss: sum(square(back)) + sum(h * first)
+})";
+  const Graph loss = truncate_bptt(program(text).model("M", Mode::train), 2);
+  for (const std::vector<std::int64_t>& own : lengths) {
+    const RaggedCase ragged(loss, {{"T", own}});
+    INFO("lengths " << text_of(own));
+    require_close(ragged.batch(), evaluate(ragged.batch(), ragged.inputs()), ragged.expected(),
+                  1e-10);
+  }
+}
+
+TEST_CASE("equal lengths and no mark: the batch is dense, as ever") {
+  const Graph loss = program(models[0].text).model("M", Mode::train);
+  CHECK(to_string(batch(loss).type(batch(loss).input("x"))) == "f64[B, T, 3]");
+  const Graph marked = batch(mark_ragged(loss, {"T"}));
+  CHECK(to_string(marked.type(marked.input("x"))) == "f64[T.rows, 3]");
+}
 
 TEST_CASE("a batch of examples of different lengths is its examples one by one") {
   for (const Model& model : models) {
@@ -140,9 +183,7 @@ TEST_CASE("a batch of examples of different lengths is its examples one by one")
     std::unique_ptr<Program> compiled;
     for (const std::vector<std::int64_t>& own : lengths) {
       const RaggedCase ragged(loss, lengths_of(model, own));
-      std::string text;
-      for (const std::int64_t length : own) text += std::to_string(length) + " ";
-      INFO(model.name << ", lengths " << text);
+      INFO(model.name << ", lengths " << text_of(own));
       verify(ragged.batch());
       CHECK(print(parse_graph(print(ragged.batch()))) == print(ragged.batch()));
       require_close(ragged.batch(), evaluate(ragged.batch(), ragged.inputs()), ragged.expected(),

@@ -20,6 +20,10 @@ std::vector<std::string> differentiated_names(const Graph& graph) {
   return out;
 }
 
+bool is_shared(const Node& source) {
+  return source.op == Op::parameter || source.attributes.boolean("shared");
+}
+
 void only_loss(Graph& graph) { graph.set_outputs({{"loss", graph.output("loss")}}); }
 
 // Tensors of the examples' rows, one after another.
@@ -77,7 +81,7 @@ RaggedCase::RaggedCase(const Graph& loss, const Lengths& lengths) {
     for (const auto& [symbol, extents] : lengths) env[symbol] = extents[i];
     std::vector<Tensor> inputs = random_inputs(alone, env, 11 + i);
     for (std::size_t k = 0; k < inputs.size() && i > 0; ++k)
-      if (alone.node(alone.inputs()[k]).op == Op::parameter) inputs[k] = own[0][k];
+      if (is_shared(alone.node(alone.inputs()[k]))) inputs[k] = own[0][k];
     std::vector<const Tensor*> pointers;
     for (const Tensor& tensor : inputs) pointers.push_back(&tensor);
     results.push_back(evaluate(alone, pointers, env));
@@ -98,7 +102,7 @@ RaggedCase::RaggedCase(const Graph& loss, const Lengths& lengths) {
     ensure(input.valid(), "test", "an input that is no index: " + name);
     std::size_t k = 0;
     while (alone.inputs()[k] != input.node) ++k;
-    const bool shared = alone.node(input.node).op == Op::parameter;
+    const bool shared = is_shared(alone.node(input.node));
     inputs_.push_back(shared ? own[0][k] : packed(alone.type(input), of_all(own, k), lengths));
   }
   for (std::size_t k = 0; k < alone.outputs().size(); ++k) {
