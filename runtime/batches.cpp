@@ -42,21 +42,17 @@ class ArrayBatches final : public BatchSource {
     }
     if (count_ <= 0) throw_user_error("T0965", "the data set has no examples");
     if (options_.batch <= 0) throw_user_error("T0968", "a batch has at least one example");
+    order_ = EpochOrder(count_, options_.seed, options_.shuffle);
   }
 
   std::int64_t batches() const override { return (count_ + options_.batch - 1) / options_.batch; }
   std::int64_t examples() const override { return count_; }
 
   Batch batch(std::int64_t epoch, std::int64_t index) const override {
-    if (options_.shuffle && epoch != ordered_epoch_) {
-      order_ = permutation(count_, options_.seed, static_cast<std::uint64_t>(epoch));
-      ordered_epoch_ = epoch;
-    }
     Batch out;
     const std::int64_t begin = index * options_.batch;
     const std::int64_t end = std::min(begin + options_.batch, count_);
-    for (std::int64_t i = begin; i < end; ++i)
-      out.indices.push_back(options_.shuffle ? order_[static_cast<std::size_t>(i)] : i);
+    out.indices = order_.range(epoch, begin, end);
     out.examples = end - begin;
     for (const auto& [name, tensor] : fields_)
       out.fields.emplace(name, pick_rows(tensor, out.indices));
@@ -67,9 +63,7 @@ class ArrayBatches final : public BatchSource {
   NamedFields fields_;
   ArrayBatchesOptions options_;
   std::int64_t count_ = -1;
-  // The order of the epoch last asked for; a cache, not state.
-  mutable std::int64_t ordered_epoch_ = -1;
-  mutable std::vector<std::int64_t> order_;
+  EpochOrder order_;
 };
 
 // The window at `begin`, and the one a token on, as row `row` of the two.
@@ -132,43 +126,40 @@ class TextWindows final : public BatchSource {
     const std::int64_t room = tokens_.size() - 1;
     shifts_ = options_.shuffle ? std::min(window, room - window + 1) : 1;
     count_ = (room - shifts_ + 1) / window;
+    order_ = EpochOrder(count_, options_.seed, options_.shuffle);
   }
 
   std::int64_t batches() const override { return (count_ + options_.batch - 1) / options_.batch; }
   std::int64_t examples() const override { return count_; }
 
   Batch batch(std::int64_t epoch, std::int64_t index) const override {
-    if (options_.shuffle && epoch != ordered_epoch_) {
-      order_ = permutation(count_, options_.seed, static_cast<std::uint64_t>(epoch));
-      RandomStream stream(options_.seed,
-                          mix(hash_text("window"), static_cast<std::uint64_t>(epoch)));
-      shift_ = static_cast<std::int64_t>(stream.next_below(static_cast<std::uint64_t>(shifts_)));
-      ordered_epoch_ = epoch;
-    }
+    const std::int64_t shift = options_.shuffle ? shift_of(epoch) : 0;
     Batch out;
     const std::int64_t begin = index * options_.batch;
     out.examples = std::min(options_.batch, count_ - begin);
+    out.indices = order_.range(epoch, begin, begin + out.examples);
     Tensor text(tokens_.dtype(), {out.examples, window_});
     Tensor next(tokens_.dtype(), {out.examples, window_});
-    for (std::int64_t i = 0; i < out.examples; ++i) {
-      const std::int64_t which =
-          options_.shuffle ? order_[static_cast<std::size_t>(begin + i)] : begin + i;
-      copy_window(tokens_, shift_ + which * window_, window_, i, text, next);
-      out.indices.push_back(which);
-    }
+    for (std::int64_t i = 0; i < out.examples; ++i)
+      copy_window(tokens_, shift + out.indices[static_cast<std::size_t>(i)] * window_, window_, i,
+                  text, next);
     out.fields.emplace("text", std::move(text));
     out.fields.emplace("next", std::move(next));
     return out;
   }
 
  private:
+  // How far from the start of the text the windows of an epoch begin.
+  std::int64_t shift_of(std::int64_t epoch) const {
+    RandomStream stream(options_.seed, mix(hash_text("window"), static_cast<std::uint64_t>(epoch)));
+    return static_cast<std::int64_t>(stream.next_below(static_cast<std::uint64_t>(shifts_)));
+  }
+
   Tensor tokens_;
   std::int64_t window_;
   ArrayBatchesOptions options_;
   std::int64_t count_ = 0, shifts_ = 1;
-  // Of the epoch last asked for; a cache, not state.
-  mutable std::int64_t ordered_epoch_ = -1, shift_ = 0;
-  mutable std::vector<std::int64_t> order_;
+  EpochOrder order_;
 };
 
 }  // namespace

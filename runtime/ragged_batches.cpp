@@ -71,6 +71,7 @@ class RaggedBatches final : public BatchSource {
     count_ = fields_.examples();
     if (count_ <= 0) throw_user_error("T0965", "the data set has no examples");
     if (options_.batch <= 0) throw_user_error("T0968", "a batch has at least one example");
+    order_ = EpochOrder(count_, options_.seed, options_.shuffle);
     for (const auto& [name, field] : fields_.ragged) by_symbol_.emplace(field.symbol, &field);
     if (!by_symbol_.contains(first_)) first_ = by_symbol_.begin()->first;
   }
@@ -84,15 +85,10 @@ class RaggedBatches final : public BatchSource {
   }
 
   Batch batch(std::int64_t epoch, std::int64_t index) const override {
-    if (options_.shuffle && epoch != ordered_epoch_) {
-      order_ = permutation(count_, options_.seed, static_cast<std::uint64_t>(epoch));
-      ordered_epoch_ = epoch;
-    }
     Batch out;
     const std::int64_t begin = index * options_.batch;
     const std::int64_t end = std::min(begin + options_.batch, count_);
-    for (std::int64_t i = begin; i < end; ++i)
-      out.indices.push_back(options_.shuffle ? order_[static_cast<std::size_t>(i)] : i);
+    out.indices = order_.range(epoch, begin, end);
     const RaggedField& first = *by_symbol_.at(first_);
     std::stable_sort(out.indices.begin(), out.indices.end(), [&](std::int64_t a, std::int64_t b) {
       return first.length(a) > first.length(b);
@@ -123,9 +119,7 @@ class RaggedBatches final : public BatchSource {
   ArrayBatchesOptions options_;
   std::map<std::string, const RaggedField*> by_symbol_;
   std::int64_t count_ = 0;
-  // The order of the epoch last asked for; a cache, not state.
-  mutable std::int64_t ordered_epoch_ = -1;
-  mutable std::vector<std::int64_t> order_;
+  EpochOrder order_;
 };
 
 }  // namespace

@@ -299,6 +299,7 @@ class GraphMaker {
 
  private:
   friend class LevelScope;
+  friend class OpenLevel;
   const ModuleScope& module_;
   GraphOptions options_;
   Reporter& reporter_;
@@ -326,6 +327,21 @@ class LevelScope {
  private:
   GraphMaker& maker_;
   std::size_t before_;
+};
+
+// A further level, until the end of a scope.
+class OpenLevel {
+ public:
+  explicit OpenLevel(GraphMaker& maker) : maker_(maker) {
+    maker.levels_.push_back(std::make_unique<Level>());
+  }
+  ~OpenLevel() { maker_.levels_.pop_back(); }
+  OpenLevel(const OpenLevel&) = delete;
+  OpenLevel& operator=(const OpenLevel&) = delete;
+  Level& level() { return *maker_.levels_.back(); }
+
+ private:
+  GraphMaker& maker_;
 };
 
 // ---- helpers without state ----

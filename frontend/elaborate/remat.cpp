@@ -32,12 +32,8 @@ Any GraphMaker::remat(const Call& call, const Expr& expr, Scope& scope) {
   if (options_.mode == Mode::eval || levels_.size() != current_ + 1)
     return eval(*part->value, scope);
 
-  levels_.push_back(std::make_unique<Level>());
-  struct Pop {
-    std::vector<std::unique_ptr<Level>>& levels;
-    ~Pop() { levels.pop_back(); }
-  } pop{levels_};
-  Level& level = *levels_.back();
+  OpenLevel open(*this);
+  Level& level = open.level();
   level.length = Dim(1);
   level.loops = false;
   level.b.set_location(expr.range);

@@ -170,12 +170,8 @@ Any GraphMaker::scan(const Scan& scan, const Expr& expr, Scope& scope) {
 
   const std::size_t outside = current_;
   const Dim length = sequences[0].type.dims[0];
-  levels_.push_back(std::make_unique<Level>());
-  struct Pop {
-    std::vector<std::unique_ptr<Level>>& levels;
-    ~Pop() { levels.pop_back(); }
-  } pop{levels_};
-  Level& level = *levels_.back();
+  OpenLevel open(*this);
+  Level& level = open.level();
   level.length = length;
   level.reverse = scan.reverse;
   level.b.set_location(expr.range);

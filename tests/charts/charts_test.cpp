@@ -18,15 +18,12 @@
 
 using namespace treadle;
 using treadle::test::check_fails;
+using treadle::test::example;
 using treadle::test::fresh_folder;
 using treadle::test::Run;
 using treadle::test::run;
 
 namespace {
-
-std::string example(const std::string& name) {
-  return std::string(TREADLE_SOURCE_DIR) + "/examples/" + name + ".tdl";
-}
 
 double number_after(const std::string& text, const std::string& mark) {
   const std::size_t at = text.find(mark);

@@ -17,15 +17,12 @@
 
 using namespace treadle;
 using treadle::test::check_fails;
+using treadle::test::example;
 using treadle::test::fresh_folder;
 using treadle::test::Run;
 using treadle::test::run;
 
 namespace {
-
-std::string example(const std::string& name) {
-  return std::string(TREADLE_SOURCE_DIR) + "/examples/" + name + ".tdl";
-}
 
 std::filesystem::path trained(const std::string& name, const std::string& more) {
   const std::filesystem::path folder = fresh_folder(name);

@@ -6,16 +6,11 @@
 #include "tests/catch.h"
 #include "tests/cli/run.h"
 
+using treadle::test::example;
 using treadle::test::Run;
 using treadle::test::run;
 
-namespace {
-
-std::string example(const std::string& name) {
-  return std::string(TREADLE_SOURCE_DIR) + "/examples/" + name + ".tdl";
-}
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE("every example's gradients hold, in both orders, before and after every pass") {
   for (const std::string& arguments :

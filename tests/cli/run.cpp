@@ -26,6 +26,10 @@ Run shell(const std::string& command) {
   return out;
 }
 
+std::string example(const std::string& name) {
+  return std::string(TREADLE_SOURCE_DIR) + "/examples/" + name + ".tdl";
+}
+
 std::filesystem::path fresh_folder(const std::string& name) {
   static const TemporaryFolder runs;
   const std::filesystem::path out = runs.path() / name;

@@ -16,6 +16,9 @@ Run run(const std::string& arguments);
 // `treadle ARGUMENTS` ends with status 1, that error code and those words.
 void check_fails(const std::string& arguments, const std::string& code, const std::string& words);
 
+// The path of an example of that name.
+std::string example(const std::string& name);
+
 // Any command of the shell.
 Run shell(const std::string& command);
 
