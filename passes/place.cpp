@@ -1,8 +1,5 @@
 #include "passes/place.h"
 
-#include <algorithm>
-#include <set>
-
 #include "passes/graph_copy.h"
 
 namespace treadle {
@@ -10,28 +7,18 @@ namespace {
 
 using Choose = std::function<std::string_view(const Graph&, NodeId)>;
 
-// Do the operands mention no symbols but those of the graph's inputs?
-bool same_all_run(const Graph& graph, const Node& node, const std::set<std::string>& known) {
-  std::set<std::string> symbols;
-  for (const Value v : node.operands)
-    for (const Dim& dim : graph.type(v).dims) dim.collect_symbols(symbols);
-  return std::includes(known.begin(), known.end(), symbols.begin(), symbols.end());
-}
-
-// `choose` names the backend of a product; an empty name leaves it alone.
-Graph with_backends(const Graph& graph, const std::set<std::string>& known, const Choose& choose) {
+// `choose` names the backend of a product; an empty name leaves it alone. A
+// library is told the extents once a run: in a loop whose steps have each their
+// own, products stay with LLVM.
+Graph with_backends(const Graph& graph, const Choose& choose) {
   return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
     Node node = graph.node(id);
     if (node.op == Op::matmul) {
-      // A library is told the extents once a run: where each step of a loop has
-      // its own, the product stays with LLVM.
-      const std::string_view name =
-          same_all_run(graph, node, known) ? choose(graph, id) : std::string_view{};
+      const std::string_view name = choose(graph, id);
       node.attributes.erase(backend_attribute);
       if (!name.empty()) node.attributes.set(backend_attribute, std::string(name));
-    } else if (node.op == Op::scan) {
-      node =
-          with_regions(node, [&](const Graph& step) { return with_backends(step, known, choose); });
+    } else if (node.op == Op::scan && !node.attributes.has("bound")) {
+      node = with_regions(node, [&](const Graph& step) { return with_backends(step, choose); });
     } else {
       return false;
     }
@@ -51,7 +38,7 @@ DimEnv typical_extents(const Graph& graph) {
 Graph place(const Graph& graph, BackendModels models) {
   if (models.size() < 2) return graph;
   const DimEnv env = typical_extents(graph);
-  return with_backends(graph, graph.symbols(), [&](const Graph& region, NodeId id) {
+  return with_backends(graph, [&](const Graph& region, NodeId id) {
     std::string_view best;
     double least = models[0]->seconds(region, id, env);
     for (const BackendModel* model : models.subspan(1)) {
@@ -66,7 +53,7 @@ Graph place(const Graph& graph, BackendModels models) {
 }
 
 Graph place_all(const Graph& graph, const BackendModel& model) {
-  return with_backends(graph, graph.symbols(), [&](const Graph& region, NodeId id) {
+  return with_backends(graph, [&](const Graph& region, NodeId id) {
     return model.claims(region, id) ? model.name() : std::string_view{};
   });
 }

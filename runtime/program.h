@@ -43,8 +43,8 @@ class Program {
   virtual void run(const DimEnv& env, std::span<const std::byte* const> inputs,
                    std::span<std::byte* const> outputs, Team& team) = 0;
 
-  // Bytes of working memory that `run` needs under `env`, besides inputs and
-  // outputs.
+  // Bytes of working memory that `run` needs under `env` with one thread,
+  // besides inputs and outputs.
   virtual std::size_t workspace_bytes(const DimEnv& env) const = 0;
 
  protected:

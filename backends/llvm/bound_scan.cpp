@@ -1,6 +1,8 @@
 // Scans whose steps have other extents than the one before: the counts of a
 // step are read from memory, and every thread writes the extents that depend on
 // them into a table of its own.
+#include <algorithm>
+
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/program_emitter_internal.h"
 #include "backends/llvm/target_internal.h"
@@ -14,6 +16,39 @@ llvm::Value* ProgramEmitter::own_dim_table(llvm::IRBuilder<>& b, llvm::Value* sh
   b.CreateMemCpy(own, llvm::Align(8), shared, llvm::Align(8),
                  b.CreateMul(count, b.getInt64(sizeof(std::int64_t))));
   return own;
+}
+
+// The buffers' addresses, those of the thread itself where each has its own.
+llvm::Value* ProgramEmitter::own_buffer_table(llvm::IRBuilder<>& b) {
+  const auto& buffers = plan_.buffers;
+  if (std::none_of(buffers.begin(), buffers.end(),
+                   [](const BufferPlan& buffer) { return buffer.per_thread; }))
+    return buffers_;
+  llvm::Value* own = b.CreateAlloca(b.getPtrTy(), b.getInt64(buffers.size()));
+  b.CreateMemCpy(own, llvm::Align(8), buffers_, llvm::Align(8),
+                 b.getInt64(buffers.size() * sizeof(void*)));
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    if (!buffers[i].per_thread) continue;
+    const auto size = static_cast<std::int64_t>(size_of(buffers[i].dtype));
+    llvm::Value* bytes = b.CreateMul(extent(b, dim_table_, buffers[i].elements), b.getInt64(size));
+    const std::uint64_t mask = ProgramPlan::alignment - 1;
+    bytes = b.CreateAnd(b.CreateAdd(bytes, b.getInt64(mask)), b.getInt64(~mask));
+    llvm::Value* place = b.CreateConstGEP1_64(b.getPtrTy(), own, i);
+    llvm::Value* first = b.CreateLoad(b.getPtrTy(), place);
+    b.CreateStore(b.CreateGEP(b.getInt8Ty(), first, b.CreateMul(bytes, thread_)), place);
+  }
+  return own;
+}
+
+void ProgramEmitter::emit_alone(llvm::IRBuilder<>& b, const std::vector<Step>& steps) {
+  llvm::Value *thread = thread_, *threads = threads_;
+  thread_ = b.getInt64(0);
+  threads_ = b.getInt64(1);
+  alone_ = true;
+  emit_steps(b, steps);
+  alone_ = false;
+  thread_ = thread;
+  threads_ = threads;
 }
 
 void ProgramEmitter::emit_bound_scan(llvm::IRBuilder<>& b, const Step& step) {
@@ -65,12 +100,21 @@ void ProgramEmitter::emit_bound_scan(llvm::IRBuilder<>& b, const Step& step) {
           if (!step.reverse) rows = b.CreateAdd(rows, count);
           before = count;
         }
-        b.CreateCall(binder.function, arguments);
         counters_.push_back(i);
-        emit_steps(b, step.body);
-        emit_barrier(b);
+        if (step.parallel) {
+          const auto turn = [&] {
+            b.CreateCall(binder.function, arguments);
+            emit_alone(b, step.body);
+          };
+          emit_if(b, b.CreateICmpEQ(b.CreateURem(i, threads_), thread_), turn, [] {});
+        } else {
+          b.CreateCall(binder.function, arguments);
+          emit_steps(b, step.body);
+          emit_barrier(b);
+        }
         counters_.pop_back();
       });
+  if (step.parallel) emit_barrier(b);
   binders_.push_back(std::move(binder));
 }
 

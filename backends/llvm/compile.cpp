@@ -168,7 +168,7 @@ class LlvmProgram final : public Program {
 
   void run(const DimEnv& env, std::span<const std::byte* const> inputs,
            std::span<std::byte* const> outputs, Team& team) override {
-    const Binding& binding = bind(env);
+    const Binding& binding = bind(env, team.size());
     if (arena_bytes_ < binding.bytes) {
       constexpr std::string_view what = "the working space of one step";
       require_memory(binding.bytes, [&] { return std::string(what); });
@@ -211,7 +211,7 @@ class LlvmProgram final : public Program {
 
   std::size_t workspace_bytes(const DimEnv& env) const override {
     std::size_t bytes = 0;
-    plan_.arena_offsets(env, &bytes);
+    plan_.arena_offsets(env, 1, &bytes);
     return bytes;
   }
 
@@ -225,14 +225,16 @@ class LlvmProgram final : public Program {
     void operator()(std::byte* p) const { std::free(p); }
   };
 
-  // Offsets are assigned once for each set of extents; the last ones are kept.
-  const Binding& bind(const DimEnv& env) {
-    if (const auto found = bindings_.find(env); found != bindings_.end()) return found->second;
+  // Offsets are assigned once for each set of extents and number of threads; the
+  // last ones are kept.
+  const Binding& bind(const DimEnv& env, int threads) {
+    const std::pair key{env, threads};
+    if (const auto found = bindings_.find(key); found != bindings_.end()) return found->second;
     require_slices(slices_, env);
     if (bindings_.size() >= 256) bindings_.clear();
-    Binding& out = bindings_[env];
+    Binding& out = bindings_[key];
     for (const Dim& dim : dims_) out.dims.push_back(plan_.is_bound(dim) ? 0 : dim.evaluate(env));
-    out.offsets = plan_.arena_offsets(env, &out.bytes);
+    out.offsets = plan_.arena_offsets(env, threads, &out.bytes);
     out.bytes = (out.bytes + 63) / 64 * 64 + 64;
     return out;
   }
@@ -243,7 +245,7 @@ class LlvmProgram final : public Program {
   std::unique_ptr<llvm::orc::LLJIT> jit_;
   ProgramEntry* entry_ = nullptr;
   std::vector<Dim> dims_;
-  std::map<DimEnv, Binding> bindings_;
+  std::map<std::pair<DimEnv, int>, Binding> bindings_;
   std::unique_ptr<std::byte, Free> arena_;
   std::size_t arena_bytes_ = 0;
 };

@@ -49,6 +49,7 @@ void ProgramEmitter::emit() {
   runners_ = field(4);
   thread_ = entry->getArg(1);
   if (!plan_.bound_symbols.empty()) dim_table_ = own_dim_table(b, dim_table_, field(5));
+  buffers_ = own_buffer_table(b);
   emit_steps(b, plan_.steps);
   b.CreateRetVoid();
   emit_binders();
@@ -71,6 +72,7 @@ llvm::Value* ProgramEmitter::extent(llvm::IRBuilder<>& b, llvm::Value* table, co
 }
 
 void ProgramEmitter::emit_barrier(llvm::IRBuilder<>& b) {
+  if (alone_) return;
   auto* type = llvm::FunctionType::get(b.getVoidTy(), {b.getPtrTy()}, false);
   b.CreateCall(module_.getOrInsertFunction("treadle_barrier", type), {barrier_});
 }

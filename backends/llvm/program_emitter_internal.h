@@ -60,6 +60,8 @@ class ProgramEmitter {
   void emit_bound_scan(llvm::IRBuilder<>& b, const Step& step);
   void emit_binders();
   llvm::Value* own_dim_table(llvm::IRBuilder<>& b, llvm::Value* shared, llvm::Value* count);
+  llvm::Value* own_buffer_table(llvm::IRBuilder<>& b);
+  void emit_alone(llvm::IRBuilder<>& b, const std::vector<Step>& steps);
   void emit_barrier(llvm::IRBuilder<>& b);
   std::array<llvm::Value*, 2> share_of(llvm::IRBuilder<>& b, const Dim& units);
   void call_shared(llvm::IRBuilder<>& b, llvm::Function* kernel, const Dim& units, int loops);
@@ -96,6 +98,7 @@ class ProgramEmitter {
   llvm::Value *buffers_ = nullptr, *dim_table_ = nullptr, *barrier_ = nullptr, *threads_ = nullptr,
               *thread_ = nullptr, *runners_ = nullptr;
   std::vector<llvm::Value*> counters_;
+  bool alone_ = false;  // in a loop whose turns are one thread's each
 };
 
 }  // namespace treadle

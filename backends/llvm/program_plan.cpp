@@ -99,7 +99,8 @@ class Planner {
   }
   Location temporary(DType dtype, const Dim& elements, int level) {
     // A step may need no more than its bounds allow.
-    plan_.buffers.push_back({BufferPlan::Kind::arena, -1, dtype, elements.substitute(most_)});
+    plan_.buffers.push_back({BufferPlan::Kind::arena, -1, dtype, elements.substitute(most_),
+                             parallel_level_ >= 0 && level > parallel_level_});
     Location out;
     out.buffer = static_cast<int>(plan_.buffers.size()) - 1;
     out.level = level;
@@ -436,9 +437,12 @@ class Planner {
       destinations[view.carries + i].push_back(
           row(place, type, body.output_type(view.carries + i)));
     }
+    step.parallel = !view.bounds.empty() && view.carries == 0 && parallel_level_ < 0;
+    if (step.parallel) parallel_level_ = loops;
     before_.push_back(&step.before);
     region(body, arguments, destinations, loops + 1, step.body);
     before_.pop_back();
+    if (step.parallel) parallel_level_ = -1;
     most_ = most_outside;
     steps.push_back(std::move(step));
     for (std::uint32_t i = 0; i < node.types.size(); ++i) {
@@ -534,6 +538,7 @@ class Planner {
   ProgramPlan plan_;
   std::vector<std::vector<Step>*> before_;
   std::map<std::string, Dim> most_;  // of the symbols that the loops around bind
+  int parallel_level_ = -1;          // loops around the parallel loop that is being planned
 };
 
 }  // namespace
@@ -544,8 +549,8 @@ ProgramPlan plan_program(const Graph& graph, std::span<const InPlaceUpdate> upda
 }
 
 // Largest first, each at the lowest place that is free in its phases.
-std::vector<std::size_t> ProgramPlan::arena_offsets(const DimEnv& env, std::size_t* size) const {
-  constexpr std::size_t alignment = 64;
+std::vector<std::size_t> ProgramPlan::arena_offsets(const DimEnv& env, int threads,
+                                                    std::size_t* size) const {
   struct Piece {
     std::size_t buffer, bytes;
   };
@@ -554,7 +559,8 @@ std::vector<std::size_t> ProgramPlan::arena_offsets(const DimEnv& env, std::size
     if (buffers[i].kind != BufferPlan::Kind::arena || buffers[i].last_phase < 0) continue;
     const auto elements = static_cast<std::size_t>(buffers[i].elements.evaluate(env));
     const std::size_t bytes = elements * size_of(buffers[i].dtype);
-    pieces.push_back({i, (bytes + alignment - 1) / alignment * alignment});
+    const std::size_t copies = buffers[i].per_thread ? static_cast<std::size_t>(threads) : 1;
+    pieces.push_back({i, (bytes + alignment - 1) / alignment * alignment * copies});
   }
   std::stable_sort(pieces.begin(), pieces.end(),
                    [](const Piece& a, const Piece& b) { return a.bytes > b.bytes; });

@@ -25,6 +25,7 @@ struct BufferPlan {
   int slot = -1;  // of an input or output
   DType dtype = DType::f32;
   Dim elements;
+  bool per_thread = false;  // each thread has one
   int first_phase = INT32_MAX, last_phase = -1;
 };
 
@@ -94,6 +95,9 @@ struct Step {
   Dim length;
   bool reverse = false;
   std::vector<PlannedBound> bounds;
+  // Nothing is carried from turn to turn: each turn is one thread's alone, and
+  // the threads meet behind the loop only.
+  bool parallel = false;
   std::vector<Step> before;  // once, in front of the loop
   std::vector<Step> body;
 };
@@ -106,8 +110,10 @@ struct ProgramPlan {
   std::set<std::string> bound_symbols;
   bool is_bound(const Dim& dim) const;
 
-  // Offsets of the arena's buffers, in bytes, and its size.
-  std::vector<std::size_t> arena_offsets(const DimEnv& env, std::size_t* size) const;
+  // Offsets of the arena's buffers, in bytes, and its size. A thread's own
+  // buffers stand one behind the other, bytes_of apart.
+  std::vector<std::size_t> arena_offsets(const DimEnv& env, int threads, std::size_t* size) const;
+  static constexpr std::size_t alignment = 64;
 };
 
 // `tile_f32` and `tile_f64` say how B is packed.
