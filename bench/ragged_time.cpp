@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "driver/compile.h"
@@ -49,6 +50,22 @@ model M(x: real[T, 128]) {
 }
 train M { data npy("x.npy"); loss mean(square(y)); optimizer adamw(lr: 0.001); epochs 1 }
 )"}};
+
+const Model translator{"transformer, 3 + 3", R"(
+dim V = 4096
+model M(source: token(V)[S], target: token(V)[T], next: token(V)[T]) {
+  let words = embedding[128, V]
+  y = Transformer[3, 4](
+    sinusoidal_positions(words(source)),
+    sinusoidal_positions(words(target)),
+    drop: 0.1
+  )
+  return logits: dense[V](y)
+}
+train M {
+  data npy("x.npy"); loss cross_entropy(logits, next); optimizer adamw(lr: 0.001); epochs 1
+}
+)"};
 
 Graph loss_of(const char* source) {
   auto file = std::make_shared<SourceFile>();
@@ -112,18 +129,26 @@ class Timed {
   std::vector<double> times_;
 };
 
-void measure(const Model& model, const char* name, std::vector<std::int64_t> lengths, Team& team) {
-  std::sort(lengths.rbegin(), lengths.rend());
-  const auto examples = static_cast<std::int64_t>(lengths.size());
-  const std::int64_t longest = lengths.front();
-  const std::int64_t rows = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
+// Of two symbols, the lengths of the first one descend.
+void measure(const Model& model, const char* name, const Lengths& lengths, Team& team) {
+  const auto examples = static_cast<std::int64_t>(lengths.begin()->second.size());
+  DimEnv dense{{"B", examples}}, alone{{"B", 1}}, packed{{"B", examples}};
+  std::int64_t rows = 0, most = 0;
+  for (const auto& [symbol, extents] : lengths) {
+    const std::int64_t longest = *std::max_element(extents.begin(), extents.end());
+    const std::int64_t sum = std::accumulate(extents.begin(), extents.end(), std::int64_t{0});
+    dense[symbol] = alone[symbol] = packed[symbol + ".longest"] = longest;
+    packed[symbol + ".rows"] = sum;
+    rows += sum;
+    most += longest * examples;
+  }
   const Graph loss = loss_of(model.source);
-  Timed full(loss, {{"B", examples}, {"T", longest}}, {});
-  Timed one(loss, {{"B", 1}, {"T", longest}}, {});
-  Timed ragged(loss, {{"B", examples}, {"T.rows", rows}, {"T.longest", longest}}, {{"T", lengths}});
+  Timed full(loss, dense, {});
+  Timed one(loss, alone, {});
+  Timed ragged(loss, packed, lengths);
   for (int round = 0; round < 15; ++round)
     for (Timed* timed : {&full, &one, &ragged}) timed->run(team);
-  const double share = static_cast<double>(rows) / static_cast<double>(examples * longest);
+  const double share = static_cast<double>(rows) / static_cast<double>(most);
   const double bound = 1.2 * full.milliseconds() * share + one.milliseconds();
   fmt::print(
       "{:<20} {:<16} {:4.0f} % of the rows: full {:8.2f} ms, alone {:6.2f} ms, "
@@ -132,17 +157,36 @@ void measure(const Model& model, const char* name, std::vector<std::int64_t> len
       ragged.milliseconds() / bound);
 }
 
+std::vector<std::int64_t> descending(std::vector<std::int64_t> lengths) {
+  std::sort(lengths.rbegin(), lengths.rend());
+  return lengths;
+}
+
 }  // namespace
 
-// treadle_bench_ragged [THREADS]
+// treadle_bench_ragged [THREADS [WORD]]: of all models, or those with the word in
+// their name.
 int main(int count, char** arguments) {
   Team team(count > 1 ? std::max(1, std::atoi(arguments[1])) : 2);
-  std::vector<std::int64_t> even, one_long(64, 8), all(64, 60);
-  for (std::int64_t i = 0; i < 64; ++i) even.push_back(i % 60 + 1);
+  const std::string word = count > 2 ? arguments[2] : "";
+  const auto wanted = [&](const Model& model) {
+    return std::string(model.name).find(word) != std::string::npos;
+  };
+  std::vector<std::int64_t> even, one_long(64, 8), all(64, 60), source, target;
+  for (std::int64_t i = 0; i < 64; ++i) {
+    even.push_back(i % 60 + 1);
+    source.push_back(5 + i % 12);
+    target.push_back(5 + (7 * i + 3) % 12);
+  }
   one_long[0] = 60;
   for (const Model& model : models) {
-    measure(model, "1 to 60", even, team);
-    measure(model, "one of 60, rest 8", one_long, team);
-    measure(model, "all 60", all, team);
+    if (!wanted(model)) continue;
+    measure(model, "1 to 60", {{"T", descending(even)}}, team);
+    measure(model, "one of 60, rest 8", {{"T", one_long}}, team);
+    measure(model, "all 60", {{"T", all}}, team);
   }
+  if (!wanted(translator)) return 0;
+  measure(translator, "5 to 16", {{"S", descending(source)}, {"T", target}}, team);
+  const std::vector<std::int64_t> equal(64, 16);
+  measure(translator, "all 16", {{"S", equal}, {"T", equal}}, team);
 }

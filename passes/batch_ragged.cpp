@@ -1,5 +1,7 @@
 #include "passes/batch_ragged.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
 #include <set>
@@ -38,6 +40,9 @@ class RaggedBatcher {
         map_(graph) {}
 
   void run() {
+    for (const NodeId id : graph_.inputs())
+      if (has_ragged(graph_.node(id).types[0].dims) && !is_rows(graph_.node(id).types[0]))
+        refuse(graph_.node(id));
     // It gives the batch's size its value, which no other input need mention.
     inputs_.lengths(Dim::symbol(ragged_symbols(graph_).front(), true));
     for (NodeId id = 0; id < graph_.size(); ++id) emit(id);
@@ -119,10 +124,17 @@ class RaggedBatcher {
       batched_type.dims[0] = inputs_.rows(batched_type.dims[0]);
     else if (plan_.batched[id])
       batched_type.dims.insert(batched_type.dims.begin(), size_);
-    ensure(!has_ragged(batched_type.dims), "batch",
-           "the input '" + n.attributes.string("name") + "' is " + to_string(n.types[0]) +
-               ": only its first dimension may differ between examples");
     set(id, {b_.source(n, batched_type)});
+  }
+
+  [[noreturn]] static void refuse(const Node& input) {
+    Type one = input.types[0];
+    for (Dim& dim : one.dims) dim = for_one_example(dim);
+    throw_user_error(
+        "T0520",
+        fmt::format("'{}' is {}, and examples differ in more than the number of its rows",
+                    input.attributes.string("name"), to_string(one)),
+        "only the first dimension may differ between examples: real[T, 4]", input.location);
   }
 
   // The node under other operands; where it says what it makes, rows.

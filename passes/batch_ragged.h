@@ -19,7 +19,8 @@ namespace treadle {
 
 // Does an input have a ragged dimension?
 bool has_ragged_inputs(const Graph& graph);
-// Inputs and outputs of ragged types are rows.
+// Inputs and outputs of ragged types are rows; T0520 when an input is ragged in
+// another dimension than its first.
 Graph batch_ragged(const Graph& graph, const BatchOptions& options);
 
 }  // namespace treadle

@@ -1,5 +1,8 @@
 #include "passes/place.h"
 
+#include <algorithm>
+#include <set>
+
 #include "passes/graph_copy.h"
 
 namespace treadle {
@@ -33,13 +36,38 @@ DimEnv typical_extents(const Graph& graph) {
   return env;
 }
 
+// Symbols that have other values in each batch: the numbers of rows of examples
+// of different lengths.
+std::set<std::string> new_each_batch(const Graph& graph) {
+  std::set<std::string> out;
+  for (const NodeId id : graph.inputs()) {
+    const Node& input = graph.node(id);
+    if (input.attributes.string("role", "") != "ragged") continue;
+    for (const Dim& dim : input.types[0].dims) dim.collect_symbols(out);
+  }
+  out.erase("B");
+  return out;
+}
+
+bool mentions(const Graph& graph, const Node& node, const std::set<std::string>& symbols) {
+  return std::any_of(node.operands.begin(), node.operands.end(), [&](Value v) {
+    const Dims& dims = graph.type(v).dims;
+    return std::any_of(dims.begin(), dims.end(), [&](const Dim& dim) {
+      return std::any_of(symbols.begin(), symbols.end(),
+                         [&](const std::string& symbol) { return dim.mentions(symbol); });
+    });
+  });
+}
+
 }  // namespace
 
 Graph place(const Graph& graph, BackendModels models) {
   if (models.size() < 2) return graph;
   const DimEnv env = typical_extents(graph);
+  const std::set<std::string> changing = new_each_batch(graph);
   return with_backends(graph, [&](const Graph& region, NodeId id) {
     std::string_view best;
+    if (mentions(region, region.node(id), changing)) return best;
     double least = models[0]->seconds(region, id, env);
     for (const BackendModel* model : models.subspan(1)) {
       if (!model->claims(region, id)) continue;

@@ -548,7 +548,9 @@ ProgramPlan plan_program(const Graph& graph, std::span<const InPlaceUpdate> upda
   return Planner(graph, updates, tile_f32, tile_f64).run();
 }
 
-// Largest first, each at the lowest place that is free in its phases.
+// Largest first, each at the lowest place that is free in its phases. Where
+// lengths differ, each batch has extents of its own: what is placed stands in
+// order of its place, so that one walk finds a gap.
 std::vector<std::size_t> ProgramPlan::arena_offsets(const DimEnv& env, int threads,
                                                     std::size_t* size) const {
   struct Piece {
@@ -564,25 +566,27 @@ std::vector<std::size_t> ProgramPlan::arena_offsets(const DimEnv& env, int threa
   }
   std::stable_sort(pieces.begin(), pieces.end(),
                    [](const Piece& a, const Piece& b) { return a.bytes > b.bytes; });
+  struct Placed {
+    std::size_t begin, end;
+    int first_phase, last_phase;
+  };
+  std::vector<Placed> placed;
+  placed.reserve(pieces.size());
   std::vector<std::size_t> offsets(buffers.size(), 0);
-  std::vector<Piece> placed;
   *size = 0;
   for (const Piece& piece : pieces) {
     const BufferPlan& mine = buffers[piece.buffer];
-    std::vector<std::pair<std::size_t, std::size_t>> taken;
-    for (const Piece& other : placed) {
-      const BufferPlan& theirs = buffers[other.buffer];
-      if (theirs.first_phase <= mine.last_phase && mine.first_phase <= theirs.last_phase)
-        taken.emplace_back(offsets[other.buffer], offsets[other.buffer] + other.bytes);
-    }
-    std::sort(taken.begin(), taken.end());
     std::size_t at = 0;
-    for (const auto& [begin, end] : taken) {
-      if (at + piece.bytes <= begin) break;
-      at = std::max(at, end);
+    for (const Placed& other : placed) {
+      if (other.first_phase > mine.last_phase || mine.first_phase > other.last_phase) continue;
+      if (at + piece.bytes <= other.begin) break;
+      at = std::max(at, other.end);
     }
     offsets[piece.buffer] = at;
-    placed.push_back(piece);
+    const auto place = std::upper_bound(
+        placed.begin(), placed.end(), at,
+        [](std::size_t begin, const Placed& other) { return begin < other.begin; });
+    placed.insert(place, {at, at + piece.bytes, mine.first_phase, mine.last_phase});
     *size = std::max(*size, at + piece.bytes);
   }
   return offsets;

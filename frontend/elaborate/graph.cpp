@@ -143,14 +143,23 @@ TensorValue GraphMaker::uniform(const Dims& dims, Scope&) {
     time.type = scalar;
     high = g.add(times(high, 1031), use(time));
   }
-  const Dim count = product(dims);
-  const Dims flat{count};
-  const Value element =
-      g.add(g.iota(flat, 0, DType::i64), g.broadcast_scalar(times(use(step), 4294967296.0), flat));
+  // Its number in row-major order, from its indices: no flat value stands between.
+  Value element = g.broadcast_scalar(times(use(step), 4294967296.0), dims);
+  Dim stride(1);
+  for (std::size_t axis = dims.size(); axis-- > 0;) {
+    const Value index = g.iota(dims, static_cast<std::int64_t>(axis), DType::i64);
+    const auto scaled = [&](Value by) { return g.mul(index, g.broadcast_scalar(by, dims)); };
+    if (stride == Dim(1))
+      element = g.add(element, index);
+    else if (const auto constant = stride.constant())
+      element = g.add(element, scaled(g.constant(scalar, static_cast<double>(*constant))));
+    else
+      element = g.add(element, scaled(g.dimension(stride, DType::i64)));
+    stride = stride * dims[axis];
+  }
   const Value bits =
-      g.philox(g.broadcast_scalar(key, flat), element, g.broadcast_scalar(high, flat));
-  const Value u = g.uniform_from_bits(bits, options_.real);
-  return tensor(dims.size() == 1 ? u : g.reshape(u, dims));
+      g.philox(g.broadcast_scalar(key, dims), element, g.broadcast_scalar(high, dims));
+  return tensor(g.uniform_from_bits(bits, options_.real));
 }
 
 }  // namespace treadle::elaboration

@@ -134,6 +134,21 @@ TEST_CASE("frames: examples between rows of ones or blank lines, classes by thei
   check_fails("train " + with("1"), "T0965", "no rows");
 }
 
+TEST_CASE("columns that differ in number are refused") {
+  const std::filesystem::path folder = fresh_folder("columns");
+  std::ofstream(folder / "all.frames") << "1 2\n3 4\n5 6\n\n1 2\n";
+  check_fails("train " + program(folder,
+                                 "model M(frames: real[T, T]) {\n"
+                                 "  return loss: sum(frames)\n"
+                                 "}\n"
+                                 "train M {\n"
+                                 "  data frames(\"all.frames\")\n"
+                                 "  loss loss\n"
+                                 "  epochs 1\n"
+                                 "}\n"),
+              "T0520", "'frames' is f32[T, T]");
+}
+
 TEST_CASE("lines that do not fit the model") {
   const std::filesystem::path folder = folder_of_names("misfit");
   std::string text = classifier;

@@ -128,6 +128,37 @@ model M(source: real[S, 3], target: real[T, 3]) {
   return loss: mean(square(a @ source - target))
 })",
      true},
+    {"a stack that starts where another ended", R"(
+dim V = 5
+model M(source: token(V)[S], target: token(V)[T], next: token(V)[T]) {
+  let layers = stack 2 of LSTM[3, 3]
+  memory, ends = scan layers over dropout(embedding[3, V](source), rate: 0.3)
+  back, first = scan reverse GRU[3, 4] over memory
+  let decoder = stack 2 of LSTM[3, 3]
+  hs, _ = scan decoder over embedding[3, V](target) from ends
+  q = dense[4](hs)
+  context = softmax(q @ transpose(back)) @ back
+  return loss: cross_entropy(dense[V](tanh(concat(hs, context, transpose(spread(first, T))))), next)
+})",
+     true},
+    {"a transformer", R"(
+dim V = 5
+model M(source: token(V)[S], target: token(V)[T], next: token(V)[T]) {
+  let words = embedding[4, V]
+  y = Transformer[1, 2](
+    sinusoidal_positions(words(source)),
+    sinusoidal_positions(words(target)),
+    drop: 0.2
+  )
+  return loss: cross_entropy(dense[V](y), next)
+})",
+     true},
+    {"a transformer that turns its rows", R"(
+model M(source: real[S, 4], target: real[T, 4]) {
+  y = Transformer[1, 2](source, target, rotary: true, pre_norm: false)
+  return loss: sum(mean(square(y - target), axis: 1))
+})",
+     true},
 };
 
 const std::vector<std::vector<std::int64_t>> lengths{
@@ -175,6 +206,20 @@ TEST_CASE("equal lengths and no mark: the batch is dense, as ever") {
   CHECK(to_string(batch(loss).type(batch(loss).input("x"))) == "f64[B, T, 3]");
   const Graph marked = batch(mark_ragged(loss, {"T"}));
   CHECK(to_string(marked.type(marked.input("x"))) == "f64[T.rows, 3]");
+}
+
+TEST_CASE("only an input's first dimension may differ between examples") {
+  for (const char* type : {"real[3, T]", "real[T, T]", "real[3, T, 2]"}) {
+    const std::string text = std::string("model M(x: ") + type + ") { return loss: sum(x) }";
+    const Graph marked = mark_ragged(program(text).model("M", Mode::train), {"T"});
+    INFO(type);
+    try {
+      batch(marked);
+      FAIL("accepted");
+    } catch (const UserError& error) {
+      CHECK(error.diagnostics().at(0).code == "T0520");
+    }
+  }
 }
 
 TEST_CASE("a batch of examples of different lengths is its examples one by one") {
