@@ -136,6 +136,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_diagnose_command(app, action);
   add_generate_command(app, action);
   add_memory_command(app, action);
+  add_bench_command(app, action);
   add_test_command(app, action);
   add_fmt_command(app, action);
   add_explain_command(app, action);

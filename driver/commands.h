@@ -26,6 +26,7 @@ void add_weights_command(CLI::App& app, Action& action);
 void add_diagnose_command(CLI::App& app, Action& action);
 void add_sweep_command(CLI::App& app, Action& action);
 void add_predict_command(CLI::App& app, Action& action);
+void add_bench_command(CLI::App& app, Action& action);
 void add_memory_command(CLI::App& app, Action& action);
 void add_train_command(CLI::App& app, Action& action);
 void add_fmt_command(CLI::App& app, Action& action);

@@ -36,7 +36,7 @@ InspectedProgram load_text_form(const std::string& path, const DimEnv& given) {
 }
 
 InspectedProgram load_program(const std::string& path, ElaborateOptions options,
-                              const DimEnv& given) {
+                              const DimEnv& given, bool training) {
   InspectedProgram out;
   const std::map<std::string, Dim> dims = load_experiment(path, options).dims;
   for (const auto& [name, value] : given)
@@ -45,34 +45,39 @@ InspectedProgram load_program(const std::string& path, ElaborateOptions options,
   out.path = path;
   out.text = read_file(path);
   const std::string file = std::filesystem::path(path).filename().string();
-  if (const TrainSpec* train = experiment.find_train()) {
+  const TrainSpec* train = experiment.find_train();
+  if (train != nullptr && training) {
     out.title = fmt::format("{}: train {}", file, train->model);
     out.trains = true;
     out.graph = experiment.loss(*train, Mode::train);
     if (train->truncation.kind == TruncationSpec::Kind::window)
       out.graph = truncate_bptt(out.graph, train->truncation.window);
     out.optimizer = optimizer_settings(train->optimizer);
+  } else {
+    if (experiment.models.empty())
+      throw_user_error("T0842", "'" + path + "' has no model", "model NAME(...) { ... }");
+    const std::string& name = train != nullptr ? train->model : experiment.models[0].name;
+    out.title = fmt::format("{}: model {}", file, name);
+    out.graph = experiment.model(name, Mode::eval);
+  }
+  if (train != nullptr) {
     const std::set<std::string> symbols = out.graph.symbols();
     if (const auto window = train->data.integer("window", 0); window > 0 && symbols.size() == 1)
       out.extents.emplace(*symbols.begin(), window);
     out.extents.emplace("B", train->data.integer("lanes", train->batch));
-    return out;
   }
-  if (experiment.models.empty())
-    throw_user_error("T0842", "'" + path + "' has no model", "model NAME(...) { ... }");
-  out.title = fmt::format("{}: model {}", file, experiment.models[0].name);
-  out.graph = experiment.model(experiment.models[0].name, Mode::eval);
   return out;
 }
 
 }  // namespace
 
-InspectedProgram load_inspected(const std::string& path, const LanguageOptions& language) {
+InspectedProgram load_inspected(const std::string& path, const LanguageOptions& language,
+                                bool training) {
   const DimEnv given = parse_dims(language.dims);
   ElaborateOptions options = language.elaborate();
   options.dims.clear();
-  InspectedProgram out =
-      path.ends_with(".tdl") ? load_program(path, options, given) : load_text_form(path, given);
+  InspectedProgram out = path.ends_with(".tdl") ? load_program(path, options, given, training)
+                                                : load_text_form(path, given);
   std::set<std::string> known = out.graph.symbols();
   known.insert("B");
   for (const auto& [name, value] : given) {

@@ -10,8 +10,8 @@
 
 namespace treadle {
 
-// A program as its `train` block would compile it; without one, its first model
-// as `run` would.
+// A program as its `train` block would compile it; without one, or where training
+// is not asked for, a model as `run` would.
 struct InspectedProgram {
   std::string title;  // "my_cell.tdl: train Mine"
   std::string path, text;
@@ -26,7 +26,8 @@ struct InspectedProgram {
 // `dims` are -D NAME=VALUE: a `dim` of the program gets that value, any other
 // name is the value of a symbol. Throws UserError T0892 for a name that is
 // neither.
-InspectedProgram load_inspected(const std::string& path, const LanguageOptions& language);
+InspectedProgram load_inspected(const std::string& path, const LanguageOptions& language,
+                                bool training = true);
 
 struct CompileStage {
   std::string name;  // "one example", "batched", "training step", or the pass: "hoist-scan"

@@ -1,0 +1,224 @@
+"""The models of examples/translate_*.tdl in PyTorch, trained in the same way.
+
+    python bench/translate_torch.py gru|transformer FOLDER --output FILE
+
+FOLDER holds small_parallel_enja. Prints a JSON line an epoch (seconds of
+training, loss per token on the development set in nats), then one with the loss
+on the test set, and writes greedy translations of the test set to FILE, a
+sentence a line.
+"""
+import argparse
+import json
+import math
+import time
+
+import torch
+from torch import nn
+
+functional = nn.functional
+pad = -100  # marks targets that are not there; cross_entropy ignores it
+begin, end = 1, 2
+words = 4096
+
+
+class GRU(nn.Module):
+    """Bidirectional encoder, decoder with the attention of Luong et al. 2015
+    ("general" score) to the encoder's rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.source = nn.Embedding(words, 256)
+        self.target = nn.Embedding(words, 256)
+        self.encoder = nn.GRU(256, 128, bidirectional=True, batch_first=True)
+        self.decoder = nn.GRU(256, 256, batch_first=True)
+        self.score = nn.Linear(256, 256, bias=False)
+        self.join = nn.Linear(512, 256)
+        self.logits = nn.Linear(256, words)
+        self.dropout = nn.Dropout(0.2)
+        for gru in (self.encoder, self.decoder):
+            for name, parameter in gru.named_parameters():
+                if "weight_ih" in name:
+                    nn.init.xavier_uniform_(parameter)
+                elif "weight_hh" in name:
+                    nn.init.orthogonal_(parameter)
+                else:
+                    nn.init.zeros_(parameter)
+
+    def encode(self, source, lengths):
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.dropout(self.source(source)), lengths.cpu(), batch_first=True,
+            enforce_sorted=False)
+        rows, last = self.encoder(packed)
+        memory, _ = nn.utils.rnn.pad_packed_sequence(rows, batch_first=True)
+        here = torch.arange(memory.shape[1]) < lengths[:, None]
+        return memory, here, torch.cat([last[0], last[1]], -1)[None]
+
+    def decode(self, target, memory, here, state):
+        h, state = self.decoder(self.dropout(self.target(target)), state)
+        scores = self.score(h) @ memory.transpose(1, 2)
+        context = scores.masked_fill(~here[:, None], -math.inf).softmax(-1) @ memory
+        return self.logits(self.dropout(torch.tanh(self.join(torch.cat([h, context], -1))))), state
+
+    def forward(self, source, lengths, target):
+        return self.decode(target, *self.encode(source, lengths))[0]
+
+    @torch.no_grad()
+    def translate(self, source, lengths, longest):
+        memory, here, state = self.encode(source, lengths)
+        token = torch.full((len(source), 1), begin)
+        written = []
+        for _ in range(longest):
+            logits, state = self.decode(token, memory, here, state)
+            token = logits.argmax(-1)
+            written.append(token)
+        return torch.cat(written, 1)
+
+
+class Transformer(nn.Module):
+    """Pre-norm, two layers each side, sinusoidal positions [Vaswani et al. 2017]."""
+
+    def __init__(self, width=256, heads=4, hidden=512, layers=2, rate=0.1):
+        super().__init__()
+        self.width = width
+        self.source = nn.Embedding(words, width)
+        self.target = nn.Embedding(words, width)
+        options = dict(dropout=rate, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(width, heads, hidden, **options), layers,
+            nn.LayerNorm(width), enable_nested_tensor=False)
+        self.decoder = nn.TransformerDecoder(
+            nn.TransformerDecoderLayer(width, heads, hidden, **options), layers,
+            nn.LayerNorm(width))
+        self.logits = nn.Linear(width, words)
+        for name, parameter in self.named_parameters():
+            if "in_proj_weight" in name:
+                for part in parameter.chunk(3):
+                    nn.init.xavier_uniform_(part)
+
+    def rows(self, table, tokens):
+        time_step = torch.arange(tokens.shape[1])[:, None]
+        angle = time_step * torch.exp(torch.arange(0, self.width, 2) *
+                                      (-math.log(10000) / self.width))
+        positions = torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)
+        return table(tokens) * math.sqrt(self.width) + positions
+
+    def encode(self, source, lengths):
+        absent = torch.arange(source.shape[1]) >= lengths[:, None]
+        return self.encoder(self.rows(self.source, source), src_key_padding_mask=absent), absent
+
+    def decode(self, target, memory, absent):
+        later = torch.triu(torch.ones(target.shape[1], target.shape[1], dtype=torch.bool), 1)
+        return self.logits(self.decoder(self.rows(self.target, target), memory, tgt_mask=later,
+                                        memory_key_padding_mask=absent))
+
+    def forward(self, source, lengths, target):
+        return self.decode(target, *self.encode(source, lengths))
+
+    @torch.no_grad()
+    def translate(self, source, lengths, longest):
+        memory, absent = self.encode(source, lengths)
+        written = torch.full((len(source), 1), begin)
+        for _ in range(longest):
+            token = self.decode(written, memory, absent)[:, -1:].argmax(-1)
+            written = torch.cat([written, token], 1)
+        return written[:, 1:]
+
+
+def vocabulary(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def sentences(path, tokens):
+    numbers = {token: i for i, token in enumerate(tokens)}
+    with open(path, encoding="utf-8") as file:
+        return [[numbers.get(word, 0) for word in line.split()] for line in file]
+
+
+def batch_of(pairs):
+    """source [B, S], its lengths [B], target and next [B, T]"""
+    sources = [torch.tensor(source) for source, _ in pairs]
+    lengths = torch.tensor([len(source) for source in sources])
+    padded = nn.utils.rnn.pad_sequence
+    return (padded(sources, True), lengths,
+            padded([torch.tensor([begin] + target) for _, target in pairs], True),
+            padded([torch.tensor(target + [end]) for _, target in pairs], True,
+                   padding_value=pad))
+
+
+@torch.no_grad()
+def loss_on(model, pairs):
+    model.eval()
+    total = count = 0
+    for i in range(0, len(pairs), 100):
+        source, lengths, target, following = batch_of(pairs[i:i + 100])
+        logits = model(source, lengths, target)
+        total += float(functional.cross_entropy(logits.flatten(0, 1), following.flatten(),
+                                                reduction="sum"))
+        count += int((following != pad).sum())
+    return total / count
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", choices=["gru", "transformer"])
+    parser.add_argument("folder")
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--examples", type=int, help="train on so many pairs alone")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(2)
+    torch.manual_seed(arguments.seed)
+    folder = arguments.folder
+    ja = vocabulary(f"{folder}/train.ja.vocab.4k")
+    en = vocabulary(f"{folder}/train.en.vocab.4k")
+    data = {part: list(zip(sentences(f"{folder}/{part}.ja", ja),
+                           sentences(f"{folder}/{part}.en", en)))
+            for part in ("train", "dev", "test")}
+    train = data["train"][:arguments.examples]
+    model, peak = (GRU(), 0.002) if arguments.model == "gru" else (Transformer(), 0.001)
+    nn.init.normal_(model.source.weight, 0, 0.02)
+    nn.init.normal_(model.target.weight, 0, 0.02)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    optimizer = torch.optim.AdamW(model.parameters(), peak, weight_decay=0.01)
+    total = math.ceil(len(train) / 64) * arguments.epochs
+    warmup = min(400, total)
+
+    def rate(step):
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1, (step - warmup) / max(1, total - warmup))))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    for epoch in range(arguments.epochs):
+        model.train()
+        order = torch.randperm(len(train)).tolist()
+        start = time.perf_counter()
+        for i in range(0, len(train), 64):
+            source, lengths, target, following = batch_of([train[j] for j in order[i:i + 64]])
+            logits = model(source, lengths, target)
+            loss = functional.cross_entropy(logits.flatten(0, 1), following.flatten(),
+                                            ignore_index=pad)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+        print(json.dumps({"epoch": epoch + 1, "seconds": time.perf_counter() - start,
+                          "dev": loss_on(model, data["dev"])}), flush=True)
+    print(json.dumps({"test": loss_on(model, data["test"])}), flush=True)
+    model.eval()
+    with open(arguments.output, "w", encoding="utf-8") as file:
+        for i in range(0, len(data["test"]), 100):
+            source, lengths, _, _ = batch_of(data["test"][i:i + 100])
+            for row in model.translate(source, lengths, 40).tolist():
+                row = row[:row.index(end)] if end in row else row
+                file.write(" ".join(en[token] for token in row) + "\n")
+
+
+main()

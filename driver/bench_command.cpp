@@ -1,0 +1,261 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "driver/commands.h"
+#include "driver/compile.h"
+#include "driver/inspect/kernels.h"
+#include "driver/inspect/stages.h"
+#include "driver/machine_peak.h"
+#include "driver/options.h"
+#include "ir/diagnostic.h"
+#include "ir/eval/random_inputs.h"
+#include "passes/batch.h"
+#include "passes/differentiate.h"
+#include "passes/training_step.h"
+#include "runtime/safetensors.h"
+#include "runtime/team.h"
+
+namespace treadle {
+namespace {
+
+struct Options {
+  std::string file, part = "step", tensors;
+  LanguageOptions language;
+  MachineOptions machine;
+  int rounds = 30;
+  bool json = false, serve = false;
+};
+
+// What is measured: a graph of batches, and what it updates in place.
+struct Work {
+  Graph graph;
+  std::vector<InPlaceUpdate> updates;
+  DimEnv extents;
+};
+
+Work work_of(const Options& options) {
+  const InspectedProgram program =
+      load_inspected(options.file, options.language, options.part != "forward");
+  Work out;
+  out.extents = program.extents;
+  out.extents.emplace("B", 1);
+  if (options.part == "forward") {
+    out.graph = batch(program.graph);
+  } else if (!program.trains) {
+    throw_user_error("T0840", fmt::format("'{}' has no train block", options.file),
+                     "--part forward runs a model without one");
+  } else if (options.part == "gradient") {
+    out.graph = differentiate(batched_loss(program.graph));
+  } else {
+    const TrainingStep step = make_training_step(program.graph, program.optimizer, {}, out.extents);
+    out.graph = step.graph;
+    for (const Successor& s : step.updates) out.updates.push_back({s.output, s.input});
+  }
+  for (const std::string& symbol : out.graph.symbols())
+    if (!out.extents.contains(symbol))
+      throw_user_error("T0831", fmt::format("the dimension '{}' has no value", symbol),
+                       fmt::format("add -D {}=100", symbol));
+  return out;
+}
+
+// Inputs are small, so that no loop overflows; parameters are scaled by the
+// square root of their rows, as an initialiser would.
+std::vector<Tensor> inputs_of(const Work& work) {
+  std::vector<Tensor> out = random_inputs(work.graph, work.extents, 1);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const Node& node = work.graph.node(work.graph.inputs()[i]);
+    const std::string name = node.attributes.string("name");
+    Tensor& tensor = out[i];
+    const bool state = std::any_of(work.updates.begin(), work.updates.end(),
+                                   [&](const InPlaceUpdate& u) { return u.input == name; });
+    if (state && node.op != Op::parameter) tensor = Tensor(tensor.dtype(), tensor.shape());
+    if (name == "step") tensor.set(0, 1);
+    if (name == "learning_rate") tensor.set(0, 1e-4);
+    if (node.op != Op::parameter || tensor.shape().size() < 2) continue;
+    const double scale =
+        1 / std::sqrt(static_cast<double>(tensor.shape()[tensor.shape().size() - 2]));
+    for (std::int64_t e = 0; e < tensor.size(); ++e) tensor.set(e, tensor.get(e) * scale);
+  }
+  return out;
+}
+
+class Bench {
+ public:
+  explicit Bench(const Options& options)
+      : work_(work_of(options)),
+        program_(compile(work_.graph, work_.updates, {options.machine.backend, {}, {}})),
+        team_(options.machine.threads),
+        inputs_(inputs_of(work_)) {
+    NamedTensors given;
+    for (std::size_t i = 0; i < inputs_.size(); ++i)
+      given.tensors.emplace_back("input:" + program_->inputs()[i].name, inputs_[i]);
+    for (const Tensor& tensor : inputs_) in_.push_back(tensor.data());
+    outputs_.reserve(program_->outputs().size());
+    for (const Slot& slot : program_->outputs()) {
+      if (slot.updates_input >= 0) {
+        out_.push_back(inputs_[static_cast<std::size_t>(slot.updates_input)].data());
+        continue;
+      }
+      outputs_.emplace_back(slot.type.dtype, evaluate_shape(slot.type, work_.extents));
+      out_.push_back(outputs_.back().data());
+    }
+    milliseconds();
+    if (options.tensors.empty()) return;
+    std::size_t own = 0;
+    for (const Slot& slot : program_->outputs())
+      given.tensors.emplace_back("output:" + slot.name,
+                                 slot.updates_input >= 0
+                                     ? inputs_[static_cast<std::size_t>(slot.updates_input)]
+                                     : outputs_[own++]);
+    write_safetensors(options.tensors, given);
+  }
+
+  double milliseconds() {
+    const auto start = std::chrono::steady_clock::now();
+    program_->run(work_.extents, in_, out_, team_);
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+        .count();
+  }
+  double peak() { return measured_peak_flops(team_); }
+
+  // Flops of the products, and of all the rest.
+  struct Flops {
+    double products = 0, rest = 0;
+  };
+  Flops flops() const {
+    Flops out;
+    for (const KernelRow& row : compiled_kernels(lower(work_.graph), work_.updates)) {
+      const double value = value_of(row.times * row.flops, work_.extents).value_or(0);
+      (row.kind == "matmul" || row.kind == "attention" ? out.products : out.rest) += value;
+    }
+    return out;
+  }
+  const DimEnv& extents() const { return work_.extents; }
+  std::size_t workspace() const { return program_->workspace_bytes(work_.extents); }
+
+ private:
+  Work work_;
+  std::unique_ptr<Program> program_;
+  Team team_;
+  std::vector<Tensor> inputs_, outputs_;
+  std::vector<const std::byte*> in_;
+  std::vector<std::byte*> out_;
+};
+
+// The median and its 95 % interval, from order statistics: ranks
+// n/2 +- 1.96 sqrt(n)/2 (Conover 1999, section 3.2).
+struct Spread {
+  double median, low, high;
+};
+Spread spread_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const auto n = static_cast<double>(values.size());
+  const auto at = [&](double rank) {
+    const auto i = static_cast<std::int64_t>(std::floor(rank));
+    return values[static_cast<std::size_t>(
+        std::clamp<std::int64_t>(i, 0, static_cast<std::int64_t>(values.size()) - 1))];
+  };
+  const double half = 0.98 * std::sqrt(n);
+  return {(at((n - 1) / 2) + at(n / 2)) / 2, at(n / 2 - half), at(n / 2 + half)};
+}
+
+// One request a line: "run N" answers with the milliseconds of N runs, "peak"
+// with the flops a second of a loop of multiply-adds.
+void serve(Bench& bench, const nlohmann::ordered_json& about) {
+  std::cout << about.dump() << std::endl;
+  std::string line;
+  while (std::getline(std::cin, line)) {
+    if (line == "peak") {
+      std::cout << nlohmann::json(bench.peak()).dump() << std::endl;
+      continue;
+    }
+    int rounds = 0;
+    if (!line.starts_with("run ") || !CLI::detail::lexical_cast(line.substr(4), rounds) ||
+        rounds < 1)
+      throw_user_error("T0900", fmt::format("'{}' is no request", line), "run N, or peak");
+    std::vector<double> times;
+    for (int i = 0; i < rounds; ++i) times.push_back(bench.milliseconds());
+    std::cout << nlohmann::json(times).dump() << std::endl;
+  }
+}
+
+int run_bench(const Options& options) {
+  Bench bench(options);
+  const Bench::Flops flops = bench.flops();
+  nlohmann::ordered_json out{{"file", options.file},
+                             {"part", options.part},
+                             {"threads", options.machine.threads},
+                             {"extents", bench.extents()},
+                             {"product_flops", flops.products},
+                             {"other_flops", flops.rest},
+                             {"workspace_bytes", bench.workspace()}};
+  if (options.serve) {
+    serve(bench, out);
+    return 0;
+  }
+  std::vector<double> times, peaks;
+  for (int i = 0; i < options.rounds; ++i) {
+    times.push_back(bench.milliseconds());
+    if (i % 10 == 0) peaks.push_back(bench.peak());
+  }
+  const Spread time = spread_of(times);
+  const double peak = spread_of(peaks).median;
+  const double rate = flops.products / (time.median * 1e-3);
+  out["milliseconds"] = {{"median", time.median}, {"low", time.low}, {"high", time.high}};
+  out["product_flops_per_second"] = rate;
+  out["peak_flops_per_second"] = peak;
+  if (options.json) {
+    std::cout << out.dump() << "\n";
+    return 0;
+  }
+  std::string extents;
+  for (const auto& [name, value] : bench.extents())
+    extents += fmt::format("{}{} = {}", extents.empty() ? "" : ", ", name, value);
+  std::cout << fmt::format("{} of {}, {}\n", options.part, options.file, extents);
+  std::cout << fmt::format("{:.3f} ms, median of {} (95 %: {:.3f} to {:.3f})\n", time.median,
+                           options.rounds, time.low, time.high);
+  std::cout << fmt::format("{} flops in products, {} in the rest\n", short_number(flops.products),
+                           short_number(flops.rest));
+  std::cout << fmt::format("{}flops a second in products", short_number(rate));
+  if (peak > 0)
+    std::cout << fmt::format(": {:.1f} % of this machine's {}", 100 * rate / peak,
+                             short_number(peak));
+  std::cout << "\n";
+  return 0;
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "bench", "Time a model or its training step on random data, against the machine's peak");
+  command->add_option("file", options->file, "The program (.tdl) or graph (.tir)")->required();
+  command
+      ->add_option("--part", options->part,
+                   "The model alone; loss and gradients; or the whole training step")
+      ->check(CLI::IsMember({"forward", "gradient", "step"}));
+  command->add_option("--rounds", options->rounds, "How many runs are timed")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--tensors", options->tensors,
+                      "Write what goes in and what comes out (.safetensors)");
+  command->add_flag("--json", options->json, "One line of JSON");
+  command->add_flag("--serve", options->serve,
+                    "Time on request: a line 'run N' on standard input is answered with a JSON "
+                    "list of milliseconds, 'peak' with flops a second");
+  add_language_options(*command, options->language);
+  add_machine_options(*command, options->machine);
+  command->callback([options, &action] { action = [options] { return run_bench(*options); }; });
+}
+
+}  // namespace treadle
