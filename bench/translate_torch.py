@@ -90,6 +90,7 @@ class Transformer(nn.Module):
             nn.TransformerDecoderLayer(width, heads, hidden, **options), layers,
             nn.LayerNorm(width))
         self.logits = nn.Linear(width, words)
+        self.dropout = nn.Dropout(rate)
         for name, parameter in self.named_parameters():
             if "in_proj_weight" in name:
                 for part in parameter.chunk(3):
@@ -100,7 +101,7 @@ class Transformer(nn.Module):
         angle = time_step * torch.exp(torch.arange(0, self.width, 2) *
                                       (-math.log(10000) / self.width))
         positions = torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)
-        return table(tokens) * math.sqrt(self.width) + positions
+        return self.dropout(table(tokens) * math.sqrt(self.width) + positions)
 
     def encode(self, source, lengths):
         absent = torch.arange(source.shape[1]) >= lengths[:, None]
@@ -178,8 +179,8 @@ def main():
             for part in ("train", "dev", "test")}
     train = data["train"][:arguments.examples]
     model, peak = (GRU(), 0.002) if arguments.model == "gru" else (Transformer(), 0.001)
-    nn.init.normal_(model.source.weight, 0, 0.02)
-    nn.init.normal_(model.target.weight, 0, 0.02)
+    for table in (model.source, model.target):
+        nn.init.normal_(table.weight, 0, 0.02 if arguments.model == "gru" else 0.0625)
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
