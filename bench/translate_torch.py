@@ -77,7 +77,7 @@ class GRU(nn.Module):
 class Transformer(nn.Module):
     """Pre-norm, two layers each side, sinusoidal positions [Vaswani et al. 2017]."""
 
-    def __init__(self, width=256, heads=4, hidden=512, layers=2, rate=0.1):
+    def __init__(self, width=128, heads=4, hidden=512, layers=2, rate=0.1):
         super().__init__()
         self.width = width
         self.source = nn.Embedding(words, width)
@@ -178,9 +178,9 @@ def main():
                            sentences(f"{folder}/{part}.en", en)))
             for part in ("train", "dev", "test")}
     train = data["train"][:arguments.examples]
-    model, peak = (GRU(), 0.002) if arguments.model == "gru" else (Transformer(), 0.001)
+    model, peak = (GRU(), 0.002) if arguments.model == "gru" else (Transformer(), 0.002)
     for table in (model.source, model.target):
-        nn.init.normal_(table.weight, 0, 0.02 if arguments.model == "gru" else 0.0625)
+        nn.init.normal_(table.weight, 0, 0.02 if arguments.model == "gru" else 128 ** -0.5)
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
