@@ -9,6 +9,8 @@
 
 #include "ir/diagnostic.h"
 #include "passes/graph_copy.h"
+#include "passes/hoist_scan.h"
+#include "passes/prune_scans.h"
 #include "passes/ragged_inputs.h"
 #include "passes/ragged_plan.h"
 #include "passes/substitute_dims.h"
@@ -232,26 +234,37 @@ class RaggedBatcher {
     return batch_node(b_, graph_, n, map_.all(n.operands), operands_batched, size_);
   }
 
-  // Step t runs the examples that are longer than t, the first ones.
+  // Step t runs the examples that are longer than t, the first ones. What a step
+  // sees whole is padded to the longest example.
   std::vector<Value> scan(const Node& n) {
     const ScanView view(n);
     const Dim& e = view.length;
+    const std::optional<PaddedStep> padded =
+        ragged_step(n) ? step_for_longest(n) : std::optional<PaddedStep>{};
     std::vector<bool> arguments, outputs(view.body->outputs().size(), true);
     Builder::ScanSpec spec;
-    for (std::size_t i = 0; i < view.first_count(); ++i) {
+    const auto constant = [&](Value v, bool differs) {
+      arguments.push_back(differs);
+      spec.constants.push_back(differs ? inputs_.ordered(v, e) : v);
+    };
+    for (std::size_t i = 0; i < view.constants; ++i) {
       const Value v = n.operands[i];
-      const bool constant = i < view.first_carry();
-      arguments.push_back(!constant || batched(v));
-      if (constant)
-        spec.constants.push_back(batched(v) ? inputs_.ordered(at(v), e) : at(v));
-      else if (i < view.first_sequence())
+      constant(is_rows(type(v)) ? inputs_.padded(at(v), type(v).dims[0]) : at(v), batched(v));
+    }
+    if (padded)
+      for (const std::string& symbol : padded->symbols)
+        constant(inputs_.lengths(Dim::symbol(symbol, true)), true);
+    for (std::size_t i = view.first_carry(); i < view.first_count(); ++i) {
+      const Value v = n.operands[i];
+      arguments.push_back(true);
+      if (i < view.first_sequence())
         spec.carries.push_back(inputs_.ordered(forced(v), e));
       else
         spec.sequences.push_back(at(v));
     }
     const Dim active = RaggedInputs::active(e);
-    spec.body =
-        std::make_shared<const Graph>(batch_region(*view.body, arguments, outputs, active).graph);
+    const Graph& step = padded ? *padded->body : *view.body;
+    spec.body = std::make_shared<const Graph>(batch_region(step, arguments, outputs, active).graph);
     spec.length = inputs_.longest(e);
     spec.reverse = view.reverse;
     spec.more = n.attributes;
@@ -262,7 +275,6 @@ class RaggedBatcher {
     for (std::size_t i = 0; i < view.carries; ++i) out[i] = inputs_.restored(out[i], e);
     return out;
   }
-
   // ---- a loop over the examples ----
 
   // Some nodes as they were written, for one example after another.
@@ -370,7 +382,10 @@ Graph batch_ragged(const Graph& graph, const BatchOptions& options) {
   Graph out;
   out.name = graph.name;
   out.stage = graph.stage == Stage::one_example ? Stage::batched : graph.stage;
-  RaggedBatcher(graph, out, options.size).run();
+  // What a step makes of its memory alone is made once, on rows.
+  const bool attends = std::any_of(graph.nodes().begin(), graph.nodes().end(), ragged_step);
+  const Graph work = attends ? hoist_scan(prune_scans(graph)) : graph;
+  RaggedBatcher(work, out, options.size).run();
   return out;
 }
 

@@ -8,10 +8,10 @@
 // without padding for a type whose first dimension alone is ragged (see
 // ragged_inputs.h). What works row by row stays one node on all rows; sums over
 // a ragged dimension add up each example's rows; a scan over one runs the
-// active examples of each step. All other nodes (the T x S of attention) run in
-// a loop over the examples, as they were written, with the lengths bound anew
-// for each example; nodes that hand each other values which are no rows share a
-// loop.
+// active examples of each step, and pads what a step sees whole (padded_step.h).
+// All other nodes (the T x S of attention) run in a loop over the examples, as
+// they were written, with the lengths bound anew for each example; nodes that
+// hand each other values which are no rows share a loop.
 #pragma once
 #include "passes/batch.h"
 

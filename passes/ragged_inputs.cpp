@@ -79,14 +79,19 @@ Dim RaggedInputs::longest(const Dim& e) {
   return symbol(e, "longest");
 }
 
-Value RaggedInputs::input(const std::string& what, const Dim& e, const Dim& extent) {
+Value RaggedInputs::input(const std::string& what, const Dim& e, Dims dims) {
   const std::string name = what + "(" + for_one_example(e).to_string() + ")";
   const auto found = made_.find(name);
   if (found != made_.end()) return found->second;
-  const Value v =
-      b_.input(name, {DType::i32, {extent}}, {{"shared", true}, {"role", std::string("ragged")}});
+  const Value v = b_.input(name, {DType::i32, std::move(dims)},
+                           {{"shared", true}, {"role", std::string("ragged")}});
   made_.emplace(name, v);
   return v;
+}
+
+Value RaggedInputs::padded(Value rows, const Dim& e) {
+  const Dim most = longest(e);
+  return b_.gather(b_.pad(rows, 0, 0, 1), input("padded", e, Dims{size_, most}));
 }
 
 bool RaggedInputs::in_order(const Dim& e) const {

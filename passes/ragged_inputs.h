@@ -35,6 +35,8 @@ inline bool has_ragged(const Dims& dims) {
 //   times(e)       [e.rows]     which row of that example it is
 //   by_example(e)  [e.rows]     where the rows stand, examples one after another
 //   by_time(e)     [e.rows]     the inverse of by_example
+//   padded(e)      [B, e.longest]  where row t of each example stands; behind
+//                               its last one, the number of rows of all
 //   order(e)       [B]          the examples in descending order of e
 //   ranks(e)       [B]          the inverse of order
 class RaggedInputs {
@@ -42,8 +44,9 @@ class RaggedInputs {
   RaggedInputs(Builder& b, Dim size, std::string first_symbol)
       : b_(b), size_(std::move(size)), first_symbol_(std::move(first_symbol)) {}
 
-  Dim rows(const Dim& e);           // the symbol of the number of rows
-  Dim longest(const Dim& e);        // of the largest e of the batch
+  Dim rows(const Dim& e);     // the symbol of the number of rows
+  Dim longest(const Dim& e);  // of the largest e of the batch
+  static Dim symbol_of_longest(const Dim& e) { return symbol(e, "longest"); }
   static Dim active(const Dim& e);  // inside a scan: of the number of examples at work
 
   Value lengths(const Dim& e) { return input("lengths", e, size_); }
@@ -53,13 +56,19 @@ class RaggedInputs {
   Value by_example(const Dim& e) { return input("by_example", e, symbol(e, "rows")); }
   Value by_time(const Dim& e) { return input("by_time", e, symbol(e, "rows")); }
 
+  // Rows as [B, e.longest, ...], zeros behind each example's own.
+  Value padded(Value rows, const Dim& e);
+
   // A value [B, ...] with its examples in descending order of e, and back.
   Value ordered(Value x, const Dim& e);
   Value restored(Value x, const Dim& e);
 
  private:
   static Dim symbol(const Dim& e, const char* what);
-  Value input(const std::string& what, const Dim& e, const Dim& extent);
+  Value input(const std::string& what, const Dim& e, Dims dims);
+  Value input(const std::string& what, const Dim& e, const Dim& extent) {
+    return input(what, e, Dims{extent});
+  }
   bool in_order(const Dim& e) const;
 
   Builder& b_;

@@ -105,13 +105,14 @@ class Planner {
                        [](const Region& region) { return ragged_inside(*region); });
   }
 
-  // Over its rows alone: what it carries and what every step sees is dense.
+  // Over its rows: what it carries is dense, and what every step sees is dense
+  // or can be padded.
   bool scan_in_rows(const Node& n) const {
     const ScanView view(n);
-    if (!view.length.is_ragged() || regions_ragged(n)) return false;
-    for (std::size_t i = 0; i < view.first_sequence(); ++i)
+    if (!view.length.is_ragged()) return false;
+    for (std::size_t i = view.constants; i < view.first_sequence(); ++i)
       if (is_rows(operand(n, i))) return false;
-    return true;
+    return !regions_ragged(n) || step_for_longest(n).has_value();
   }
 
   // ---- loops over the examples ----
@@ -178,6 +179,17 @@ class Planner {
 };
 
 }  // namespace
+
+std::optional<PaddedStep> step_for_longest(const Node& scan) {
+  return padded_step(scan, [](const std::string& symbol) {
+    return RaggedInputs::symbol_of_longest(Dim::symbol(symbol));
+  });
+}
+
+bool ragged_step(const Node& node) {
+  return node.op == Op::scan && ScanView(node).length.is_ragged() &&
+         ragged_inside(*node.regions[0]);
+}
 
 RaggedPlan plan_ragged(const Graph& graph) { return Planner(graph).run(); }
 

@@ -1,9 +1,11 @@
 // Which nodes of one example stay one node for a batch of ragged examples, and
 // which run example by example, and with which others.
 #pragma once
+#include <optional>
 #include <vector>
 
 #include "ir/graph.h"
+#include "passes/padded_step.h"
 
 namespace treadle {
 
@@ -15,6 +17,11 @@ struct RaggedPlan {
   std::vector<std::vector<NodeId>> groups;  // their nodes, in order
 };
 RaggedPlan plan_ragged(const Graph& graph);
+
+// The step of a scan as one for the longest example, if it can be.
+std::optional<PaddedStep> step_for_longest(const Node& scan);
+// Is it a scan over a ragged dimension whose step sees ragged values?
+bool ragged_step(const Node& node);
 
 // One ragged dimension, the first: such a value is rows.
 bool is_rows(const Type& type);

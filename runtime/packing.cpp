@@ -36,6 +36,18 @@ std::vector<std::int64_t> by_example(const RaggedLayout& layout) {
   return out;
 }
 
+// Where row t of each example stands; there is none at the number of all rows.
+Tensor padded(const RaggedLayout& layout) {
+  const std::vector<std::int64_t> rank = inverse(layout.order());
+  const auto longest = static_cast<std::int64_t>(layout.counts().size());
+  Tensor out(DType::i32, {static_cast<std::int64_t>(rank.size()), longest});
+  for (std::size_t i = 0; i < rank.size(); ++i)
+    for (std::int64_t t = 0; t < longest; ++t)
+      out.set_integer(static_cast<std::int64_t>(i) * longest + t,
+                      t < layout.lengths()[i] ? layout.position(t, rank[i]) : layout.rows());
+  return out;
+}
+
 }  // namespace
 
 RaggedLayout::RaggedLayout(std::vector<std::int64_t> lengths) : lengths_(std::move(lengths)) {
@@ -97,7 +109,7 @@ std::vector<std::int64_t> extents_of(const Dim& dim, const Lengths& lengths) {
 std::optional<Tensor> ragged_input(const std::string& name, const Lengths& lengths) {
   const std::size_t open = name.find('(');
   if (lengths.empty() || open == std::string::npos || name.back() != ')') return std::nullopt;
-  static const std::set<std::string> kinds{"lengths", "counts", "order",    "ranks",
+  static const std::set<std::string> kinds{"lengths", "counts", "order",    "ranks",     "padded",
                                            "by_time", "times",  "examples", "by_example"};
   const std::string what = name.substr(0, open);
   if (!kinds.contains(what)) return std::nullopt;
@@ -108,6 +120,7 @@ std::optional<Tensor> ragged_input(const std::string& name, const Lengths& lengt
   if (what == "counts") return indices(layout.counts());
   if (what == "order") return indices(layout.order());
   if (what == "ranks") return indices(inverse(layout.order()));
+  if (what == "padded") return padded(layout);
   if (what == "by_example") return indices(by_example(layout));
   if (what == "by_time") return indices(inverse(by_example(layout)));
   std::vector<std::int64_t> values;

@@ -128,6 +128,38 @@ model M(source: real[S, 3], target: real[T, 3]) {
   return loss: mean(square(a @ source - target))
 })",
      true},
+    {"a decoder that looks at its source at each step", R"(
+dim V = 5
+cell Looking[S](x: real[3], (h, context, memory): (real[4], real[4], real[S, 4])) {
+  param W, U: real[4, 5] ~ xavier
+  param v: real[5] ~ normal(0, 1)
+  scores = tanh(memory @ W + h @ U) @ v
+  context = dropout(softmax(scores), rate: 0.2) @ memory
+  h = tanh(dense[4](concat(x, context, h)) / (1 + real(length(memory))))
+  top = max(memory * h, axis: 0)
+  yield concat(h, context) + mean(memory), (h, where(top > -infinity, top, 0) + context, memory)
+}
+
+model M(source: token(V)[S], target: token(V)[T], next: token(V)[T]) {
+  let words = embedding[3, V]
+  memory, h = scan GRU[3, 4] over words(source)
+  hs, (last, _, _) = scan Looking over words(target) from (h, h, memory)
+  return loss: cross_entropy(dense[V](hs), next) + sum(square(last))
+})",
+     true},
+    {"a step that needs its source as long as it is", R"(
+cell Looking[S](x: real[3], (h, memory): (real[4], real[S, 4])) {
+  a = exp(log_softmax(memory @ h))
+  h = tanh(dense[4](concat(x, a @ memory, h)))
+  yield h, (h, memory)
+}
+
+model M(source: real[S, 3], target: real[T, 3]) {
+  memory, h = scan GRU[3, 4] over source
+  hs, _ = scan Looking over target from (h, memory)
+  return loss: mean(square(dense[3](hs) - target))
+})",
+     true},
     {"a stack that starts where another ended", R"(
 dim V = 5
 model M(source: token(V)[S], target: token(V)[T], next: token(V)[T]) {
@@ -206,6 +238,21 @@ TEST_CASE("equal lengths and no mark: the batch is dense, as ever") {
   CHECK(to_string(batch(loss).type(batch(loss).input("x"))) == "f64[B, T, 3]");
   const Graph marked = batch(mark_ragged(loss, {"T"}));
   CHECK(to_string(marked.type(marked.input("x"))) == "f64[T.rows, 3]");
+}
+
+TEST_CASE(
+    "a step that sees rows takes those of all examples, unless it does what padding would spoil") {
+  const auto padded = [](const std::string& name) {
+    for (const Model& model : models)
+      if (model.name == name) {
+        const Graph loss = program(model.text).model("M", Mode::train);
+        return batch(mark_ragged(loss, {"S", "T"})).input("padded(S)").valid();
+      }
+    throw std::logic_error("no model " + name);
+  };
+  CHECK(padded("a decoder that attends to its source"));
+  CHECK(padded("a decoder that looks at its source at each step"));
+  CHECK(!padded("a step that needs its source as long as it is"));
 }
 
 TEST_CASE("only an input's first dimension may differ between examples") {
