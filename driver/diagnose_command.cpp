@@ -119,6 +119,7 @@ void print(const Diagnosis& diagnosis) {
   for (std::size_t i = 0; i < diagnosis.whole.scans.size(); ++i) {
     const ScanFlow& scan = diagnosis.whole.scans[i];
     const std::vector<double>& g = scan.gradient.median;
+    if (g.empty()) continue;
     std::cout << fmt::format(
         "  line {}\n    gradient by the state  {:.3g} at step 1, {:.3g} at step {}\n", scan.source,
         g.front(), g.back(), g.size());
@@ -147,7 +148,6 @@ Diagnosis diagnose(const Experiment& experiment, TrainSpec spec, const Options& 
                                                        ? initial_parameters(loss, seed)
                                                        : load_run_as(options.run, loss).parameters;
   const DataSets data = open_data(spec, loss, options.data);
-  require_one_length(*data.training, spec, "diagnose");
   const Batch batch = data.training->batch(0, 0);
   GradientFlowOptions flow{std::nullopt, true, seed, options.machine};
   out.whole = gradient_flow(loss, parameters, batch, flow);

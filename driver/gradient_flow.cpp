@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 
 #include "driver/compile.h"
 #include "driver/model_runner.h"
@@ -22,20 +23,14 @@ namespace {
 using Tensors = std::map<std::string, Tensor>;
 constexpr int power_iterations = 40;
 
-// Runs a graph on inputs by name.
-Tensors run_graph(const Graph& graph, const Tensors& inputs, const MachineOptions& machine,
-                  Team& team, Program* program) {
-  std::unique_ptr<Program> own;
-  if (program == nullptr) {
-    own = compile(graph, {}, {machine.backend, {}, {}});
-    program = own.get();
-  }
+// On inputs by name.
+Tensors run_program(Program& program, const Tensors& inputs, Team& team) {
   std::vector<const Tensor*> given;
-  for (const Slot& slot : program->inputs()) given.push_back(&inputs.at(slot.name));
-  std::vector<Tensor> results = run(*program, given, team);
+  for (const Slot& slot : program.inputs()) given.push_back(&inputs.at(slot.name));
+  std::vector<Tensor> results = run(program, given, team);
   Tensors out;
   for (std::size_t i = 0; i < results.size(); ++i)
-    out.emplace(program->outputs()[i].name, std::move(results[i]));
+    out.emplace(program.outputs()[i].name, std::move(results[i]));
   return out;
 }
 
@@ -47,18 +42,27 @@ double percentile(std::vector<double> values, double share) {
   return values[below] + (values[above] - values[below]) * (place - static_cast<double>(below));
 }
 
-// From one number for each example and step, [examples, steps].
-StepCurve curve_of(const std::vector<double>& values, std::int64_t examples, std::int64_t steps) {
+// A number for each step, of each example; a step counts the examples that have it.
+using PerStep = std::vector<std::vector<double>>;
+
+StepCurve curve_of(const PerStep& examples) {
   StepCurve out;
-  for (std::int64_t t = 0; t < steps; ++t) {
+  for (std::size_t t = 0;; ++t) {
     std::vector<double> column;
-    for (std::int64_t e = 0; e < examples; ++e)
-      column.push_back(values[static_cast<std::size_t>(e * steps + t)]);
+    for (const std::vector<double>& steps : examples)
+      if (t < steps.size()) column.push_back(steps[t]);
+    if (column.empty()) return out;
     out.median.push_back(percentile(column, 0.5));
     out.low.push_back(percentile(column, 0.1));
     out.high.push_back(percentile(column, 0.9));
   }
-  return out;
+}
+
+// Appends [examples, steps].
+void append(PerStep& to, const std::vector<double>& values, std::int64_t examples) {
+  const auto steps = static_cast<std::ptrdiff_t>(values.size()) / examples;
+  for (std::int64_t e = 0; e < examples; ++e)
+    to.emplace_back(values.begin() + e * steps, values.begin() + (e + 1) * steps);
 }
 
 // Adds the squares of each of `rows` equal parts of a tensor.
@@ -98,37 +102,46 @@ Tensor a_row_each(const Tensor& tensor, bool has_examples, bool has_steps, std::
   return out;
 }
 
+// Example k of a batch of different lengths, as a batch of its own.
+Batch alone(const Graph& loss, const Batch& batch, std::size_t k) {
+  Batch out;
+  out.examples = 1;
+  for (const auto& [name, field] : batch.fields) {
+    const Dims& dims = loss.type(loss.input(name)).dims;
+    const auto symbol = dims.empty() ? std::nullopt : dims[0].bare_symbol();
+    std::vector<std::int64_t> rows{static_cast<std::int64_t>(k)};
+    Shape shape = field.shape();
+    shape[0] = 1;
+    if (symbol && batch.lengths.contains(*symbol)) {
+      const RaggedLayout layout(batch.lengths.at(*symbol));
+      const auto& order = layout.order();
+      const auto rank = std::find(order.begin(), order.end(), rows[0]) - order.begin();
+      rows.clear();
+      for (std::int64_t t = 0; t < layout.lengths()[k]; ++t)
+        rows.push_back(layout.position(t, rank));
+      shape[0] = static_cast<std::int64_t>(rows.size());
+      shape.insert(shape.begin(), 1);
+    }
+    Tensor own(field.dtype(), std::move(shape));
+    const std::size_t bytes = rows.empty() ? 0 : own.bytes() / rows.size();
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      std::memcpy(own.data() + i * bytes, field.data() + static_cast<std::size_t>(rows[i]) * bytes,
+                  bytes);
+    out.fields.emplace(name, std::move(own));
+  }
+  return out;
+}
+
 // A loss whose loops are watched, differentiated by the states and parameters.
 class Flow {
  public:
-  Flow(const Graph& loss, const Tensors& parameters, const Batch& batch,
-       const GradientFlowOptions& options)
+  Flow(const Graph& loss, const Tensors& parameters, const GradientFlowOptions& options)
       : options_(options), watched_(watch_scans(loss)), team_(options.machine.threads) {
     if (watched_.scans.empty())
       throw_user_error("T0874", "no scan with a state in the loss: there is no time to look along",
                        "treadle diagnose looks at models that scan a cell over a sequence");
     if (options.truncation) watched_.graph = truncate_bptt(watched_.graph, *options.truncation);
     batched_ = batched_loss(watched_.graph);
-    examples_ = batch.examples;
-    run_gradients(parameters, batch);
-  }
-
-  GradientFlow result() {
-    GradientFlow out;
-    out.loss = results_.at("loss").get(0);
-    double squares = 0;
-    for (const std::string& name : parameters_) {
-      std::vector<double> sum(1);
-      add_squares(results_.at("grad:" + name), sum);
-      squares += sum[0];
-    }
-    out.parameter_norm = std::sqrt(squares);
-    for (const WatchedScan& scan : watched_.scans) out.scans.push_back(flow_of(scan));
-    return out;
-  }
-
- private:
-  void run_gradients(const Tensors& parameters, const Batch& batch) {
     DifferentiateOptions wanted;
     for (const auto& [name, tensor] : parameters) {
       if (!is_float(tensor.dtype())) continue;
@@ -137,13 +150,60 @@ class Flow {
     }
     for (const WatchedScan& scan : watched_.scans)
       wanted.wrt.insert(wanted.wrt.end(), scan.probes.begin(), scan.probes.end());
-    const Graph graph = differentiate(batched_, wanted);
+    gradients_ = differentiate(batched_, wanted);
+    program_ = compiled(gradients_);
+    scans_.resize(watched_.scans.size());
+  }
+
+  // Examples of one length.
+  void add(const Tensors& parameters, const Batch& batch) {
+    examples_ = batch.examples;
+    run_gradients(parameters, batch);
+    const auto share = static_cast<double>(examples_);
+    all_examples_ += examples_;
+    loss_ += results_.at("loss").get(0) * share;
+    for (const std::string& name : parameters_) {
+      const Tensor& gradient = results_.at("grad:" + name);
+      std::vector<double>& sum = sums_[name];
+      sum.resize(static_cast<std::size_t>(gradient.size()));
+      for (std::int64_t i = 0; i < gradient.size(); ++i)
+        sum[static_cast<std::size_t>(i)] += gradient.get(i) * share;
+    }
+    for (std::size_t i = 0; i < scans_.size(); ++i) add(watched_.scans[i], scans_[i]);
+  }
+
+  GradientFlow result() const {
+    GradientFlow out;
+    const auto examples = static_cast<double>(all_examples_);
+    out.loss = loss_ / examples;
+    double squares = 0;
+    for (const auto& [name, sum] : sums_)
+      for (const double value : sum) squares += value * value;
+    out.parameter_norm = std::sqrt(squares) / examples;
+    for (std::size_t i = 0; i < scans_.size(); ++i)
+      out.scans.push_back(flow_of(watched_.scans[i], scans_[i]));
+    return out;
+  }
+
+ private:
+  // What is known of a scan.
+  struct Found {
+    PerStep gradient, gain;
+    Graph jacobian;
+    std::unique_ptr<Program> program;  // of `jacobian`
+  };
+
+  std::unique_ptr<Program> compiled(const Graph& graph) const {
+    return compile(graph, {}, {options_.machine.backend, {}, {}});
+  }
+
+  void run_gradients(const Tensors& parameters, const Batch& batch) {
     Tensors inputs = parameters;
     for (const auto& [name, field] : batch.fields) inputs.emplace(name, field);
     // The data says how long the sequences are.
     std::vector<Slot> known;
     std::vector<const Tensor*> tensors;
-    for (const Slot& slot : input_slots(graph)) {
+    for (const Slot& slot : input_slots(gradients_)) {
       const auto found = inputs.find(slot.name);
       if (found == inputs.end()) continue;
       known.push_back(slot);
@@ -151,8 +211,9 @@ class Flow {
     }
     DimEnv env = bind_dims(known, tensors);
     env["B"] = examples_;
-    add_state_and_seeds(graph, inputs, env, options_.seed);
-    results_ = run_graph(graph, inputs, options_.machine, team_, nullptr);
+    add_state_and_seeds(gradients_, inputs, env,
+                        options_.seed + static_cast<std::uint64_t>(all_examples_));
+    results_ = run_program(*program_, inputs, team_);
   }
 
   bool differs_between_examples(const std::string& output) const {
@@ -160,7 +221,20 @@ class Flow {
     return type.rank() > 0 && type.dims[0].mentions("B");
   }
 
-  ScanFlow flow_of(const WatchedScan& scan) {
+  void add(const WatchedScan& scan, Found& found) {
+    const std::int64_t steps = results_.at("grad:" + scan.probes[0]).shape()[1];
+    if (steps == 0) return;
+    std::vector<std::string> names;
+    for (const std::string& probe : scan.probes) names.push_back("grad:" + probe);
+    std::vector<double> gradient = norms(results_, names, examples_ * steps);
+    // The mean's gradient by one example's state is a share of its own loss's.
+    for (double& value : gradient) value *= static_cast<double>(examples_);
+    append(found.gradient, gradient, examples_);
+    if (options_.gain && has_step_jacobian(scan))
+      append(found.gain, gains(scan, steps, found), examples_);
+  }
+
+  static ScanFlow flow_of(const WatchedScan& scan, const Found& found) {
     ScanFlow out;
     if (scan.location) {
       const LineColumn place = line_column(*scan.location.file, scan.location.begin);
@@ -171,19 +245,12 @@ class Flow {
       out.source = scan.symbol_prefix;
     }
     out.reverse = scan.reverse;
-    const std::int64_t steps = results_.at("grad:" + scan.probes[0]).shape()[1];
-    std::vector<std::string> names;
-    for (const std::string& probe : scan.probes) names.push_back("grad:" + probe);
-    std::vector<double> gradient = norms(results_, names, examples_ * steps);
-    // The mean's gradient by one example's state is a share of its own loss's.
-    for (double& value : gradient) value *= static_cast<double>(examples_);
-    out.gradient = curve_of(gradient, examples_, steps);
-    if (options_.gain && has_step_jacobian(scan))
-      out.gain = curve_of(gains(scan, steps), examples_, steps);
+    out.gradient = curve_of(found.gradient);
+    out.gain = curve_of(found.gain);
     return out;
   }
 
-  std::vector<double> gains(const WatchedScan& scan, std::int64_t steps) {
+  std::vector<double> gains(const WatchedScan& scan, std::int64_t steps, Found& found) {
     std::vector<bool> shared;
     Tensors inputs;
     for (std::size_t i = 0; i < scan.constants.size(); ++i) {
@@ -215,12 +282,14 @@ class Flow {
         first.set(k, random.normal_at(mix(i, static_cast<std::uint64_t>(k))));
       inputs.emplace(directions.back(), std::move(first));
     }
-    const Graph graph = batch(step_jacobian(scan, shared));
-    const auto program = compile(graph, {}, {options_.machine.backend, {}, {}});
+    if (!found.program) {
+      found.jacobian = batch(step_jacobian(scan, shared));
+      found.program = compiled(found.jacobian);
+    }
     std::vector<double> out;
     for (int round = 0; round < power_iterations; ++round) {
       normalise(inputs, directions, rows);
-      Tensors results = run_graph(graph, inputs, options_.machine, team_, program.get());
+      Tensors results = run_program(*found.program, inputs, team_);
       out = norms(results, forward, rows);
       for (std::size_t i = 0; i < directions.size(); ++i)
         inputs.at(directions[i]) = std::move(results.at(back[i]));
@@ -243,18 +312,29 @@ class Flow {
 
   const GradientFlowOptions& options_;
   WatchedGraph watched_;
-  Graph batched_;
+  Graph batched_, gradients_;
+  std::unique_ptr<Program> program_;  // of `gradients_`
   Team team_;
-  std::int64_t examples_ = 0;
   std::vector<std::string> parameters_;
+  // Of the examples that are being added:
+  std::int64_t examples_ = 0;
   Tensors results_;
+  // Of all:
+  std::int64_t all_examples_ = 0;
+  double loss_ = 0;
+  std::map<std::string, std::vector<double>> sums_;  // of gradients by parameters
+  std::vector<Found> scans_;
 };
 
 }  // namespace
 
 GradientFlow gradient_flow(const Graph& loss, const std::map<std::string, Tensor>& parameters,
                            const Batch& batch, const GradientFlowOptions& options) {
-  return Flow(loss, parameters, batch, options).result();
+  Flow flow(loss, parameters, options);
+  if (batch.lengths.empty()) flow.add(parameters, batch);
+  for (std::int64_t k = 0; !batch.lengths.empty() && k < batch.examples; ++k)
+    flow.add(parameters, alone(loss, batch, static_cast<std::size_t>(k)));
+  return flow.result();
 }
 
 }  // namespace treadle

@@ -14,8 +14,8 @@
 
 namespace treadle {
 
-// One number a step: the median over the examples, and the tenth and ninetieth
-// percentile.
+// One number a step: the median over the examples that have the step, and the
+// tenth and ninetieth percentile.
 struct StepCurve {
   std::vector<double> median, low, high;
 };
@@ -45,7 +45,8 @@ struct GradientFlowOptions {
 };
 
 // `loss` holds one example (frontend/elaborate.h), `parameters` all its
-// parameters in its precision, `batch` its data. T0874 when no scan with a
+// parameters in its precision, `batch` its data; examples of different lengths
+// run one by one. T0874 when no scan with a
 // state of floats is in it.
 GradientFlow gradient_flow(const Graph& loss, const std::map<std::string, Tensor>& parameters,
                            const Batch& batch, const GradientFlowOptions& options);

@@ -113,6 +113,49 @@ TEST_CASE("gradient flow is what the chain rule gives by hand") {
   }
 }
 
+TEST_CASE("examples of different lengths: each step counts those that have it") {
+  const Experiment experiment = program(
+      "model M(x: real[T, 2]) {\n  _, h = scan RNN[2, 3] over x\n  return answer: sum(h)\n}\n"
+      "train M {\n  data npy(\"x.npy\", \"y.npy\")\n  loss answer * y\n}\n");
+  const Graph loss = experiment.loss(*experiment.find_train(), Mode::train);
+  const std::map<std::string, Tensor> parameters = initial_parameters(loss, 1);
+  const std::vector<std::int64_t> lengths{5, 3, 0};
+  const RaggedLayout layout(lengths);
+  Batch all;
+  all.examples = 3;
+  all.lengths.emplace("T", lengths);
+  Tensor rows(DType::f64, {8, 2}), y(DType::f64, {3});
+  std::vector<GradientFlow> own;
+  for (std::int64_t k = 0; k < 3; ++k) {
+    y.set(k, 1.5 - static_cast<double>(k));
+    if (lengths[static_cast<std::size_t>(k)] == 0) continue;
+    Batch one;
+    one.examples = 1;
+    Tensor x(DType::f64, {1, lengths[static_cast<std::size_t>(k)], 2}), own_y(DType::f64, {1});
+    own_y.set(0, y.get(k));
+    for (std::int64_t i = 0; i < x.size(); ++i) {
+      x.set(i, std::cos(static_cast<double>(7 * k + i)));
+      rows.set(layout.position(i / 2, k) * 2 + i % 2, x.get(i));
+    }
+    one.fields.emplace("x", std::move(x));
+    one.fields.emplace("y", std::move(own_y));
+    own.push_back(gradient_flow(loss, parameters, one, {}));
+  }
+  all.fields.emplace("x", std::move(rows));
+  all.fields.emplace("y", std::move(y));
+  const GradientFlow flow = gradient_flow(loss, parameters, all, {});
+  CHECK(flow.loss == Approx((own[0].loss + own[1].loss) / 3).epsilon(1e-12));
+  const auto check = [&](const StepCurve& found, const StepCurve& longer, const StepCurve& other) {
+    REQUIRE(found.median.size() == 5);
+    for (std::size_t t = 0; t < 5; ++t) {
+      const double expected = t < 3 ? (longer.median[t] + other.median[t]) / 2 : longer.median[t];
+      CHECK(found.median[t] == Approx(expected).epsilon(1e-9));
+    }
+  };
+  check(flow.scans[0].gradient, own[0].scans[0].gradient, own[1].scans[0].gradient);
+  check(flow.scans[0].gain, own[0].scans[0].gain, own[1].scans[0].gain);
+}
+
 TEST_CASE("a window ends the gradient at its border") {
   const Experiment experiment = program(
       "model M(x: real[T, 2]) {\n  _, h = scan RNN[2, 3] over x\n  return answer: sum(h)\n}\n"
