@@ -59,14 +59,15 @@ DataSets open_sequences(const TrainSpec& spec, const Graph& loss,
   const auto seed = static_cast<std::uint64_t>(spec.seed);
   DataSets out;
   out.vocabulary = vocabulary;
-  const ExampleFields fields = read_sequences(spec.data, loss, folder, out.vocabulary);
+  const ExampleFields fields = read_sequences(spec.data, loss, folder, out.vocabulary, seed);
   const std::string first = first_ragged_symbol(loss, fields);
   const std::int64_t examples = fields.examples();
   const auto held = static_cast<std::int64_t>(
       std::llround(spec.validation_split * static_cast<double>(examples)));
   out.training = ragged_batches(rows(fields, 0, examples - held), first, {spec.batch, true, seed});
   if (spec.validation_data) {
-    const ExampleFields other = read_sequences(*spec.validation_data, loss, folder, out.vocabulary);
+    const ExampleFields other =
+        read_sequences(*spec.validation_data, loss, folder, out.vocabulary, seed + 1);
     out.validation = ragged_batches(other, first, {spec.batch, false, seed});
   } else if (held > 0) {
     out.validation =
@@ -115,9 +116,9 @@ std::unique_ptr<BatchSource> open_evaluation(const TrainSpec& spec, bool held_ba
   if (is_sequence_data(spec.data)) {
     if (held_back) return std::move(open_sequences(spec, loss, folder, vocabulary).validation);
     std::optional<Vocabulary> known = vocabulary;
-    const ExampleFields fields = read_sequences(spec.data, loss, folder, known);
-    return ragged_batches(fields, first_ragged_symbol(loss, fields),
-                          {spec.batch, false, static_cast<std::uint64_t>(spec.seed)});
+    const auto seed = static_cast<std::uint64_t>(spec.seed);
+    const ExampleFields fields = read_sequences(spec.data, loss, folder, known, seed);
+    return ragged_batches(fields, first_ragged_symbol(loss, fields), {spec.batch, false, seed});
   }
   const auto seed = static_cast<std::uint64_t>(spec.seed);
   if (held_back && !spec.validation_data)

@@ -8,14 +8,19 @@
 #include <optional>
 #include <utility>
 
+#include "driver/attention_maps.h"
 #include "driver/commands.h"
 #include "driver/compile.h"
 #include "driver/data_fields.h"
 #include "driver/model_runner.h"
 #include "driver/options.h"
 #include "driver/parameters.h"
+#include "driver/plot/svg.h"
+#include "driver/plot/terminal.h"
+#include "driver/text_inputs.h"
 #include "ir/diagnostic.h"
 #include "passes/batch.h"
+#include "runtime/atomic_file.h"
 #include "runtime/png.h"
 #include "runtime/readers/npy.h"
 #include "runtime/readers/text.h"
@@ -26,8 +31,9 @@ namespace treadle {
 namespace {
 
 struct Options {
-  std::string file, run, model, output, result;
-  std::vector<std::string> inputs;
+  std::string file, run, model, output, result, show;
+  std::vector<std::string> inputs, texts;
+  AttentionChoice attention;
   LanguageOptions language;
   MachineOptions machine;
   std::uint64_t seed = 0;
@@ -57,10 +63,9 @@ std::string list_of(const std::vector<const Node*>& inputs) {
   return "its inputs are " + out;
 }
 
-// name=file.npy, or name=- for standard input.
-Tensors read_inputs(const Graph& graph, const std::vector<std::string>& words) {
+// name=file.npy, or name=- for standard input; added to `out`.
+void read_inputs(const Graph& graph, const std::vector<std::string>& words, Tensors& out) {
   const std::vector<const Node*> inputs = given_inputs(graph);
-  Tensors out;
   bool stdin_is_read = false;
   for (const std::string& word : words) {
     const std::size_t equals = word.find('=');
@@ -84,14 +89,19 @@ Tensors read_inputs(const Graph& graph, const std::vector<std::string>& words) {
       out.emplace(name, read_npy(file));
     }
   }
-  for (const Node* input : inputs)
-    if (!is_state(*input) && !out.contains(input->attributes.string("name")))
-      throw_user_error("T0854",
-                       fmt::format("the input '{}' is missing: {}",
-                                   input->attributes.string("name"), declared(*input)),
-                       fmt::format("--input {}=FILE.npy", input->attributes.string("name")),
-                       input->location);
-  return out;
+}
+
+void require_all(const Graph& graph, const Tensors& tensors) {
+  const std::vector<const Node*> texts = token_inputs(graph);
+  for (const Node* input : given_inputs(graph)) {
+    const std::string name = input->attributes.string("name");
+    if (is_state(*input) || tensors.contains(name)) continue;
+    const bool is_text = std::find(texts.begin(), texts.end(), input) != texts.end();
+    throw_user_error("T0854", fmt::format("the input '{}' is missing: {}", name, declared(*input)),
+                     fmt::format("--input {}=FILE.npy", name) +
+                         (is_text ? fmt::format(", or --text {}=\"...\"", name) : ""),
+                     input->location);
+  }
 }
 
 // Numbers may change their precision, but not become class indices.
@@ -194,9 +204,46 @@ void write_results(NamedTensors results, const Options& options) {
     write_safetensors(options.output, results);
 }
 
-Tensors parameters_for(const Graph& graph, const Options& options) {
-  if (options.run.empty()) return initial_parameters(graph, options.seed);
-  return load_run(options.run, graph).parameters;
+// The parameters, and what the run says of its texts.
+Checkpoint checkpoint_for(const Graph& graph, const Options& options) {
+  if (!options.run.empty()) return load_run(options.run, graph);
+  Checkpoint out;
+  out.parameters = initial_parameters(graph, options.seed);
+  return out;
+}
+
+void write_maps(const std::vector<HeatMapGroup>& groups, const Options& options) {
+  if (!options.output.empty()) return write_file_atomically(options.output, svg(groups));
+  for (const HeatMapGroup& group : groups)
+    for (HeatMap map : group.maps) {
+      map.title = map.title.empty() ? group.title : group.title + ", " + map.title;
+      std::cout << terminal_text(map) << "\n";
+    }
+}
+
+// Before anything runs, as check_output.
+void check_maps_output(const Options& options) {
+  if (!options.result.empty())
+    throw_user_error("T0856", "--result chooses a result, --show attention shows none",
+                     "choose with --attention and --head");
+  if (!options.output.empty() && !options.output.ends_with(".svg"))
+    throw_user_error("T0856", fmt::format("'{}' is no .svg file", options.output),
+                     "attention is drawn as SVG; without -o it is printed");
+}
+
+int show_attention(const Graph& graph, Tensors tensors,
+                   const std::map<std::string, Vocabulary>& vocabularies, const Options& options) {
+  std::map<std::string, std::vector<std::string>> labels;
+  for (const Node* input : token_inputs(graph)) {
+    const std::string name = input->attributes.string("name");
+    const auto vocabulary = vocabularies.find(name);
+    labels.emplace(name,
+                   token_labels(tensors.at(name),
+                                vocabulary == vocabularies.end() ? nullptr : &vocabulary->second));
+  }
+  add_state_and_seeds(graph, tensors, {}, options.seed);
+  write_maps(attention_maps(graph, tensors, labels, options.attention, options.machine), options);
+  return 0;
 }
 
 int run_run(const Options& options) {
@@ -205,12 +252,23 @@ int run_run(const Options& options) {
     throw_user_error("T0842", "'" + options.file + "' has no model", "model NAME(...) { ... }");
   const std::string model = options.model.empty() ? experiment.models[0].name : options.model;
   Graph graph = experiment.model(model, Mode::eval);
-  check_output(graph, options);
-  Tensors tensors = read_inputs(graph, options.inputs);
+  const bool shows = !options.show.empty();
+  shows ? check_maps_output(options) : check_output(graph, options);
+  const Checkpoint saved = checkpoint_for(graph, options);
+  const std::map<std::string, Vocabulary> vocabularies = vocabularies_of(graph, saved, options.run);
+  Tensors tensors;
+  read_inputs(graph, options.inputs, tensors);
+  add_texts(graph, options.texts, vocabularies, tensors);
+  require_all(graph, tensors);
   fit_elements(graph, tensors);
   const std::optional<std::int64_t> examples = batch_size(graph, tensors);
+  tensors.insert(saved.parameters.begin(), saved.parameters.end());
+  if (shows && examples)
+    throw_user_error("T0888",
+                     fmt::format("attention is shown for one example, here are {}", *examples),
+                     "give each input as one example, without the batch's dimension");
+  if (shows) return show_attention(graph, std::move(tensors), vocabularies, options);
   if (examples) graph = batch(graph);
-  tensors.merge(parameters_for(graph, options));
   add_state_and_seeds(graph, tensors, examples ? DimEnv{{"B", *examples}} : DimEnv{}, options.seed);
   const std::unique_ptr<Program> program = compile(graph, {}, {options.machine.backend, {}, {}});
   std::vector<const Tensor*> inputs;
@@ -230,15 +288,31 @@ int run_run(const Options& options) {
 
 void add_run_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("run", "Run a model on arrays");
+  CLI::App* command = app.add_subcommand("run", "Run a model on arrays or a text");
   command->add_option("file", options->file, "The program (.tdl)")->required();
   command->add_option("--run", options->run,
                       "The folder of a training run; without it parameters have first values");
   command->add_option("--model", options->model, "Which model; else the first");
   command->add_option("--input", options->inputs,
                       "NAME=FILE.npy, one example or a batch of them; - is standard input");
+  command
+      ->add_option("--text", options->texts,
+                   "A text for the input of tokens; NAME=TEXT where there are several")
+      ->allow_extra_args(false);
+  command->add_option("--show", options->show, "attention: draw its weights for one example")
+      ->check(CLI::IsMember({"attention"}));
+  command
+      ->add_option("--attention", options->attention.which,
+                   "With --show: its number or a part of its name, as the drawing has it")
+      ->allow_extra_args(false)
+      ->needs("--show");
+  command->add_option("--head", options->attention.heads, "With --show: this head, from 0")
+      ->check(CLI::NonNegativeNumber)
+      ->allow_extra_args(false)
+      ->needs("--show");
   command->add_option("-o,--output", options->output,
-                      "A .npy, .png or .safetensors file; without it results are printed");
+                      "A .npy, .png or .safetensors file, .svg with --show; without it results are "
+                      "printed");
   command->add_option("--result", options->result, "Write this result alone");
   command->add_option("--seed", options->seed, "Of first values and random draws");
   add_language_options(*command, options->language);

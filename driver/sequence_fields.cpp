@@ -1,6 +1,7 @@
 #include "driver/sequence_fields.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <sstream>
@@ -8,6 +9,7 @@
 #include "driver/data_fields.h"
 #include "ir/diagnostic.h"
 #include "runtime/file.h"
+#include "runtime/generators.h"
 #include "runtime/readers/frames.h"
 #include "runtime/readers/text.h"
 #include "runtime/shuffle.h"
@@ -42,6 +44,15 @@ RaggedField tokens_of(const std::vector<std::string>& lines, const Vocabulary& v
   return {std::move(encoded.tokens), std::move(encoded.offsets), ""};
 }
 
+void require_room(const Vocabulary& vocabulary, fmt::format_string<std::int64_t> what,
+                  const DataSpec& spec, const Graph& loss) {
+  const std::int64_t known = classes_of(loss, "text");
+  if (known > 0 && vocabulary.size() > known)
+    throw_user_error(
+        "T0839", fmt::format("{}, the model reads {}", fmt::format(what, vocabulary.size()), known),
+        fmt::format("set the dim of its tokens: -D V={}", vocabulary.size()), spec.range);
+}
+
 // A line an example: its characters, and the class that its file is.
 ExampleFields line_fields(const DataSpec& spec, const Graph& loss,
                           const std::filesystem::path& folder,
@@ -65,13 +76,7 @@ ExampleFields line_fields(const DataSpec& spec, const Graph& loss,
     if (predicts) all += line_end;
     vocabulary = Vocabulary::from_text(all, TokenUnit::character);
   }
-  const std::int64_t known = classes_of(loss, "text");
-  if (known > 0 && vocabulary->size() > known)
-    throw_user_error("T0839",
-                     fmt::format("the lines have {} different characters, the model reads {}",
-                                 vocabulary->size(), known),
-                     fmt::format("set the dim of its tokens: -D V={}", vocabulary->size()),
-                     spec.range);
+  require_room(*vocabulary, "the lines have {} different characters", spec, loss);
   ExampleFields out;
   std::vector<std::string> before = lines, behind = lines;
   if (predicts)
@@ -82,6 +87,20 @@ ExampleFields line_fields(const DataSpec& spec, const Graph& loss,
   out.ragged.emplace("text", tokens_of(before, *vocabulary));
   if (predicts) out.ragged.emplace("next", tokens_of(behind, *vocabulary));
   if (classes) out.dense.emplace("label", column(labels));
+  return out;
+}
+
+// A sentence an example: its words, and what each stands for.
+ExampleFields pronoun_fields(const DataSpec& spec, const Graph& loss,
+                             std::optional<Vocabulary>& vocabulary, std::uint64_t seed) {
+  const PronounSentences made = pronoun_sentences(spec.integer("examples", 2000), seed);
+  if (!vocabulary)
+    vocabulary =
+        Vocabulary::from_text(fmt::format("{}", fmt::join(made.text, " ")), TokenUnit::word);
+  require_room(*vocabulary, "the sentences have {} different words", spec, loss);
+  ExampleFields out;
+  out.ragged.emplace("text", tokens_of(made.text, *vocabulary));
+  out.ragged.emplace("refers", tokens_of(made.refers, *vocabulary));
   return out;
 }
 
@@ -135,14 +154,15 @@ RaggedField fitted(RaggedField field, const Node& input, const DataSpec& spec) {
 }  // namespace
 
 bool is_sequence_data(const DataSpec& spec) {
-  return spec.kind == "lines" || spec.kind == "frames";
+  return spec.kind == "lines" || spec.kind == "frames" || spec.kind == "pronouns";
 }
 
 ExampleFields read_sequences(const DataSpec& spec, const Graph& loss,
                              const std::filesystem::path& folder,
-                             std::optional<Vocabulary>& vocabulary) {
-  ExampleFields read = spec.kind == "lines" ? line_fields(spec, loss, folder, vocabulary)
-                                            : frame_fields(spec, loss, folder);
+                             std::optional<Vocabulary>& vocabulary, std::uint64_t seed) {
+  ExampleFields read = spec.kind == "lines"      ? line_fields(spec, loss, folder, vocabulary)
+                       : spec.kind == "pronouns" ? pronoun_fields(spec, loss, vocabulary, seed)
+                                                 : frame_fields(spec, loss, folder);
   ExampleFields out;
   for (const NodeId id : loss.inputs()) {
     const Node& node = loss.node(id);

@@ -1,5 +1,6 @@
 // Data whose examples have different lengths, as the inputs of a loss.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -11,16 +12,16 @@
 
 namespace treadle {
 
-// The kinds `lines` and `frames`.
+// The kinds `lines`, `frames` and `pronouns`.
 bool is_sequence_data(const DataSpec& spec);
 
 // Reads the fields that the loss asks for. `vocabulary`, when given, is that of
-// the lines' characters; else it is made. Examples come in an order that mixes
-// classes and is the same every time, so that a share held back has all of them.
-// T0833, T0851, T0839, T0927 as read_fields (driver/data_fields.h) and open_data.
+// the lines' characters or the words; else it is made. `seed` is of generated data. Examples come
+// in an order that mixes classes and is the same every time, so that a share held back has all of
+// them. T0833, T0851, T0839, T0927 as read_fields (driver/data_fields.h) and open_data.
 ExampleFields read_sequences(const DataSpec& spec, const Graph& loss,
                              const std::filesystem::path& folder,
-                             std::optional<Vocabulary>& vocabulary);
+                             std::optional<Vocabulary>& vocabulary, std::uint64_t seed);
 
 // The first ragged dimension among the loss's inputs; "" when there is none.
 std::string first_ragged_symbol(const Graph& loss, const ExampleFields& fields);

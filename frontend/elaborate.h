@@ -81,6 +81,8 @@ struct DataField {
 //           setting counts: "30 31" (30 examples of class 0, then 31 of 1)
 //   adding  numbers: real[T, 2], target: real         (generated)
 //   copy    symbols: token(10)[T], answer: token(10)[T]  (generated)
+//   pronouns  text: token(V)[T], refers: token(V)[T], words of a sentence and
+//           what each stands for                      (generated)
 //   sparse  x: real[N], target: real, truth: real[N]  (generated)
 //   wave    x: real, target: real                     (generated)
 struct DataKind {

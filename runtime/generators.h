@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "ir/tensor.h"
 
@@ -60,5 +61,14 @@ StrokeImages stroke_images(std::int64_t n, std::uint64_t seed);
 // characters cut to just that many: lower-case words, spaces, commas, full
 // stops and line ends. T0985 unless length >= 1.
 std::string grammar_text(std::int64_t length, std::uint64_t seed);
+
+// Sentences of seven words and more, "anna saw the old lamp near the dogs and it was
+// lost": two or three nouns that "she", "he", "it" and "they" stand for, each for
+// a different one, and such a pronoun. Word i of `refers` is the noun that a
+// pronoun stands for, and any other word itself. T0985 unless n >= 1.
+struct PronounSentences {
+  std::vector<std::string> text, refers;  // words, one space between them
+};
+PronounSentences pronoun_sentences(std::int64_t n, std::uint64_t seed);
 
 }  // namespace treadle

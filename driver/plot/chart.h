@@ -45,6 +45,13 @@ struct HeatMap {
   std::vector<std::string> rows, columns;
   std::vector<double> values;
   std::optional<double> low, high;
+  std::vector<std::string> notes;  // beside each row, in the terminal; none when empty
+};
+
+// Maps that belong together, as the heads of one attention do.
+struct HeatMapGroup {
+  std::string title;
+  std::vector<HeatMap> maps;
 };
 
 }  // namespace treadle

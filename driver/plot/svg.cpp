@@ -9,63 +9,23 @@
 #include <string_view>
 
 #include "driver/plot/scale.h"
+#include "driver/plot/svg_parts.h"
 
 namespace treadle {
 namespace {
 
+using svg_parts::document;
+using svg_parts::line;
+using svg_parts::number;
+using svg_parts::text;
+using svg_parts::text_width;
+
 constexpr double chart_width = 760, chart_height = 360;
 constexpr double left = 76, right = 24, title_height = 34, legend_line = 20, bottom = 52;
-constexpr double font = 13, character = 7;  // mean width of a character at that size
 constexpr std::array<std::string_view, 7> colours{"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                                   "#e69f00", "#56b4e9", "#222222"};
 
 std::string_view colour_of(std::size_t curve) { return colours[curve % colours.size()]; }
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  return out;
-}
-
-double text_width(std::string_view text) {
-  const auto characters =
-      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
-  return character * static_cast<double>(characters);
-}
-
-// Two decimals, without trailing zeros.
-std::string number(double value) {
-  std::string out = fmt::format("{:.2f}", value);
-  while (out.back() == '0') out.pop_back();
-  if (out.back() == '.') out.pop_back();
-  return out == "-0" ? "0" : out;
-}
-
-std::string text(double x, double y, std::string_view anchor, std::string_view content,
-                 std::string_view more = "") {
-  return fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"{}\"{}>{}</text>\n", number(x),
-                     number(y), anchor, more, escaped(content));
-}
-
-std::string line(double x1, double y1, double x2, double y2, std::string_view style) {
-  return fmt::format("<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" {}/>\n", number(x1), number(y1),
-                     number(x2), number(y2), style);
-}
-
-std::string document(double width, double height, std::string_view content) {
-  return fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" "
-      "viewBox=\"0 0 {0} {1}\" font-family=\"Helvetica, Arial, 'DejaVu Sans', sans-serif\" "
-      "font-size=\"{2}\" fill=\"#222\">\n<rect width=\"{0}\" height=\"{1}\" fill=\"#fff\"/>\n{3}"
-      "</svg>\n",
-      number(width), number(height), number(font), content);
-}
 
 std::string stroke(std::string_view colour, Curve::Style style) {
   return fmt::format("stroke=\"{}\" stroke-width=\"1.8\"{}", colour,
@@ -253,21 +213,6 @@ class ChartDrawing {
   std::size_t legend_lines_ = 0;
 };
 
-// White to dark blue, even in lightness.
-std::string shade(double share) {
-  const double t = std::clamp(share, 0.0, 1.0);
-  const auto mix = [t](double from, double to) {
-    return static_cast<int>(std::lround(from + (to - from) * t));
-  };
-  return fmt::format("#{:02x}{:02x}{:02x}", mix(247, 8), mix(251, 48), mix(255, 107));
-}
-
-std::size_t longest(const std::vector<std::string>& labels) {
-  double out = 0;
-  for (const std::string& label : labels) out = std::max(out, text_width(label));
-  return static_cast<std::size_t>(out);
-}
-
 }  // namespace
 
 std::string svg(std::span<const Chart> charts) {
@@ -279,50 +224,6 @@ std::string svg(std::span<const Chart> charts) {
     top += drawing.height() + 14;
   }
   return document(chart_width, top, content);
-}
-
-std::string svg(const HeatMap& map) {
-  const auto rows = map.rows.size(), columns = map.columns.size();
-  const Scale scale = scale_of({"", false, map.low, map.high}, map.values, 0);
-  const double row_room = static_cast<double>(longest(map.rows)) + 44;
-  const double column_room = static_cast<double>(longest(map.columns)) * 0.75 + 44;
-  const double cell =
-      std::clamp(620.0 / static_cast<double>(std::max<std::size_t>(columns, 1)), 8.0, 40.0);
-  const double top = 42, wide = cell * static_cast<double>(columns),
-               high = cell * static_cast<double>(rows);
-  std::string out = text(16, 26, "start", map.title, " font-size=\"16\" font-weight=\"bold\"");
-  for (std::size_t r = 0; r < rows; ++r) {
-    const double y = top + cell * static_cast<double>(r);
-    out += text(row_room - 8, y + cell / 2 + 4.5, "end", map.rows[r]);
-    for (std::size_t c = 0; c < columns; ++c) {
-      const double value = map.values[r * columns + c];
-      out += fmt::format(
-          "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{}\" stroke=\"#fff\" "
-          "stroke-width=\"0.5\"><title>{}, {}: {:.4g}</title></rect>\n",
-          number(row_room + cell * static_cast<double>(c)), number(y), number(cell), number(cell),
-          std::isfinite(value) ? shade(scale.position(value)) : "#d0d0d0", escaped(map.rows[r]),
-          escaped(map.columns[c]), value);
-    }
-  }
-  for (std::size_t c = 0; c < columns; ++c) {
-    const double x = row_room + cell * (static_cast<double>(c) + 0.5), y = top + high + 14;
-    out += text(x, y, "end", map.columns[c],
-                fmt::format(" transform=\"rotate(-45 {} {})\"", number(x), number(y)));
-  }
-  out += text(row_room + wide / 2, top + high + column_room - 6, "middle", map.x_label);
-  out += text(16, top + high / 2, "middle", map.y_label,
-              fmt::format(" transform=\"rotate(-90 16 {})\"", number(top + high / 2)));
-  // The key: what colour stands for what.
-  const double key = row_room + wide + 22, key_height = std::max(high, 80.0);
-  constexpr int steps = 32;
-  for (int i = 0; i < steps; ++i)
-    out += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"14\" height=\"{}\" fill=\"{}\"/>\n",
-                       number(key), number(top + key_height * i / steps),
-                       number(key_height / steps + 0.5), shade(1 - (i + 0.5) / steps));
-  for (const Tick& tick : ticks(scale, 5))
-    out += text(key + 20, top + key_height * (1 - scale.position(tick.value)) + 4.5, "start",
-                tick.label);
-  return document(key + 76, top + std::max(high, key_height) + column_room + 8, out);
 }
 
 }  // namespace treadle

@@ -11,5 +11,8 @@ namespace treadle {
 // One document; several charts stand under one another.
 std::string svg(std::span<const Chart> charts);
 std::string svg(const HeatMap& map);
+// Groups under one another; the maps of one stand side by side, and share the
+// labels of their rows where these are the same.
+std::string svg(std::span<const HeatMapGroup> groups);
 
 }  // namespace treadle

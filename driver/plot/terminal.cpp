@@ -15,9 +15,14 @@ namespace {
 
 constexpr std::array<int, 7> ansi{34, 31, 32, 35, 33, 36, 37};
 
+// The places that a text takes; Chinese, Japanese and Korean characters take two.
 std::size_t characters(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  std::size_t out = 0;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte & 0xC0) != 0x80) out += byte >= 0xE3 && byte <= 0xED ? 2 : 1;
+  }
+  return out;
 }
 
 std::string padded_left(std::string_view text, std::size_t width) {
@@ -229,12 +234,15 @@ std::string terminal_text(const HeatMap& map) {
       const double share = std::clamp(scale.position(value), 0.0, 1.0);
       out += std::isfinite(value) ? shades[static_cast<std::size_t>(std::lround(share * 4))] : " ×";
     }
-    out += "│\n";
+    out += "│" + (r < map.notes.size() ? " " + map.notes[r] : "") + "\n";
   }
-  for (std::size_t c = 0; c < map.columns.size(); ++c)
-    out += fmt::format("{}{:>3}  {}\n", std::string(gutter + 2, ' '), c + 1, map.columns[c]);
-  return out + fmt::format("{}blank is {:.4g}, full is {:.4g}\n", std::string(gutter + 2, ' '),
-                           scale.low, scale.high);
+  if (map.columns == map.rows)
+    out += std::string(gutter + 2, ' ') + "columns as rows, ";
+  else
+    for (std::size_t c = 0; c < map.columns.size(); ++c)
+      out += fmt::format("{}{:>3}  {}\n", std::string(gutter + 2, ' '), c + 1, map.columns[c]);
+  if (map.columns != map.rows) out += std::string(gutter + 2, ' ');
+  return out + fmt::format("blank is {:.4g}, full is {:.4g}\n", scale.low, scale.high);
 }
 
 }  // namespace treadle

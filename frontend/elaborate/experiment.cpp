@@ -77,6 +77,7 @@ void add_targets(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
     if (block.spec.data.kind == "text" || block.spec.data.kind == "lines")
       add("next", type, vocabulary);
     if (block.spec.data.kind == "copy") add("answer", type, vocabulary);
+    if (block.spec.data.kind == "pronouns") add("refers", type, vocabulary);
     break;
   }
   add("label", {DType::i32, {}}, classes);
@@ -181,6 +182,7 @@ const std::vector<DataKind>& data_kinds() {
       {"frames", {{"frames", "real[T, columns]"}, {"label", "token(classes)"}}, {"counts"}},
       {"adding", {{"numbers", "real[T, 2]"}, {"target", "real"}}, {"examples", "length"}},
       {"copy", {{"symbols", "token(10)[T]"}, {"answer", "token(10)[T]"}}, {"examples", "delay"}},
+      {"pronouns", {{"text", "token(V)[T]"}, {"refers", "token(V)[T]"}}, {"examples"}},
       {"sparse",
        {{"x", "real[N]"}, {"target", "real"}, {"truth", "real[N]"}},
        {"examples", "width", "nonzero", "noise"}},

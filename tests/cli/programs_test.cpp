@@ -17,6 +17,7 @@ TEST_CASE("every example's gradients hold, in both orders, before and after ever
        {example("demo") + " -D H=3", example("mnist_rows") + " -D H=2",
         example("char_lm") + " -D V=5 -D E=3 -D H=2 -D T=4", example("adding") + " -D H=3 -D T=5",
         example("my_cell") + " -D H=3", example("char_gpt") + " -D V=5 -D M=4 -D L=1 -D T=4",
+        example("which_word") + " -D V=5 -D M=4 -D T=4",
         example("names_classify") + " -D V=5 -D E=3 -D H=2 -D C=3 -D T=4",
         example("japanese_vowels") + " -D H=2 -D C=3 -D T=4"}) {
     INFO(arguments);

@@ -150,7 +150,8 @@ TEST_CASE("dots, bands, rules and dashes are drawn as such") {
 
 TEST_CASE("a heat map has a cell for each value") {
   const HeatMap map{
-      "Weights", "to", "from", {"it", "is"}, {"a", "<b>", "c"}, {0, 0.5, 1, 1, missing, 0}, {}, {}};
+      "Weights", "to", "from", {"it", "is"}, {"a", "<b>", "c"}, {0, 0.5, 1, 1, missing, 0},
+      {},        {},   {}};
   const std::string text = svg(map);
   CHECK(well_formed(text));
   CHECK(count(text, "<title>") == 6);
@@ -158,6 +159,32 @@ TEST_CASE("a heat map has a cell for each value") {
   CHECK(count(text, "#d0d0d0") == 1);  // what is not a number
   CHECK(lines(terminal_text(map))[1] == "it │  ▒▒██│");
   CHECK(lines(terminal_text(map))[2] == "is │██ ×  │");
+}
+
+TEST_CASE("maps of a group stand side by side, and share the labels of their rows") {
+  const HeatMap map{"one", "", "", {"it", "is"}, {"it", "is"}, {0, 1, 1, 0}, 0, 1, {}};
+  HeatMap other = map;
+  other.title = "two";
+  const HeatMapGroup group{"both", {map, other}};
+  const std::string text = svg(std::vector<HeatMapGroup>{group});
+  CHECK(well_formed(text));
+  CHECK(count(text, "<title>") == 8);
+  CHECK(count(text, ">it</text>") == 1 + 2);  // of rows once, of columns twice
+  CHECK(text.find(">both</text>") < text.find(">one</text>"));
+  CHECK(text.find(">one</text>") < text.find(">two</text>"));
+  // What no page is wide enough for goes on below.
+  HeatMapGroup many{"many", std::vector<HeatMap>(40, map)};
+  const std::string page = svg(std::vector<HeatMapGroup>{many});
+  CHECK(count(page, ">it</text>") > 40 + 1);
+  CHECK(std::stod(page.substr(page.find("width=\"") + 7)) < 1400);
+}
+
+TEST_CASE("the terminal's map has notes beside its rows, and wide characters take two places") {
+  const HeatMap map{"", "", "", {"犬", "a"}, {"犬", "a"}, {0, 1, 1, 0}, 0, 1, {"a 1", "犬 1"}};
+  const std::vector<std::string> all = lines(terminal_text(map));
+  CHECK(all[1] == "犬 │  ██│ a 1");
+  CHECK(all[2] == " a │██  │ 犬 1");
+  CHECK(all[3] == "    columns as rows, blank is 0, full is 1");
 }
 
 TEST_CASE("the terminal's chart keeps to its size and names its curves") {

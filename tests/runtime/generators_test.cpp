@@ -2,7 +2,12 @@
 
 #include <array>
 #include <cmath>
+#include <iterator>
+#include <map>
 #include <set>
+#include <sstream>
+#include <string>
+#include <vector>
 
 #include "tests/runtime/support.h"
 
@@ -127,6 +132,44 @@ TEST_CASE("sparse lines: the same few weights for every seed, targets that they 
   CHECK(std::sqrt(off) == Approx(0.5).epsilon(0.05));
 }
 
+TEST_CASE("in a sentence one noun fits the pronoun, and that is what it refers to") {
+  const std::map<std::string, std::string> kinds{
+      {"anna", "she"},   {"ella", "she"},  {"mia", "she"},   {"ruth", "she"},
+      {"ben", "he"},     {"carl", "he"},   {"hugo", "he"},   {"tom", "he"},
+      {"boat", "it"},    {"book", "it"},   {"kite", "it"},   {"lamp", "it"},
+      {"birds", "they"}, {"cats", "they"}, {"dogs", "they"}, {"twins", "they"}};
+  const auto words = [](const std::string& text) {
+    std::istringstream in(text);
+    return std::vector<std::string>{std::istream_iterator<std::string>(in), {}};
+  };
+  const PronounSentences data = pronoun_sentences(500, 1);
+  std::set<std::string> meant;
+  for (std::size_t i = 0; i < 500; ++i) {
+    const std::vector<std::string> text = words(data.text[i]), refers = words(data.refers[i]);
+    INFO(data.text[i]);
+    REQUIRE(text.size() == refers.size());
+    CHECK(text.size() >= 7);
+    int pronouns = 0;
+    for (std::size_t t = 0; t < text.size(); ++t) {
+      if (text[t] == refers[t]) continue;
+      ++pronouns;
+      REQUIRE(kinds.contains(refers[t]));
+      CHECK(kinds.at(refers[t]) == text[t]);
+      meant.insert(refers[t]);
+      int fitting = 0;
+      for (const std::string& word : text)
+        if (const auto kind = kinds.find(word); kind != kinds.end() && kind->second == text[t])
+          ++fitting;
+      CHECK(fitting == 1);
+    }
+    CHECK(pronouns == 1);
+  }
+  CHECK(meant.size() == 16);
+  CHECK(pronoun_sentences(3, 1).text ==
+        std::vector<std::string>(data.text.begin(), data.text.begin() + 3));
+  CHECK(pronoun_sentences(3, 2).text != pronoun_sentences(3, 1).text);
+}
+
 TEST_CASE("a noisy wave is a sine and noise") {
   const NoisyWave quiet = noisy_wave(2000, 0, 1), noisy = noisy_wave(2000, 0.3, 1);
   double off = 0, mean = 0;
@@ -145,6 +188,7 @@ TEST_CASE("generated data: sizes that make no sense") {
   CHECK(error_code([] { sparse_line(3, 4, 1, 0, 1); }) == "T0985");
   CHECK(error_code([] { sparse_line(0, 0, 1, 0, 1); }) == "T0985");
   CHECK(error_code([] { noisy_wave(0, 0, 1); }) == "T0985");
+  CHECK(error_code([] { pronoun_sentences(0, 1); }) == "T0985");
   CHECK(error_code([] { adding_problem(1, 5, 1); }) == "T0985");
   CHECK(error_code([] { adding_problem(10, 0, 1); }) == "T0985");
   CHECK(error_code([] { copy_memory(0, 5, 1); }) == "T0985");
