@@ -109,7 +109,7 @@ class RaggedBatcher {
       return set(id, batch_node(b_, graph_, n, map_.all(n.operands), operands_batched, size_));
     }
     switch (n.op) {
-      case Op::scan: return set(id, rows || view_is_ragged(n) ? scan(n) : dense_scan(n));
+      case Op::scan: return set(id, view_is_ragged(n) ? scan(n) : dense_scan(n));
       case Op::matmul: return set(id, {matmul(n)});
       case Op::broadcast: return set(id, {broadcast(n)});
       case Op::iota: return set(id, {iota(n)});
@@ -228,11 +228,32 @@ class RaggedBatcher {
     return b_.broadcast(at(v), with_first(size_, dims), ascending(dims.size(), 1));
   }
 
-  std::vector<Value> dense_scan(const Node& n) {
+  // All examples have the same steps. What a step sees whole is padded to the
+  // longest example.
+  std::vector<Value> dense_scan(Node n) {
+    const ScanView view(n);
+    const std::vector<Value> given = n.operands;
+    std::vector<Value> operands;
     std::vector<bool> operands_batched;
-    for (const Value v : n.operands) operands_batched.push_back(batched(v));
-    return batch_node(b_, graph_, n, map_.all(n.operands), operands_batched, size_);
+    const auto operand = [&](Value v, bool differs) {
+      operands.push_back(v);
+      operands_batched.push_back(differs);
+    };
+    const std::size_t constants = view.constants;
+    for (std::size_t i = 0; i < constants; ++i) operand(whole(given[i]), batched(given[i]));
+    if (ragged_step(n)) {
+      PaddedStep padded = *step_for_longest(n);
+      for (const std::string& symbol : padded.symbols)
+        operand(inputs_.lengths(Dim::symbol(symbol, true)), true);
+      n.attributes.set("constants", static_cast<std::int64_t>(operands.size()));
+      n.regions = {padded.body};
+    }
+    for (std::size_t i = constants; i < given.size(); ++i) operand(at(given[i]), batched(given[i]));
+    return batch_node(b_, graph_, n, operands, operands_batched, size_);
   }
+
+  // As a step sees it.
+  Value whole(Value v) { return is_rows(type(v)) ? inputs_.padded(at(v), type(v).dims[0]) : at(v); }
 
   // Step t runs the examples that are longer than t, the first ones. What a step
   // sees whole is padded to the longest example.
@@ -249,7 +270,7 @@ class RaggedBatcher {
     };
     for (std::size_t i = 0; i < view.constants; ++i) {
       const Value v = n.operands[i];
-      constant(is_rows(type(v)) ? inputs_.padded(at(v), type(v).dims[0]) : at(v), batched(v));
+      constant(whole(v), batched(v));
     }
     if (padded)
       for (const std::string& symbol : padded->symbols)

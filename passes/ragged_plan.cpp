@@ -105,11 +105,12 @@ class Planner {
                        [](const Region& region) { return ragged_inside(*region); });
   }
 
-  // Over its rows: what it carries is dense, and what every step sees is dense
-  // or can be padded.
+  // What it carries is dense, and what every step sees is dense or can be padded.
   bool scan_in_rows(const Node& n) const {
     const ScanView view(n);
-    if (!view.length.is_ragged()) return false;
+    // Over rows, or over the steps that all examples have.
+    for (std::size_t i = view.first_sequence(); i < view.first_count(); ++i)
+      if (is_rows(operand(n, i)) != view.length.is_ragged()) return false;
     for (std::size_t i = view.constants; i < view.first_sequence(); ++i)
       if (is_rows(operand(n, i))) return false;
     return !regions_ragged(n) || step_for_longest(n).has_value();
@@ -187,8 +188,7 @@ std::optional<PaddedStep> step_for_longest(const Node& scan) {
 }
 
 bool ragged_step(const Node& node) {
-  return node.op == Op::scan && ScanView(node).length.is_ragged() &&
-         ragged_inside(*node.regions[0]);
+  return node.op == Op::scan && ragged_inside(*node.regions[0]);
 }
 
 RaggedPlan plan_ragged(const Graph& graph) { return Planner(graph).run(); }

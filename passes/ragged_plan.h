@@ -20,7 +20,7 @@ RaggedPlan plan_ragged(const Graph& graph);
 
 // The step of a scan as one for the longest example, if it can be.
 std::optional<PaddedStep> step_for_longest(const Node& scan);
-// Is it a scan over a ragged dimension whose step sees ragged values?
+// Is it a scan whose step sees ragged values?
 bool ragged_step(const Node& node);
 
 // One ragged dimension, the first: such a value is rows.

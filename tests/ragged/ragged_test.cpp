@@ -147,6 +147,17 @@ model M(source: token(V)[S], target: token(V)[T], next: token(V)[T]) {
   return loss: cross_entropy(dense[V](hs), next) + sum(square(last))
 })",
      true},
+    {"three steps, each of which looks at a sequence", R"(
+cell Looking[T](x: real[3], (h, memory): (real[4], real[T, 4])) {
+  h = tanh(dense[4](concat(x, softmax(memory @ h) @ memory, h)))
+  yield h, (h, memory)
+}
+
+model M(x: real[T, 3], queries: real[3, 3]) {
+  memory, h = scan GRU[3, 4] over x
+  hs, _ = scan Looking over queries from (h, memory)
+  return loss: sum(square(hs) * cos(real(iota(4))))
+})"},
     {"a step that needs its source as long as it is", R"(
 cell Looking[S](x: real[3], (h, memory): (real[4], real[S, 4])) {
   a = exp(log_softmax(memory @ h))
@@ -246,11 +257,13 @@ TEST_CASE(
     for (const Model& model : models)
       if (model.name == name) {
         const Graph loss = program(model.text).model("M", Mode::train);
-        return batch(mark_ragged(loss, {"S", "T"})).input("padded(S)").valid();
+        const Graph whole = batch(mark_ragged(loss, {"S", "T"}));
+        return whole.input("padded(S)").valid() || whole.input("padded(T)").valid();
       }
     throw std::logic_error("no model " + name);
   };
   CHECK(padded("a decoder that attends to its source"));
+  CHECK(padded("three steps, each of which looks at a sequence"));
   CHECK(padded("a decoder that looks at its source at each step"));
   CHECK(!padded("a step that needs its source as long as it is"));
 }
