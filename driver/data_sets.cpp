@@ -14,6 +14,10 @@
 namespace treadle {
 namespace {
 
+// Generated data of an eval block: other rows than those of any run's training
+// (its seed) and of what it holds back (the seed after it).
+constexpr std::uint64_t evaluation_draw = std::uint64_t{1} << 32;
+
 EncodedText encoded_text(const std::filesystem::path& file,
                          const std::optional<Vocabulary>& vocabulary) {
   if (!vocabulary) return read_text(file);
@@ -124,7 +128,8 @@ std::unique_ptr<BatchSource> open_evaluation(const TrainSpec& spec, bool held_ba
   if (held_back && !spec.validation_data)
     return std::move(open_data(spec, loss, folder).validation);
   const DataSpec& data = held_back ? *spec.validation_data : spec.data;
-  const NamedFields fields = read_fields(data, loss, folder, held_back ? seed + 1 : seed);
+  const NamedFields fields =
+      read_fields(data, loss, folder, held_back ? seed + 1 : seed + evaluation_draw);
   return array_batches(fields, {spec.batch, false, seed});
 }
 

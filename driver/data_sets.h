@@ -28,8 +28,9 @@ DataSets open_data(const TrainSpec& spec, const Graph& loss, const std::filesyst
 // does not take.
 void require_one_length(const BatchSource& data, const TrainSpec& spec, std::string_view command);
 
-// What an evaluation reads: of an eval block all its data, of a train block
-// what it holds back (null where it holds nothing back). A text is read with
+// What an evaluation reads: of an eval block all its data (generated: rows that
+// no training draws), of a train block what it holds back (null where it holds
+// nothing back). A text is read with
 // the vocabulary of the run, if there is one.
 std::unique_ptr<BatchSource> open_evaluation(const TrainSpec& spec, bool held_back,
                                              const Graph& loss, const std::filesystem::path& folder,

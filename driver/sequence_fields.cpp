@@ -10,6 +10,7 @@
 #include "ir/diagnostic.h"
 #include "runtime/file.h"
 #include "runtime/generators.h"
+#include "runtime/readers/chords.h"
 #include "runtime/readers/frames.h"
 #include "runtime/readers/text.h"
 #include "runtime/shuffle.h"
@@ -18,6 +19,7 @@ namespace treadle {
 namespace {
 
 constexpr std::string_view line_end = "\n";
+constexpr std::uint64_t chord_file_limit = std::uint64_t{256} << 20;
 
 bool asks_for(const Graph& loss, const std::string& name) { return loss.input(name).valid(); }
 
@@ -126,6 +128,31 @@ ExampleFields frame_fields(const DataSpec& spec, const Graph& loss,
   return out;
 }
 
+// Pieces of music: the keys that sound at each step and, where the loss reads
+// `next`, those of the step that follows; the last step has none.
+ExampleFields chord_fields(const DataSpec& spec, const Graph& loss,
+                           const std::filesystem::path& folder) {
+  const std::filesystem::path path = data_file(spec, 0, folder);
+  const std::string* part =
+      spec.arguments.size() < 2 ? nullptr : std::get_if<std::string>(&spec.arguments[1].value);
+  if (part == nullptr)
+    throw_user_error("T0863", "which part of the file?",
+                     "data chords(\"chorales.json\", \"train\")", spec.range);
+  const Chords chords =
+      read_chords(read_file_or_gzip(path, chord_file_limit), path.string(), *part);
+  const DType dtype = loss.type(loss.output("loss")).dtype;
+  const std::string name = fmt::format("{}, '{}',", path.string(), *part);
+  const bool predicts = asks_for(loss, "next");
+  ExampleFields out;
+  const auto add = [&](const char* field, std::int64_t skipped, std::int64_t dropped) {
+    Frames roll = piano_roll(chords, skipped, dropped, dtype, name);
+    out.ragged.emplace(field, RaggedField{std::move(roll.rows), std::move(roll.offsets), ""});
+  };
+  add("notes", 0, predicts ? 1 : 0);
+  if (predicts) add("next", 1, 0);
+  return out;
+}
+
 [[noreturn]] void misfit(const std::string& name, const std::string& given, const Type& type,
                          const DataSpec& spec) {
   throw_user_error("T0851",
@@ -154,7 +181,8 @@ RaggedField fitted(RaggedField field, const Node& input, const DataSpec& spec) {
 }  // namespace
 
 bool is_sequence_data(const DataSpec& spec) {
-  return spec.kind == "lines" || spec.kind == "frames" || spec.kind == "pronouns";
+  return spec.kind == "lines" || spec.kind == "frames" || spec.kind == "chords" ||
+         spec.kind == "pronouns";
 }
 
 ExampleFields read_sequences(const DataSpec& spec, const Graph& loss,
@@ -162,7 +190,8 @@ ExampleFields read_sequences(const DataSpec& spec, const Graph& loss,
                              std::optional<Vocabulary>& vocabulary, std::uint64_t seed) {
   ExampleFields read = spec.kind == "lines"      ? line_fields(spec, loss, folder, vocabulary)
                        : spec.kind == "pronouns" ? pronoun_fields(spec, loss, vocabulary, seed)
-                                                 : frame_fields(spec, loss, folder);
+                       : spec.kind == "frames"   ? frame_fields(spec, loss, folder)
+                                                 : chord_fields(spec, loss, folder);
   ExampleFields out;
   for (const NodeId id : loss.inputs()) {
     const Node& node = loss.node(id);

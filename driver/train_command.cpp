@@ -136,12 +136,6 @@ constexpr int exit_interrupted = 130;
 // back.
 constexpr std::int64_t epoch_lines = 100;
 
-std::string schedule_text(const TrainerOptions& options) {
-  const Schedule& s = options.schedule;
-  return fmt::format("{} {} {} {} epochs {} steps {}", static_cast<int>(s.kind), print_real(s.peak),
-                     print_real(s.warmup), print_real(s.final), options.epochs, options.steps);
-}
-
 // The folder of a run: its checkpoint and its curves.
 class RunFolder {
  public:
@@ -151,7 +145,7 @@ class RunFolder {
   // The position of the checkpoint goes into the trainer; returns the sum of
   // the losses of the epoch so far.
   double resume(Trainer& trainer) const {
-    const Checkpoint saved = load_run(options_.output, run_.loss);
+    Checkpoint saved = load_run(options_.output, run_.loss);
     if (saved.signature != signature())
       throw_user_error("T0976", fmt::format("'{}' is of another program", file_.string()),
                        "its parameters fit, but the loss has changed since");
@@ -160,10 +154,11 @@ class RunFolder {
           "T0977",
           fmt::format("'{}' was made with the backend {}", file_.string(), saved.placement),
           fmt::format("only that gives the same bits: --backend {}", saved.placement));
-    if (saved.texts.at("schedule") != schedule_text(run_.trainer) ||
-        saved.seeds.at("shuffle") != run_.trainer.seed)
-      throw_user_error("T0977", fmt::format("'{}' was made with other settings", file_.string()),
-                       "a run goes on with the same seed, epochs and learning rate");
+    if (const std::string other = differing_settings(saved.texts["settings"], settings());
+        !other.empty())
+      throw_user_error("T0977",
+                       fmt::format("'{}' was made with other settings: {}", file_.string(), other),
+                       "a run goes on with the settings that it began with");
     std::map<std::string, Tensor> tensors = saved.parameters;
     tensors.insert(saved.optimizer.begin(), saved.optimizer.end());
     tensors.insert(saved.carried.begin(), saved.carried.end());
@@ -187,7 +182,7 @@ class RunFolder {
     out.position = trainer.position().batch;
     out.seeds["shuffle"] = run_.trainer.seed;
     out.numbers["loss_sum"] = loss_sum;
-    out.texts["schedule"] = schedule_text(run_.trainer);
+    out.texts["settings"] = settings();
     if (run_.data.vocabulary) out.texts["vocabulary"] = run_.data.vocabulary->to_json();
     out.signature = signature();
     out.placement = options_.machine.backend;
@@ -196,6 +191,9 @@ class RunFolder {
 
  private:
   std::string signature() const { return text_signature(print(run_.loss)); }
+  std::string settings() const {
+    return settings_text(run_.optimizer, run_.trainer, *run_.data.training);
+  }
 
   const Options& options_;
   const Run& run_;

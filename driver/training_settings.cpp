@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <sstream>
+
 #include "ir/source.h"
+#include "ir/text_printer.h"
 
 namespace treadle {
 
@@ -21,6 +25,51 @@ OptimizerSettings optimizer_settings(const OptimizerSpec& spec) {
   out.proximal_l1 = spec.proximal_l1;
   out.proximal_l2 = spec.proximal_l2;
   return out;
+}
+
+std::string settings_text(const OptimizerSettings& optimizer, const TrainerOptions& trainer,
+                          const BatchSource& data) {
+  constexpr std::array kinds{"adamw", "adam", "sgd"};
+  constexpr std::array schedules{"constant", "linear", "cosine", "one_cycle"};
+  const Schedule& rate = trainer.schedule;
+  std::string out;
+  const auto line = [&](std::string_view name, const std::string& value) {
+    out += fmt::format("{} {}\n", name, value);
+  };
+  line("optimizer", kinds.at(static_cast<std::size_t>(optimizer.kind)));
+  line("beta1", print_real(optimizer.beta1));
+  line("beta2", print_real(optimizer.beta2));
+  line("epsilon", print_real(optimizer.epsilon));
+  line("weight_decay", print_real(optimizer.weight_decay));
+  line("decay", optimizer.decay_matrices_only ? "matrices" : "all");
+  line("momentum", print_real(optimizer.momentum));
+  line("clip_norm", optimizer.clip_norm ? print_real(*optimizer.clip_norm) : "none");
+  line("proximal_l1", print_real(optimizer.proximal_l1));
+  line("proximal_l2", print_real(optimizer.proximal_l2));
+  line("schedule", schedules.at(static_cast<std::size_t>(rate.kind)));
+  line("learning_rate", print_real(rate.peak));
+  line("warmup", print_real(rate.warmup));
+  line("final", print_real(rate.final));
+  line("epochs", std::to_string(trainer.epochs));
+  line("steps", std::to_string(trainer.steps));
+  line("seed", std::to_string(trainer.seed));
+  line("examples", std::to_string(data.examples()));
+  line("batch", std::to_string(data.batch(0, 0).examples));
+  return out;
+}
+
+std::string differing_settings(const std::string& before, const std::string& now) {
+  if (before == now) return "";
+  std::map<std::string, std::string> known;
+  std::istringstream old_lines(before), lines(now);
+  std::string name, value;
+  while (old_lines >> name && std::getline(old_lines >> std::ws, value)) known[name] = value;
+  while (lines >> name && std::getline(lines >> std::ws, value)) {
+    const auto found = known.find(name);
+    if (found == known.end()) return fmt::format("{} was not noted, is {}", name, value);
+    if (found->second != value) return fmt::format("{} was {}, is {}", name, found->second, value);
+  }
+  return "they were noted in another way";
 }
 
 DimEnv batch_sizes(const Graph& one_example, const Batch& batch) {

@@ -5,10 +5,19 @@
 #include "frontend/elaborate.h"
 #include "passes/training_step.h"
 #include "runtime/batches.h"
+#include "runtime/trainer.h"
 
 namespace treadle {
 
 OptimizerSettings optimizer_settings(const OptimizerSpec& spec);
+
+// All that the bits of a run depend on besides its loss, a "name value" a line.
+std::string settings_text(const OptimizerSettings& optimizer, const TrainerOptions& trainer,
+                          const BatchSource& data);
+
+// The first line of `now` that `before` has otherwise, "epochs was 10, is 20";
+// "" when the texts are equal.
+std::string differing_settings(const std::string& before, const std::string& now);
 
 // The extents that a batch gives to the symbols of a one-example graph's inputs,
 // and to B.

@@ -79,6 +79,9 @@ struct DataField {
 //   frames  rows of numbers, sequences between blank lines or rows of 1.0:
 //           frames: real[T, columns], and label: token(classes) from the
 //           setting counts: "30 31" (30 examples of class 0, then 31 of 1)
+//   chords  what sounds at each step, from a part of a JSON file:
+//           notes: real[T, 88], 0 or 1 for each key of a piano. Where the loss
+//           reads next: real[T, 88], that is the step that follows.
 //   adding  numbers: real[T, 2], target: real         (generated)
 //   copy    symbols: token(10)[T], answer: token(10)[T]  (generated)
 //   pronouns  text: token(V)[T], refers: token(V)[T], words of a sentence and
@@ -133,7 +136,7 @@ struct TrainSpec {
   DataSpec data;
   std::optional<DataSpec> validation_data;  // validation text("valid.txt")
   double validation_split = 0;              // validation 0.1: this share of the data
-  bool per_token = false;                   // the loss of a batch weights examples by `weight`
+  bool per_token = false;                   // the loss of a batch weights examples by their length
   TruncationSpec truncation;
   OptimizerSpec optimizer;
   std::int64_t epochs = 1, batch = 32, seed = 0;
@@ -194,7 +197,7 @@ struct TestSpec {
 //               loss         scalar of this example, penalties left out
 //               penalty      scalar of the parameters alone; counts once a step
 //                            (missing when there is none)
-//               weight       with `loss per token`: this example's length
+//               loss.weight  with `loss per token`: this example's length
 //               report.NAME  scalar of this example
 //
 // scan nodes carry {unroll = K} (0: all steps) and, in a loss graph under

@@ -198,9 +198,10 @@ class ModulePrinter {
 
   Item visit(const ClauseBlock& clauses) {
     Doc header = tokens_.take();
-    if (clauses.subject) {
+    if (!clauses.subjects.empty()) {
       header += space();
-      header += print_.expr(clauses.subject);
+      header += print_.filled(clauses.subjects.size(),
+                              [&](std::size_t i) { return print_.expr(clauses.subjects[i]); });
     }
     if (clauses.title) {
       header += space();

@@ -284,7 +284,13 @@ ClauseBlock Parser::clause_block() {
              : keyword.text == "eval"     ? ClauseBlock::Kind::eval
              : keyword.text == "generate" ? ClauseBlock::Kind::generate
                                           : ClauseBlock::Kind::test;
-  if (out.kind != ClauseBlock::Kind::test) out.subject = postfix();
+  if (out.kind != ClauseBlock::Kind::test) {
+    out.subjects.push_back(postfix());
+    while (accept(",")) {
+      while (peek().kind == TokenKind::newline) next();
+      out.subjects.push_back(postfix());
+    }
+  }
   if (peek().kind == TokenKind::string) {
     const Token& title = next();
     out.title = Identifier{title.value, title.range};

@@ -274,7 +274,8 @@ class Dump {
   void visit(const ClauseBlock& block) {
     constexpr std::string_view kinds[] = {"train", "eval", "generate", "test"};
     open(kinds[static_cast<int>(block.kind)]);
-    expr(block.subject);
+    if (block.subjects.empty()) word("-");
+    for (const ExprPtr& subject : block.subjects) expr(subject);
     word(block.title ? quoted(block.title->text) : "-");
     for (const Clause& clause : block.clauses) {
       out_ += "\n ";

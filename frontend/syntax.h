@@ -320,7 +320,7 @@ struct Clause {
 struct ClauseBlock {
   enum class Kind : std::uint8_t { train, eval, generate, test };
   Kind kind = Kind::train;
-  ExprPtr subject;                  // the model; null for a test
+  std::vector<ExprPtr> subjects;    // the models, each under these clauses; none for a test
   std::optional<Identifier> title;  // the string's value; a test always has one
   std::vector<Clause> clauses;
 };

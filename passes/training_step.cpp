@@ -11,6 +11,9 @@
 namespace treadle {
 namespace {
 
+// With `loss per token`: what an example counts.
+constexpr const char* weight_output = "loss.weight";
+
 Integers all_axes(const Type& type) {
   Integers axes;
   for (std::size_t i = 0; i < type.rank(); ++i) axes.push_back(static_cast<std::int64_t>(i));
@@ -49,7 +52,7 @@ Graph batched(const Graph& loss_graph, const std::vector<std::string>& ragged) {
   std::vector<Output> outputs;
   for (const Output& output : loss_graph.outputs()) {
     const bool loss = output.name == "loss" || output.name == "penalty" ||
-                      output.name == "weight" || output.name.starts_with("report.");
+                      output.name == weight_output || output.name.starts_with("report.");
     bool state = false;
     for (const Successor& successor : state_successors(loss_graph))
       state = state || successor.output == output.name;
@@ -65,7 +68,7 @@ Graph reduced(const Graph& loss_graph, const std::vector<std::string>& ragged) {
   Graph work = batched(loss_graph, ragged);
   Builder b(work);
   const std::vector<Output> before = work.outputs();
-  Value weight = work.output("weight");
+  Value weight = work.output(weight_output);
   const Value loss = work.output("loss");
   if (!loss.valid()) throw_user_error("T0812", "there is no output 'loss'");
   if (weight.valid()) {
@@ -81,8 +84,10 @@ Graph reduced(const Graph& loss_graph, const std::vector<std::string>& ragged) {
       if (const Value penalty = work.output("penalty"); penalty.valid()) v = b.add(v, penalty);
     } else if (report) {
       v = batch_mean(b, v, weight.valid() && b.type(v) == b.type(weight) ? weight : Value{});
-    } else if (output.name == "penalty" || output.name == "weight") {
+    } else if (output.name == "penalty") {
       continue;
+    } else if (output.name == weight_output) {
+      v = sum_all(b, weight);
     }
     outputs.push_back({output.name, v});
   }
@@ -261,6 +266,8 @@ TrainingStep make_evaluation_step(const Graph& loss_graph, const std::vector<std
   out.graph = reduced(loss_graph, ragged);
   std::vector<Output> outputs;
   add_common_outputs(out.graph, outputs, out, [](Value next, Value) { return next; });
+  if (const Value weight = out.graph.output(weight_output); weight.valid())
+    outputs.push_back({weight_output, weight});
   out.graph.set_outputs(std::move(outputs));
   return out;
 }

@@ -44,10 +44,10 @@ struct TrainingStep {
 };
 
 // From the loss graph of one example (outputs `loss`, perhaps `penalty` and
-// `report.*`, `weight`; inputs with role "state" have their `successor`):
+// `report.*`, `loss.weight`; inputs with role "state" have their `successor`):
 //
-// batches it; loss = mean over the examples + penalty (with `weight`: weighted
-// by it); differentiates by every parameter; norm = sqrt(sum of squares of all
+// batches it; loss = mean over the examples + penalty (with `loss.weight`:
+// weighted by it); differentiates by every parameter; norm = sqrt(sum of squares of all
 // gradients), which are scaled by min(1, clip_norm / norm); updates the
 // parameters unless loss or norm is not finite, in which case everything keeps
 // its value, carried state too.
@@ -64,10 +64,11 @@ TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings
                                 const DimEnv& sizes = {});
 
 // The graph of one example's loss, batched: `loss` is the scalar that
-// make_training_step differentiates; outputs but `penalty` and `weight` stay.
+// make_training_step differentiates; outputs but `penalty` stay.
 Graph batched_loss(const Graph& loss_graph);
 
-// The batched loss without gradients: outputs "loss", "report.*", "next:STATE".
+// The batched loss without gradients: outputs "loss", "report.*", "next:STATE";
+// with weights their sum too, "loss.weight".
 TrainingStep make_evaluation_step(const Graph& loss_graph,
                                   const std::vector<std::string>& ragged = {});
 

@@ -11,6 +11,9 @@ namespace {
 // The input of per-example indices, for random draws.
 constexpr std::string_view example_input = "random.example";
 
+// The sum of a batch's weights, where its mean has weights.
+const std::string weight_metric = "loss.weight";
+
 Tensor example_indices(const Batch& batch) {
   Tensor out(DType::i64, {batch.examples});
   for (std::int64_t i = 0; i < batch.examples; ++i)
@@ -142,14 +145,20 @@ Metrics evaluate_metrics(Program& evaluation, const std::map<std::string, Tensor
   const std::map<std::string, double> scalars{{"random.seed", static_cast<double>(seed)},
                                               {"random.step", 0.0}};
   Metrics sums;
-  double examples = 0;
+  double total = 0;
   for (std::int64_t i = 0; i < data.batches(); ++i) {
     const Batch batch = data.batch(0, i);
-    for (const auto& [name, value] : runner.run(batch, tensors, scalars))
-      sums[name] += value * static_cast<double>(batch.examples);
-    examples += static_cast<double>(batch.examples);
+    Metrics metrics = runner.run(batch, tensors, scalars);
+    auto weight = static_cast<double>(batch.examples);
+    if (const auto own = metrics.find(weight_metric); own != metrics.end()) {
+      weight = own->second;
+      metrics.erase(own);
+    }
+    for (const auto& [name, value] : metrics) sums[name] += value * weight;
+    total += weight;
   }
-  for (auto& [name, value] : sums) value /= examples;
+  if (total > 0)
+    for (auto& [name, value] : sums) value /= total;
   return sums;
 }
 

@@ -21,7 +21,8 @@ struct TrainerOptions {
   std::uint64_t seed = 0;
 };
 
-// Means over the examples of an epoch: "loss" and the reports.
+// Means over the examples of an epoch, or over their tokens: "loss" and the
+// reports.
 using Metrics = std::map<std::string, double>;
 
 // Where a run stands: the next batch is `batch` of `epoch`; `step` have been
@@ -93,7 +94,8 @@ struct NonFiniteStep {
   std::map<std::string, double> scalars;
 };
 
-// Means over one epoch of `data`. State is carried from batch to batch where
+// Means over one epoch of `data`; batches count by their "loss.weight" where the
+// program gives it, else by their examples. State is carried from batch to batch where
 // the program has it.
 Metrics evaluate_metrics(Program& evaluation, const std::map<std::string, Tensor>& parameters,
                          const BatchSource& data, std::uint64_t seed, Team& team);

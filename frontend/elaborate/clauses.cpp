@@ -300,8 +300,8 @@ class ClauseReader {
     return out;
   }
 
-  TrainBlock train(const ClauseBlock& block, const SourceRange& range) const {
-    TrainBlock out = started(block, range);
+  TrainBlock train(const ClauseBlock& block, const Expr& model, const SourceRange& range) const {
+    TrainBlock out = started(block, model, range);
     bool has_data = false, has_epochs = false;
     for (const Clause& clause : block.clauses) {
       const std::string& word = clause.keyword.text;
@@ -340,9 +340,9 @@ class ClauseReader {
   }
 
   // What it does not say is as in the train block of its model.
-  TrainBlock eval(const ClauseBlock& block, const SourceRange& range,
+  TrainBlock eval(const ClauseBlock& block, const Expr& model, const SourceRange& range,
                   const std::vector<TrainBlock>& trains) const {
-    TrainBlock out = started(block, range);
+    TrainBlock out = started(block, model, range);
     for (const TrainBlock& train : trains)
       if (train.spec.model == out.spec.model) {
         const TrainSpec own = out.spec;
@@ -380,12 +380,11 @@ class ClauseReader {
     return out;
   }
 
-  GenerateSpec generate(const ClauseBlock& block, const SourceRange& range) const {
+  GenerateSpec generate(const ClauseBlock& block, const Expr& model,
+                        const SourceRange& range) const {
     GenerateSpec out;
     out.range = range;
-    const auto* subject = as<Name>(block.subject);
-    if (!subject) fail("T0408", block.subject->range, "the name of a model is expected here");
-    out.model = subject->text;
+    out.model = name_of(model);
     for (const Clause& clause : block.clauses) {
       const std::string& word = clause.keyword.text;
       if (word == "greedy") {
@@ -467,12 +466,15 @@ class ClauseReader {
   }
 
  private:
-  static TrainBlock started(const ClauseBlock& block, const SourceRange& range) {
+  static std::string name_of(const Expr& model) {
+    if (const auto* name = as<Name>(model)) return name->text;
+    fail("T0408", model.range, "the name of a model is expected here");
+  }
+
+  static TrainBlock started(const ClauseBlock& block, const Expr& model, const SourceRange& range) {
     TrainBlock out;
     out.spec.range = range;
-    const auto* subject = as<Name>(block.subject);
-    if (!subject) fail("T0408", block.subject->range, "the name of a model is expected here");
-    out.spec.model = subject->text;
+    out.spec.model = name_of(model);
     if (block.title) out.spec.title = block.title->text;
     return out;
   }
@@ -496,7 +498,7 @@ class ClauseReader {
     const std::string& word = clause.keyword.text;
     if (word == "loss") {
       const ClauseItem& item = only(clause);
-      out.spec.per_token = !item.words.empty() && item.words[0].text == "per";
+      out.spec.per_token = per_row(item);
       out.loss = item.argument.value.get();
     } else if (word == "tbptt") {
       out.spec.truncation = truncation(clause);
@@ -509,6 +511,18 @@ class ClauseReader {
     } else {
       return false;
     }
+    return true;
+  }
+
+  // `per token` and `per step` mean the same.
+  static bool per_row(const ClauseItem& item) {
+    if (item.words.empty()) return false;
+    const Identifier& first = item.words[0];
+    if (first.text != "per" || item.words.size() == 1)
+      unknown(first, "way to take the mean", {"per token", "per step"});
+    const Identifier& unit = item.words[1];
+    if (item.words.size() > 2 || (unit.text != "token" && unit.text != "step"))
+      unknown(item.words.back(), "unit of a loss", {"token", "step"});
     return true;
   }
 
@@ -532,17 +546,18 @@ class ClauseReader {
 
 }  // namespace
 
-TrainBlock read_train(const ClauseBlock& block, const SourceRange& range, const ModuleScope& names,
-                      const ElaborateOptions& options) {
-  return ClauseReader(names, options).train(block, range);
+TrainBlock read_train(const ClauseBlock& block, const Expr& model, const SourceRange& range,
+                      const ModuleScope& names, const ElaborateOptions& options) {
+  return ClauseReader(names, options).train(block, model, range);
 }
-TrainBlock read_eval(const ClauseBlock& block, const SourceRange& range, const ModuleScope& names,
-                     const ElaborateOptions& options, const std::vector<TrainBlock>& trains) {
-  return ClauseReader(names, options).eval(block, range, trains);
+TrainBlock read_eval(const ClauseBlock& block, const Expr& model, const SourceRange& range,
+                     const ModuleScope& names, const ElaborateOptions& options,
+                     const std::vector<TrainBlock>& trains) {
+  return ClauseReader(names, options).eval(block, model, range, trains);
 }
-GenerateSpec read_generate(const ClauseBlock& block, const SourceRange& range,
+GenerateSpec read_generate(const ClauseBlock& block, const Expr& model, const SourceRange& range,
                            const ModuleScope& names, const ElaborateOptions& options) {
-  return ClauseReader(names, options).generate(block, range);
+  return ClauseReader(names, options).generate(block, model, range);
 }
 TestSpec read_test(const ClauseBlock& block, const SourceRange& range, const ModuleScope& names,
                    const ElaborateOptions& options) {

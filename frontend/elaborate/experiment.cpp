@@ -80,6 +80,9 @@ void add_targets(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
     if (block.spec.data.kind == "pronouns") add("refers", type, vocabulary);
     break;
   }
+  if (block.spec.data.kind == "chords")
+    if (const Value notes = graph.input("notes"); notes.valid())
+      add("next", graph.type(notes), std::nullopt);
   add("label", {DType::i32, {}}, classes);
   const DataSpec& data = block.spec.data;
   for (const auto& [name, columns] : data.columns)
@@ -151,8 +154,9 @@ void add_loss(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
   for (const auto& [name, value] : reports) graph.add_output(name, value);
   if (block.spec.per_token)
     for (const NodeId id : graph.inputs())
-      if (graph.node(id).op == Op::input && graph.node(id).types[0].rank() > 0) {
-        graph.add_output("weight",
+      if (graph.node(id).op == Op::input && !graph.node(id).attributes.has("role") &&
+          graph.node(id).types[0].rank() > 0) {
+        graph.add_output("loss.weight",
                          maker.b().dimension(graph.node(id).types[0].dims[0], maker.real()));
         break;
       }
@@ -180,6 +184,7 @@ const std::vector<DataKind>& data_kinds() {
        {{"text", "token(V)[T]"}, {"next", "token(V)[T]"}, {"label", "token(classes)"}},
        {}},
       {"frames", {{"frames", "real[T, columns]"}, {"label", "token(classes)"}}, {"counts"}},
+      {"chords", {{"notes", "real[T, 88]"}, {"next", "real[T, 88]"}}, {}},
       {"adding", {{"numbers", "real[T, 2]"}, {"target", "real"}}, {"examples", "length"}},
       {"copy", {{"symbols", "token(10)[T]"}, {"answer", "token(10)[T]"}}, {"examples", "delay"}},
       {"pronouns", {{"text", "token(V)[T]"}, {"refers", "token(V)[T]"}}, {"examples"}},
@@ -313,7 +318,8 @@ Graph Experiment::loss(const TrainSpec& spec, Mode mode,
   Reporter reporter;
   const TrainBlock* block = nullptr;
   for (const TrainBlock& candidate : source_->blocks)
-    if (candidate.spec.range.begin == spec.range.begin) block = &candidate;
+    if (candidate.spec.range.begin == spec.range.begin && candidate.spec.model == spec.model)
+      block = &candidate;
   ensure(block, "elaborate", "a train block that is not of this file");
   GraphOptions options = graph_options(source_->options, mode, dims);
   options.truncate = truncation(spec);
@@ -348,7 +354,12 @@ Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOption
     diagnostics.insert(diagnostics.end(), reporter.all().begin(), reporter.all().end());
     return out;
   }
-  std::vector<std::pair<const ClauseBlock*, SourceRange>> evals;
+  struct Eval {
+    const ClauseBlock* block;
+    const Expr* model;
+    SourceRange range;
+  };
+  std::vector<Eval> evals;
   for (const Declaration& declaration : module->declarations) {
     if (const auto* definition = std::get_if<Definition>(&declaration.node)) {
       if (definition->kind == Definition::Kind::model)
@@ -358,18 +369,18 @@ Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOption
     const auto* block = std::get_if<ClauseBlock>(&declaration.node);
     if (!block) continue;
     try {
-      switch (block->kind) {
-        case ClauseBlock::Kind::train:
-          source->blocks.push_back(read_train(*block, declaration.range, source->names, options));
+      if (block->kind == ClauseBlock::Kind::test)
+        out.tests.push_back(read_test(*block, declaration.range, source->names, options));
+      for (const ExprPtr& model : block->subjects) {
+        const SourceRange& range = declaration.range;
+        if (block->kind == ClauseBlock::Kind::train) {
+          source->blocks.push_back(read_train(*block, *model, range, source->names, options));
           out.trains.push_back(source->blocks.back().spec);
-          break;
-        case ClauseBlock::Kind::eval: evals.push_back({block, declaration.range}); break;
-        case ClauseBlock::Kind::generate:
-          out.generates.push_back(read_generate(*block, declaration.range, source->names, options));
-          break;
-        case ClauseBlock::Kind::test:
-          out.tests.push_back(read_test(*block, declaration.range, source->names, options));
-          break;
+        } else if (block->kind == ClauseBlock::Kind::eval) {
+          evals.push_back({block, model.get(), range});
+        } else {
+          out.generates.push_back(read_generate(*block, *model, range, source->names, options));
+        }
       }
     } catch (const UserError& error) {
       for (const Diagnostic& diagnostic : error.diagnostics()) reporter.add(diagnostic);
@@ -379,9 +390,9 @@ Experiment elaborate(std::shared_ptr<const Module> module, const ElaborateOption
     if (definition.module != &source->names && definition.syntax->kind == Definition::Kind::model)
       out.models.push_back({name, "", definition.syntax->name.range});
   const std::vector<TrainBlock> trains = source->blocks;
-  for (const auto& [block, range] : evals) {
+  for (const auto& [block, model, range] : evals) {
     try {
-      source->blocks.push_back(read_eval(*block, range, source->names, options, trains));
+      source->blocks.push_back(read_eval(*block, *model, range, source->names, options, trains));
       out.evals.push_back(source->blocks.back().spec);
     } catch (const UserError& error) {
       for (const Diagnostic& diagnostic : error.diagnostics()) reporter.add(diagnostic);

@@ -77,6 +77,37 @@ TEST_CASE("eval blocks say on what data; the rest is as in training") {
   CHECK(result.output.find("wrong 0.") != std::string::npos);
 }
 
+TEST_CASE("an eval block on generated data draws rows that training did not see") {
+  const std::filesystem::path folder = fresh_folder("eval_draws");
+  const auto numbers = [&](const std::string& seed) {
+    // The loss is that of the rows alone, so other rows give another loss.
+    std::ofstream(folder / "draw.tdl") << "model M(numbers: real[T, 2]) {\n"
+                                          "  param w: real ~ zeros\n"
+                                          "  return first: numbers[0, 0] + w\n"
+                                          "}\n"
+                                          "train M {\n"
+                                          "  data adding(examples: 40)\n"
+                                          "  validation adding(examples: 40)\n"
+                                          "  loss square(first)\n"
+                                          "  optimizer sgd(lr: 0.000000001)\n"
+                                          "  batch 40\n"
+                                          "}\n"
+                                          "eval M { data adding(examples: 40) }\n";
+    const std::string file = (folder / "draw.tdl").string(), to = (folder / "run").string();
+    const Run train = run("train " + file + " -o " + to + seed);
+    const Run eval = run("eval " + file + " --run " + to);
+    const auto loss = [](const Run& result, const std::string& behind) {
+      return after(result.output, behind).substr(0, 6);
+    };
+    return std::vector<std::string>{loss(train, "training loss "), loss(train, "held back: loss "),
+                                    loss(eval, "M: loss ")};
+  };
+  const std::vector<std::string> zero = numbers(""), one = numbers(" --seed 1");
+  CHECK(zero[1] == one[0]);  // what is held back is the draw behind training's
+  CHECK(zero[2] == one[2]);  // the block's own rows, whatever the run's seed
+  for (const std::string& other : {zero[0], zero[1], one[1]}) CHECK(zero[2] != other);
+}
+
 TEST_CASE("eval without held-back data, or of another run, is refused") {
   const std::filesystem::path folder = trained("eval_errors", "");
   std::string program = read_file(example("demo"));

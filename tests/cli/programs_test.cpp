@@ -19,7 +19,8 @@ TEST_CASE("every example's gradients hold, in both orders, before and after ever
         example("my_cell") + " -D H=3", example("char_gpt") + " -D V=5 -D M=4 -D L=1 -D T=4",
         example("which_word") + " -D V=5 -D M=4 -D T=4",
         example("names_classify") + " -D V=5 -D E=3 -D H=2 -D C=3 -D T=4",
-        example("japanese_vowels") + " -D H=2 -D C=3 -D T=4"}) {
+        example("japanese_vowels") + " -D H=2 -D C=3 -D T=4",
+        example("jsb_chorales") + " -D K=3 -D H=2 -D T=4"}) {
     INFO(arguments);
     const Run result = run("gradcheck " + arguments + " --order 2 --after-each-pass");
     CHECK(result.status == 0);
@@ -31,11 +32,12 @@ TEST_CASE("every example's gradients hold, in both orders, before and after ever
 }
 
 TEST_CASE("the examples' own tests pass") {
-  const Run result = run("test " + example("char_lm") + " " + example("adding") + " " +
-                         example("char_gpt") + " " + example("double_backprop"));
+  const Run result =
+      run("test " + example("char_lm") + " " + example("adding") + " " + example("char_gpt") + " " +
+          example("double_backprop") + " " + example("jsb_chorales"));
   CHECK(result.status == 0);
   CHECK(result.output.find("decoding: ok") != std::string::npos);
-  CHECK(result.output.find("5 passed, 0 failed") != std::string::npos);
+  CHECK(result.output.find("6 passed, 0 failed") != std::string::npos);
 }
 
 TEST_CASE("check shows every parameter") {

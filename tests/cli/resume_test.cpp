@@ -96,9 +96,48 @@ TEST_CASE("a checkpoint of another model or of other settings is refused") {
   const std::string text = treadle::read_file(errors);
   CHECK(text.find("T0973") != std::string::npos);
   CHECK(text.find("lstm.W") != std::string::npos);
-  CHECK(status_of(command(folder, " -D H=8 --seed 5 --resume 2> " + errors.string())) == 1);
-  CHECK(treadle::read_file(errors).find("T0977") != std::string::npos);
+  const auto refused = [&](const std::string& more, const std::string& words) {
+    CHECK(status_of(command(folder, " -D H=8 " + more + " --resume 2> " + errors.string())) == 1);
+    CHECK(treadle::read_file(errors).find("T0977") != std::string::npos);
+    CHECK(treadle::read_file(errors).find(words) != std::string::npos);
+  };
+  refused("--seed 5", "seed was 0, is 5");
+  refused("--batch 31", "batch was 32, is 31");
+  refused("--learning-rate 0.5", "learning_rate was 0.01, is 0.5");
   CHECK(treadle::read_file(folder / "checkpoint.safetensors") == before);
+}
+
+TEST_CASE("a run does not go on with another optimizer") {
+  const std::filesystem::path folder = fresh_folder("optimizer");
+  const auto train = [&](const std::string& optimizer, const std::string& more) {
+    std::ofstream(folder / "program.tdl")
+        << "model M(numbers: real[T, 2]) {\n"
+           "  return answer: sum(dense[1](sum(numbers, axis: 0)))\n"
+           "}\n"
+           "train M {\n"
+           "  data adding(examples: 20)\n"
+           "  loss squared_error(answer, target)\n"
+           "  optimizer "
+        << optimizer << "\n  epochs 2\n}\n";
+    return std::string(TREADLE_EXECUTABLE) + " train " + (folder / "program.tdl").string() +
+           " -o " + (folder / "run").string() + more + " > /dev/null 2> " +
+           (folder / "errors").string();
+  };
+  REQUIRE(status_of(train("adamw(lr: 0.01, weight_decay: 0.1)", "")) == 0);
+  CHECK(status_of(train("adamw(weight_decay: 0.1, lr: 1e-2)", " --resume")) == 0);
+  const auto refused = [&](const std::string& optimizer, const std::string& words) {
+    INFO(optimizer);
+    CHECK(status_of(train(optimizer, " --resume")) == 1);
+    const std::string text = treadle::read_file(folder / "errors");
+    CHECK(text.find("T0977") != std::string::npos);
+    CHECK(text.find(words) != std::string::npos);
+  };
+  refused("adamw(lr: 0.01, weight_decay: 0.2)", "weight_decay was 0.1, is 0.2");
+  refused("adam(lr: 0.01, weight_decay: 0.1)", "optimizer was adamw, is adam");
+  refused("adamw(lr: 0.01, weight_decay: 0.1, beta2: 0.9)", "beta2 was 0.999, is 0.9");
+  refused("adamw(lr: 0.01, weight_decay: 0.1, decay: matrices)", "decay was all, is matrices");
+  refused("adamw(lr: 0.01, weight_decay: 0.1), clip_norm 1.0", "clip_norm was none, is 1");
+  refused("adamw(lr: 0.01, weight_decay: 0.1), proximal l1(0.5)", "proximal_l1 was 0, is 0.5");
 }
 
 TEST_CASE("a text is learned and continued, the same for the same seed") {

@@ -161,3 +161,36 @@ TEST_CASE("lines that do not fit the model") {
   std::filesystem::create_directories(folder / "names");
   check_fails("train " + program(folder, classifier), "T0931", "no file NAME.txt");
 }
+
+TEST_CASE("chords: next is the step that follows; per step, batches count by their steps") {
+  const std::filesystem::path folder = fresh_folder("chords");
+  std::ofstream(folder / "c.json") << R"({"train": [[[60], [60, 64], []]],
+    "valid": [[[60], [60, 64], [61, 62]], [[70, 74, 77], [50]], [[21]], []]})";
+  const auto with = [&](const std::string& loss, const std::string& part, int batch) {
+    return "train " +
+           program(folder,
+                   "model M(notes: real[T, 88]) {\n"
+                   "  param w: real[88] ~ ones\n"
+                   "  return count: notes @ w\n"
+                   "}\n"
+                   "train M {\n"
+                   "  data chords(\"c.json\", \"train\")\n"
+                   "  validation chords(\"c.json\", \"" +
+                       part + "\")\n  loss " + loss + "\n  optimizer sgd(lr: 0.000000001)\n}\n") +
+           " --batch " + std::to_string(batch);
+  };
+  // Differences in number of 1, 0 and 2 over lengths 2, 1, 0 and 0.
+  const std::string loss = "mean(square(count - sum(next, axis: -1)))";
+  for (const int batch : {1, 2, 4}) {
+    INFO(batch);
+    const Run steps = run(with("per step " + loss, "valid", batch));
+    CHECK(steps.output.find("training loss 2.5000  held back: loss 1.6667") != std::string::npos);
+    CHECK(run(with("per token " + loss, "valid", batch)).output == steps.output);
+    const Run examples = run(with(loss, "valid", batch));
+    CHECK(examples.output.find("held back: loss 1.1250") != std::string::npos);
+  }
+  check_fails(with("per note " + loss, "valid", 1), "T0401", "per step");
+  check_fails(with(loss, "test", 1), "T0863", "its parts are train, valid");
+  std::ofstream(folder / "c.json") << R"({"train": [[[60], [20]]]})";
+  check_fails(with(loss, "valid", 1), "T0862", "train[0][1]");
+}

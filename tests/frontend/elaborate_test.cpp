@@ -152,6 +152,31 @@ TEST_CASE("a loss graph has its targets, its penalty and its reports") {
   CHECK(step.graph.output("next:dense.W").valid());
 }
 
+TEST_CASE("a block for several models is one for each") {
+  const Experiment experiment = program(
+      "model A(x: real[4]) { return y: sum(x) }\n"
+      "model B(x: real[4]) {\n"
+      "  param w: real[4] ~ ones\n"
+      "  return y: x @ w\n"
+      "}\n"
+      "train A,\n"
+      "  B {\n"
+      "  data csv(\"a.csv\")\n"
+      "  loss squared_error(y, target)\n"
+      "}\n"
+      "eval A, B \"later\" { data csv(\"b.csv\") }\n");
+  REQUIRE(experiment.trains.size() == 2);
+  CHECK(experiment.trains[0].model == "A");
+  CHECK(experiment.find_train("B") == &experiment.trains[1]);
+  CHECK_FALSE(experiment.loss(experiment.trains[0], Mode::train).input("w").valid());
+  CHECK(experiment.loss(experiment.trains[1], Mode::train).input("w").valid());
+  REQUIRE(experiment.evals.size() == 2);
+  CHECK(experiment.evals[1].model == "B");
+  CHECK(experiment.evals[1].title == "later");
+  CHECK_FALSE(experiment.loss(experiment.evals[0], Mode::eval).input("w").valid());
+  CHECK(experiment.loss(experiment.evals[1], Mode::eval).input("w").valid());
+}
+
 TEST_CASE("mistakes have a code and a place") {
   const std::string model = "model M(x: real[T, 4]) {\n";
   CHECK(mistakes(model + "  return y: tahn(x)\n}\n") == std::vector<std::string>{"2:13 T0201"});

@@ -326,6 +326,12 @@ TEST_CASE("a line never begins with what would be read as a statement") {
                    operand + ", " + operand + ", # c\n    train\n    and a)\n}\n");
   check_formatting("train M {\n  report " + operand + ", " + operand + ", loss = " + operand +
                    ",\n  test \"x\",;\n  epochs 3\n}\n");
+  check_formatting("train " + operand + ",\n  b ,c, " + operand + " \"x\" { epochs 3 }\n");
+}
+
+TEST_CASE("a block for several models") {
+  CHECK(format("train A ,\n  B,C {\n  epochs 3\n}") == "train A, B, C {\n  epochs 3\n}\n");
+  CHECK(format("eval A,B  \"t\" { seed 1 }") == "eval A, B \"t\" { seed 1 }\n");
 }
 
 TEST_CASE("doc comments stay with their declaration, and others do not become one") {
