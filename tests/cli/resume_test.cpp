@@ -137,7 +137,7 @@ TEST_CASE("a run does not go on with another optimizer") {
   refused("adamw(lr: 0.01, weight_decay: 0.1, beta2: 0.9)", "beta2 was 0.999, is 0.9");
   refused("adamw(lr: 0.01, weight_decay: 0.1, decay: matrices)", "decay was all, is matrices");
   refused("adamw(lr: 0.01, weight_decay: 0.1), clip_norm 1.0", "clip_norm was none, is 1");
-  refused("adamw(lr: 0.01, weight_decay: 0.1), proximal l1(0.5)", "proximal_l1 was 0, is 0.5");
+  refused("adamw(lr: 0.01, weight_decay: 0.1), proximal l1(0.5)", "proximal_l1 was 0.0, is 0.5");
 }
 
 TEST_CASE("a text is learned and continued, the same for the same seed") {

@@ -189,7 +189,7 @@ TEST_CASE("chords: next is the step that follows; per step, batches count by the
     const Run examples = run(with(loss, "valid", batch));
     CHECK(examples.output.find("held back: loss 1.1250") != std::string::npos);
   }
-  check_fails(with("per note " + loss, "valid", 1), "T0401", "per step");
+  check_fails(with("per note " + loss, "valid", 1), "T0401", "token, step");
   check_fails(with(loss, "test", 1), "T0863", "its parts are train, valid");
   std::ofstream(folder / "c.json") << R"({"train": [[[60], [20]]]})";
   check_fails(with(loss, "valid", 1), "T0862", "train[0][1]");

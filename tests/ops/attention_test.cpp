@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 
+#include "ir/diagnostic.h"
 #include "tests/catch.h"
 #include "tests/ops/support.h"
 
