@@ -20,7 +20,8 @@ TEST_CASE("every example's gradients hold, in both orders, before and after ever
         example("which_word") + " -D V=5 -D M=4 -D T=4",
         example("names_classify") + " -D V=5 -D E=3 -D H=2 -D C=3 -D T=4",
         example("japanese_vowels") + " -D H=2 -D C=3 -D T=4",
-        example("jsb_chorales") + " -D K=3 -D H=2 -D T=4"}) {
+        example("jsb_chorales") + " -D K=3 -D H=2 -D T=4",
+        example("names_generate") + " -D V=5 -D M=4 -D L=1 -D T=4"}) {
     INFO(arguments);
     const Run result = run("gradcheck " + arguments + " --order 2 --after-each-pass");
     CHECK(result.status == 0);
