@@ -121,7 +121,8 @@ std::unique_ptr<BatchSource> open_evaluation(const TrainSpec& spec, bool held_ba
     if (held_back) return std::move(open_sequences(spec, loss, folder, vocabulary).validation);
     std::optional<Vocabulary> known = vocabulary;
     const auto seed = static_cast<std::uint64_t>(spec.seed);
-    const ExampleFields fields = read_sequences(spec.data, loss, folder, known, seed);
+    const ExampleFields fields =
+        read_sequences(spec.data, loss, folder, known, seed + evaluation_draw);
     return ragged_batches(fields, first_ragged_symbol(loss, fields), {spec.batch, false, seed});
   }
   const auto seed = static_cast<std::uint64_t>(spec.seed);

@@ -33,12 +33,12 @@ TEST_CASE("every example's gradients hold, in both orders, before and after ever
 }
 
 TEST_CASE("the examples' own tests pass") {
-  const Run result =
-      run("test " + example("char_lm") + " " + example("adding") + " " + example("char_gpt") + " " +
-          example("double_backprop") + " " + example("jsb_chorales"));
+  const Run result = run("test " + example("char_lm") + " " + example("adding") + " " +
+                         example("char_gpt") + " " + example("double_backprop") + " " +
+                         example("jsb_chorales") + " " + example("names_generate"));
   CHECK(result.status == 0);
   CHECK(result.output.find("decoding: ok") != std::string::npos);
-  CHECK(result.output.find("6 passed, 0 failed") != std::string::npos);
+  CHECK(result.output.find("8 passed, 0 failed") != std::string::npos);
 }
 
 TEST_CASE("check shows every parameter") {
