@@ -1,8 +1,8 @@
-// The command lines, code and paths in README.md and CONTRIBUTING.md.
+// The command lines, code and paths in the documents.
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <regex>
-#include <set>
 #include <sstream>
 
 #include "frontend/elaborate/elaborator.h"
@@ -17,17 +17,20 @@ using test::Run;
 namespace {
 
 const std::filesystem::path root = TREADLE_SOURCE_DIR;
-constexpr const char* documents[] = {"README.md", "CONTRIBUTING.md", "docs/language.md"};
+constexpr const char* documents[] = {"README.md", "CONTRIBUTING.md", "docs/language.md",
+                                     "docs/tutorial.md"};
 
 // What stands between backticks, in the text and in blocks of shell commands,
-// from `first` to the end of the command; comments are cut off.
-std::set<std::string> commands(const std::string& text, const std::string& first) {
-  std::set<std::string> out;
+// from `first` to the end of the command, each once; comments are cut off.
+std::vector<std::string> commands(const std::string& text, const std::string& first) {
+  std::vector<std::string> out;
   const std::regex inline_code("`([^`\n]+)`"), block("```\n([^`]*)```");
   const auto add = [&](std::string line) {
     if (line.starts_with("$ ")) line = line.substr(2);
     line = line.substr(0, line.find("  "));
-    if (line.starts_with(first)) out.insert(line.substr(first.size()));
+    if (!line.starts_with(first)) return;
+    line = line.substr(first.size());
+    if (std::find(out.begin(), out.end(), line) == out.end()) out.push_back(line);
   };
   for (std::sregex_iterator i(text.begin(), text.end(), inline_code), end; i != end; ++i)
     add((*i)[1]);
@@ -120,14 +123,16 @@ TEST_CASE("the ./dev commands in the documents exist") {
 TEST_CASE("paths in the documents exist") {
   const std::regex path(
       "`((?:ir|frontend|passes|backends|runtime|driver|tests|docs|examples|bench)"
-      "/[a-z0-9_/.]*)`|\\]\\(([a-zA-Z0-9_/.]+\\.(?:md|tdl)|LICENSE)\\)");
+      "/[a-z0-9_/.]*)`|\\]\\(([a-zA-Z0-9_/.]+\\.(?:md|tdl|png|svg)|LICENSE)\\)");
   int found = 0;
   for (const char* document : documents) {
     const std::string text = read_file(root / document);
     for (std::sregex_iterator i(text.begin(), text.end(), path), end; i != end; ++i) {
-      const std::string name = (*i)[1].length() > 0 ? (*i)[1] : (*i)[2];
+      const bool is_link = (*i)[2].matched;  // relative to the document
+      const std::filesystem::path from = is_link ? (root / document).parent_path() : root;
+      const std::string name = (*i)[is_link ? 2 : 1];
       INFO(document << ": " << name);
-      CHECK(std::filesystem::exists(root / name));
+      CHECK(std::filesystem::exists(from / name));
       ++found;
     }
   }

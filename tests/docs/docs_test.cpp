@@ -1,6 +1,7 @@
 // The programs in the documents: ```treadle blocks are right and laid out as
 // `fmt` does, ```treadle-error CODE blocks provoke that code and no other. A
-// ```treadle NAME.tdl block is a file that those behind it can import.
+// ```treadle NAME.tdl block is a file that those behind it can import; an error
+// block may have a name too.
 #include <filesystem>
 #include <regex>
 #include <set>
@@ -19,9 +20,9 @@ using test::codes_of;
 
 TEST_CASE("every program in the documents is what it says it is") {
   const std::filesystem::path root = TREADLE_SOURCE_DIR;
-  const std::regex block("```treadle(?:-error (T\\d{4})| (\\w+\\.tdl))?\n([^`]*)```");
-  for (const auto& [name, least] :
-       std::vector<std::pair<std::string, int>>{{"README.md", 2}, {"docs/language.md", 7}}) {
+  const std::regex block("```treadle(?:-error (T\\d{4}))?(?: (\\w+\\.tdl))?\n([^`]*)```");
+  for (const auto& [name, least] : std::vector<std::pair<std::string, int>>{
+           {"README.md", 2}, {"docs/language.md", 7}, {"docs/tutorial.md", 9}}) {
     const std::string text = read_file(root / name);
     const test::TemporaryFolder folder;
     int programs = 0;
