@@ -117,6 +117,7 @@ int run_command_line(int argc, const char* const* argv) {
       "  treadle train examples/demo.tdl -o runs/demo\n"
       "  treadle eval examples/demo.tdl --run runs/demo\n"
       "  treadle run examples/demo.tdl --run runs/demo --input image=drawings.npy\n"
+      "  treadle run examples/which_word.tdl --run runs/words --show attention --text \"...\"\n"
       "  treadle test examples/*.tdl\n"
       "  treadle generate examples/char_lm.tdl --run runs/char_lm\n"
       "  treadle dump examples/my_cell.tdl --after fuse-gates\n"
