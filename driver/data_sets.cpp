@@ -18,52 +18,43 @@ namespace {
 // (its seed) and of what it holds back (the seed after it).
 constexpr std::uint64_t evaluation_draw = std::uint64_t{1} << 32;
 
-EncodedText encoded_text(const std::filesystem::path& file,
-                         const std::optional<Vocabulary>& vocabulary) {
-  if (!vocabulary) return read_text(file);
-  return {*vocabulary, encode_text(read_file_or_gzip(file), *vocabulary)};
-}
-
 DataSets open_text(const TrainSpec& spec, const Graph& loss, const std::filesystem::path& folder,
-                   const std::optional<Vocabulary>& vocabulary) {
-  EncodedText text = encoded_text(data_file(spec.data, 0, folder), vocabulary);
-  const std::int64_t classes = classes_of(loss, "text");
-  if (classes > 0 && text.vocabulary.size() > classes)
-    throw_user_error("T0839",
-                     fmt::format("the text has {} different characters, the model reads {}",
-                                 text.vocabulary.size(), classes),
-                     fmt::format("set the dim of its tokens: -D V={}", text.vocabulary.size()),
-                     spec.data.range);
+                   const Vocabularies& known) {
+  DataSets out;
+  out.vocabularies = known;
+  const std::filesystem::path path = data_file(spec.data, 0, folder);
+  const std::string text = read_file_or_gzip(path);
+  const Vocabulary& vocabulary = vocabulary_of({.field = "text"}, spec.data, loss, folder,
+                                               out.vocabularies, [&] { return text; });
+  const Tensor tokens = encode_text(text, vocabulary, path.string());
+  if (tokens.size() == 0) throw_user_error("T0931", fmt::format("{} holds no text", path.string()));
   const std::int64_t window = spec.data.integer("window", 128);
   const std::int64_t lanes = spec.data.integer("lanes", 32);
   const auto held = static_cast<std::int64_t>(
-      std::llround(spec.validation_split * static_cast<double>(text.tokens.size())));
+      std::llround(spec.validation_split * static_cast<double>(tokens.size())));
   const auto part = [&](std::int64_t begin, std::int64_t end) {
-    return rows({{"text", text.tokens}}, begin, end).at("text");
+    return rows({{"text", tokens}}, begin, end).at("text");
   };
-  DataSets out;
   const bool carry = spec.truncation.kind == TruncationSpec::Kind::carry;
-  const auto source = [&](Tensor tokens, bool shuffle) {
-    if (carry) return text_lanes(std::move(tokens), window, lanes);
+  const auto source = [&](Tensor share, bool shuffle) {
+    if (carry) return text_lanes(std::move(share), window, lanes);
     return text_windows(
-        std::move(tokens), window,
+        std::move(share), window,
         {spec.data.integer("lanes", spec.batch), shuffle, static_cast<std::uint64_t>(spec.seed)});
   };
-  const std::int64_t used = text.tokens.size() - held;
+  const std::int64_t used = tokens.size() - held;
   out.training = source(part(0, used), true);
-  if (held > 0) out.validation = source(part(used, text.tokens.size()), false);
-  out.vocabulary = std::move(text.vocabulary);
+  if (held > 0) out.validation = source(part(used, tokens.size()), false);
   return out;
 }
 
 // Examples of different lengths.
 DataSets open_sequences(const TrainSpec& spec, const Graph& loss,
-                        const std::filesystem::path& folder,
-                        const std::optional<Vocabulary>& vocabulary) {
+                        const std::filesystem::path& folder, const Vocabularies& known) {
   const auto seed = static_cast<std::uint64_t>(spec.seed);
   DataSets out;
-  out.vocabulary = vocabulary;
-  const ExampleFields fields = read_sequences(spec.data, loss, folder, out.vocabulary, seed);
+  out.vocabularies = known;
+  const ExampleFields fields = read_sequences(spec.data, loss, folder, out.vocabularies, seed);
   const std::string first = first_ragged_symbol(loss, fields);
   const std::int64_t examples = fields.examples();
   const auto held = static_cast<std::int64_t>(
@@ -71,7 +62,7 @@ DataSets open_sequences(const TrainSpec& spec, const Graph& loss,
   out.training = ragged_batches(rows(fields, 0, examples - held), first, {spec.batch, true, seed});
   if (spec.validation_data) {
     const ExampleFields other =
-        read_sequences(*spec.validation_data, loss, folder, out.vocabulary, seed + 1);
+        read_sequences(*spec.validation_data, loss, folder, out.vocabularies, seed + 1);
     out.validation = ragged_batches(other, first, {spec.batch, false, seed});
   } else if (held > 0) {
     out.validation =
@@ -83,8 +74,8 @@ DataSets open_sequences(const TrainSpec& spec, const Graph& loss,
 }  // namespace
 
 DataSets open_data(const TrainSpec& spec, const Graph& loss, const std::filesystem::path& folder) {
-  if (spec.data.kind == "text") return open_text(spec, loss, folder, std::nullopt);
-  if (is_sequence_data(spec.data)) return open_sequences(spec, loss, folder, std::nullopt);
+  if (spec.data.kind == "text") return open_text(spec, loss, folder, {});
+  if (is_sequence_data(spec.data)) return open_sequences(spec, loss, folder, {});
   const auto seed = static_cast<std::uint64_t>(spec.seed);
   const NamedFields fields = read_fields(spec.data, loss, folder, seed);
   const std::int64_t examples = fields.begin()->second.shape().at(0);
@@ -112,14 +103,14 @@ void require_one_length(const BatchSource& data, const TrainSpec& spec, std::str
 
 std::unique_ptr<BatchSource> open_evaluation(const TrainSpec& spec, bool held_back,
                                              const Graph& loss, const std::filesystem::path& folder,
-                                             const std::optional<Vocabulary>& vocabulary) {
+                                             const Vocabularies& vocabularies) {
   if (spec.data.kind == "text") {
-    DataSets all = open_text(spec, loss, folder, vocabulary);
+    DataSets all = open_text(spec, loss, folder, vocabularies);
     return std::move(held_back ? all.validation : all.training);
   }
   if (is_sequence_data(spec.data)) {
-    if (held_back) return std::move(open_sequences(spec, loss, folder, vocabulary).validation);
-    std::optional<Vocabulary> known = vocabulary;
+    if (held_back) return std::move(open_sequences(spec, loss, folder, vocabularies).validation);
+    Vocabularies known = vocabularies;
     const auto seed = static_cast<std::uint64_t>(spec.seed);
     const ExampleFields fields =
         read_sequences(spec.data, loss, folder, known, seed + evaluation_draw);

@@ -3,19 +3,18 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <string_view>
 
+#include "driver/vocabularies.h"
 #include "frontend/elaborate.h"
 #include "ir/graph.h"
 #include "runtime/batches.h"
-#include "runtime/vocabulary.h"
 
 namespace treadle {
 
 struct DataSets {
   std::unique_ptr<BatchSource> training, validation;  // validation may be null
-  std::optional<Vocabulary> vocabulary;               // of a text or of lines
+  Vocabularies vocabularies;                          // of texts, lines and pairs
 };
 
 // Reads or generates the data of `spec`; files are looked up in `folder`.
@@ -30,10 +29,9 @@ void require_one_length(const BatchSource& data, const TrainSpec& spec, std::str
 
 // What an evaluation reads: of an eval block all its data (generated: rows that
 // no training draws), of a train block what it holds back (null where it holds
-// nothing back). A text is read with
-// the vocabulary of the run, if there is one.
+// nothing back). A text is read with the vocabularies of the run.
 std::unique_ptr<BatchSource> open_evaluation(const TrainSpec& spec, bool held_back,
                                              const Graph& loss, const std::filesystem::path& folder,
-                                             const std::optional<Vocabulary>& vocabulary);
+                                             const Vocabularies& vocabularies);
 
 }  // namespace treadle

@@ -11,15 +11,26 @@
 namespace treadle {
 namespace {
 
-// Indices of `values`, the largest first; of equals the first one first.
-template <typename Index>
-std::vector<Index> descending(std::span<const double> values) {
-  std::vector<Index> order(values.size());
-  std::iota(order.begin(), order.end(), Index{0});
-  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
-    return values[static_cast<std::size_t>(a)] > values[static_cast<std::size_t>(b)];
-  });
+// Indices of the `count` largest values, the largest first; of equals the first
+// one first.
+std::vector<std::int32_t> largest(std::span<const double> values, std::size_t count) {
+  std::vector<std::int32_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  count = std::min(count, order.size());
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
+                    [&](std::int32_t a, std::int32_t b) {
+                      const double x = values[static_cast<std::size_t>(a)];
+                      const double y = values[static_cast<std::size_t>(b)];
+                      return x > y || (x == y && a < b);
+                    });
+  order.resize(count);
   return order;
+}
+
+// The logits of the tokens that may be chosen.
+std::span<const double> allowed(std::span<const double> logits, const DecodingOptions& options) {
+  const auto classes = static_cast<std::size_t>(options.classes);
+  return classes > 0 && classes < logits.size() ? logits.first(classes) : logits;
 }
 
 double worth(const Continuation& c, double length_penalty) {
@@ -40,10 +51,12 @@ std::vector<double> log_probabilities(std::span<const double> logits) {
 
 std::int32_t choose(std::span<const double> logits, const DecodingOptions& options,
                     double uniform) {
-  std::vector<std::int32_t> order = descending<std::int32_t>(logits);
-  if (options.greedy || options.temperature <= 0) return order.front();
-  if (options.top_k > 0 && static_cast<std::size_t>(options.top_k) < order.size())
-    order.resize(static_cast<std::size_t>(options.top_k));
+  const bool greedy = options.greedy || options.temperature <= 0;
+  const std::vector<std::int32_t> order =
+      largest(logits, greedy              ? 1
+                      : options.top_k > 0 ? static_cast<std::size_t>(options.top_k)
+                                          : logits.size());
+  if (greedy) return order.front();
   std::vector<double> weights;
   const double top = logits[static_cast<std::size_t>(order.front())];
   for (const std::int32_t i : order)
@@ -67,12 +80,15 @@ std::int32_t choose(std::span<const double> logits, const DecodingOptions& optio
 std::vector<Continuation> sample(Generator& generator,
                                  const std::vector<std::vector<std::int32_t>>& prompts,
                                  const NamedTensors& given, const DecodingOptions& options,
-                                 const std::function<void(std::size_t, std::int32_t)>& on_token) {
+                                 const std::function<void(std::size_t, std::int32_t)>& on_token,
+                                 std::span<const std::size_t> numbers) {
   std::vector<Continuation> out(prompts.size());
   std::vector<RandomStream> random;
-  for (std::size_t i = 0; i < prompts.size(); ++i)
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const std::size_t number = numbers.empty() ? i : numbers[i];
     random.emplace_back(options.seed,
-                        i == 0 ? hash_text("generate") : mix(hash_text("generate"), i));
+                        number == 0 ? hash_text("generate") : mix(hash_text("generate"), number));
+  }
   generator.begin(static_cast<std::int64_t>(prompts.size()), given);
   // The sequences that go on, and the token that each of them reads next.
   std::vector<std::size_t> running(prompts.size());
@@ -89,8 +105,9 @@ std::vector<Continuation> sample(Generator& generator,
       const std::size_t i = running[k];
       bool done = false;
       if (++read[i] >= prompts[i].size()) {
-        const std::int32_t token = choose(logits[k], options, random[i].next_uniform());
-        out[i].log_probability += log_probabilities(logits[k])[static_cast<std::size_t>(token)];
+        const std::span<const double> known = allowed(logits[k], options);
+        const std::int32_t token = choose(known, options, random[i].next_uniform());
+        out[i].log_probability += log_probabilities(known)[static_cast<std::size_t>(token)];
         out[i].stopped = options.stop == token;
         if (!out[i].stopped) {
           out[i].tokens.push_back(token);
@@ -108,71 +125,137 @@ std::vector<Continuation> sample(Generator& generator,
   return out;
 }
 
-std::vector<Continuation> beam_search(Generator& generator, std::span<const std::int32_t> prompt,
-                                      const NamedTensors& given, const DecodingOptions& options) {
-  generator.begin(1, given);
-  std::vector<std::vector<double>> logits;
-  for (const std::int32_t token : prompt) logits = generator.next(std::span(&token, 1));
-  const auto width = static_cast<std::size_t>(options.beam);
-  if (width > logits[0].size())
-    throw_user_error("T0882",
-                     fmt::format("a beam of {} is wider than the vocabulary, which has {} tokens",
-                                 width, logits[0].size()),
-                     "make it as wide as the vocabulary at most");
-  const auto better = [&](const Continuation& a, const Continuation& b) {
-    return worth(a, options.length_penalty) > worth(b, options.length_penalty);
-  };
-  std::vector<Continuation> live(1), done;
-  for (std::int64_t length = 0; length < options.max; ++length) {
-    // The best followers of all live hypotheses, as (hypothesis, token).
-    std::vector<double> totals;
-    for (std::size_t h = 0; h < live.size(); ++h)
-      for (const double p : log_probabilities(logits[h]))
-        totals.push_back(live[h].log_probability + p);
-    const std::size_t classes = logits[0].size();
+namespace {
+
+// The search for one sequence.
+class Beam {
+ public:
+  explicit Beam(const DecodingOptions& options) : options_(options) {}
+
+  bool finished() const { return finished_; }
+  std::size_t rows() const { return finished_ ? 0 : live_.size(); }
+  const std::vector<Continuation>& live() const { return live_; }
+
+  // One more token for the hypotheses, from the logits of what follows each.
+  // Returns of each new hypothesis which old one it goes on from.
+  std::vector<std::size_t> grow(std::span<const std::vector<double>> logits) {
+    const auto width = static_cast<std::size_t>(options_.beam);
     std::vector<Continuation> next;
-    std::vector<std::int64_t> from;
-    for (const std::size_t i : descending<std::size_t>(totals)) {
+    std::vector<std::size_t> from;
+    for (const Candidate& candidate : candidates(logits)) {
       if (next.size() == width) break;
-      Continuation c = live[i / classes];
-      c.log_probability = totals[i];
-      const auto token = static_cast<std::int32_t>(i % classes);
-      if (options.stop == token) {
+      Continuation c = live_[candidate.row];
+      c.log_probability = candidate.total;
+      if (options_.stop == candidate.token) {
         c.stopped = true;
-        done.push_back(std::move(c));
+        done_.push_back(std::move(c));
         continue;
       }
-      c.tokens.push_back(token);
+      c.tokens.push_back(candidate.token);
       next.push_back(std::move(c));
-      from.push_back(static_cast<std::int64_t>(i / classes));
+      from.push_back(candidate.row);
     }
-    std::stable_sort(done.begin(), done.end(), better);
-    if (done.size() > width) done.resize(width);
-    live = std::move(next);
-    // Probabilities only fall: with a penalty up to 1 or without one a live
-    // hypothesis can at best keep what it has, spread over the longest length.
-    const auto hope = [&](const Continuation& c) {
-      const double longest = static_cast<double>(std::max<std::int64_t>(options.max, 1));
-      const double divisor =
-          options.length_penalty > 0 ? std::pow(longest, options.length_penalty) : 1;
-      return c.log_probability / divisor;
-    };
-    if (done.size() == width && std::all_of(live.begin(), live.end(), [&](const Continuation& c) {
-          return hope(c) <= worth(done.back(), options.length_penalty);
-        })) {
-      live.clear();
-      break;
+    live_ = std::move(next);
+    keep_best(done_);
+    if (none_can_win()) live_.clear();
+    finished_ = live_.empty();
+    return from;
+  }
+
+  std::vector<Continuation> best() && {
+    done_.insert(done_.end(), live_.begin(), live_.end());
+    keep_best(done_);
+    return std::move(done_);
+  }
+
+ private:
+  struct Candidate {
+    double total;
+    std::size_t row;
+    std::int32_t token;
+  };
+
+  // The best followers of all hypotheses. Of one row `width` that go on and one
+  // that stops are more than enough.
+  std::vector<Candidate> candidates(std::span<const std::vector<double>> logits) const {
+    std::vector<Candidate> out;
+    for (std::size_t row = 0; row < live_.size(); ++row) {
+      const std::vector<double> p = log_probabilities(allowed(logits[row], options_));
+      for (const std::int32_t token : largest(p, static_cast<std::size_t>(options_.beam) + 1))
+        out.push_back(
+            {live_[row].log_probability + p[static_cast<std::size_t>(token)], row, token});
     }
-    if (length + 1 == options.max || live.empty()) break;
-    generator.select(from);
+    std::stable_sort(out.begin(), out.end(), [](const Candidate& a, const Candidate& b) {
+      return a.total > b.total ||
+             (a.total == b.total && std::pair(a.row, a.token) < std::pair(b.row, b.token));
+    });
+    return out;
+  }
+
+  void keep_best(std::vector<Continuation>& all) const {
+    std::stable_sort(all.begin(), all.end(), [&](const Continuation& a, const Continuation& b) {
+      return worth(a, options_.length_penalty) > worth(b, options_.length_penalty);
+    });
+    if (all.size() > static_cast<std::size_t>(options_.beam))
+      all.resize(static_cast<std::size_t>(options_.beam));
+  }
+
+  // Probabilities only fall: with a penalty up to 1 or without one a live
+  // hypothesis can at best keep what it has, spread over the longest length.
+  bool none_can_win() const {
+    if (done_.size() < static_cast<std::size_t>(options_.beam)) return false;
+    const double longest = static_cast<double>(std::max<std::int64_t>(options_.max, 1));
+    const double divisor =
+        options_.length_penalty > 0 ? std::pow(longest, options_.length_penalty) : 1;
+    return std::all_of(live_.begin(), live_.end(), [&](const Continuation& c) {
+      return c.log_probability / divisor <= worth(done_.back(), options_.length_penalty);
+    });
+  }
+
+  const DecodingOptions& options_;
+  std::vector<Continuation> live_{1}, done_;
+  bool finished_ = false;
+};
+
+}  // namespace
+
+std::vector<std::vector<Continuation>> beam_search(Generator& generator, std::int64_t sequences,
+                                                   std::span<const std::int32_t> prompt,
+                                                   const NamedTensors& given,
+                                                   const DecodingOptions& options) {
+  generator.begin(sequences, given);
+  const auto count = static_cast<std::size_t>(sequences);
+  std::vector<std::vector<double>> logits;
+  for (const std::int32_t token : prompt)
+    logits = generator.next(std::vector<std::int32_t>(count, token));
+  if (const std::size_t known = allowed(logits[0], options).size();
+      static_cast<std::size_t>(options.beam) > known)
+    throw_user_error("T0882",
+                     fmt::format("a beam of {} is wider than the vocabulary, which has {} tokens",
+                                 options.beam, known),
+                     "make it as wide as the vocabulary at most");
+  std::vector<Beam> beams(count, Beam(options));
+  for (std::int64_t length = 0; length < options.max; ++length) {
+    std::vector<std::int64_t> from;
     std::vector<std::int32_t> tokens;
-    for (const Continuation& c : live) tokens.push_back(c.tokens.back());
+    std::size_t first = 0;
+    for (Beam& beam : beams) {
+      const std::size_t rows = beam.rows();
+      if (rows == 0) continue;
+      const auto parents = beam.grow(std::span(logits).subspan(first, rows));
+      for (std::size_t k = 0; k < beam.rows(); ++k) {
+        from.push_back(static_cast<std::int64_t>(first + parents[k]));
+        tokens.push_back(beam.live()[k].tokens.back());
+      }
+      first += rows;
+    }
+    if (from.empty() || length + 1 == options.max) break;
+    generator.select(from);
     logits = generator.next(tokens);
   }
-  done.insert(done.end(), live.begin(), live.end());
-  std::stable_sort(done.begin(), done.end(), better);
-  if (done.size() > width) done.resize(width);
-  return done;
+  std::vector<std::vector<Continuation>> out;
+  for (Beam& beam : beams) out.push_back(std::move(beam).best());
+  return out;
 }
 
 }  // namespace treadle

@@ -18,6 +18,7 @@ struct DecodingOptions {
   std::int64_t max = 256;            // tokens at most
   std::optional<std::int32_t> stop;  // ends a sequence; not part of it
   std::uint64_t seed = 0;
+  std::int64_t classes = 0;   // tokens are the first so many of the model's; 0: all
   std::int64_t beam = 0;      // 0: sampling
   double length_penalty = 1;  // see beam_search
 };
@@ -36,18 +37,23 @@ std::vector<double> log_probabilities(std::span<const double> logits);
 std::int32_t choose(std::span<const double> logits, const DecodingOptions& options, double uniform);
 
 // Continues the prompts (each of one token or more) side by side; the draws for
-// a prompt depend on its number, not on the others. `given` as for
-// Generator::begin. `on_token(i, token)` is called as soon as token is chosen.
+// a prompt depend on its number (its place, or `numbers[place]`), not on the
+// others. `given` as for Generator::begin. `on_token(i, token)` is called as soon
+// as token is chosen.
 std::vector<Continuation> sample(Generator& generator,
                                  const std::vector<std::vector<std::int32_t>>& prompts,
                                  const NamedTensors& given, const DecodingOptions& options,
-                                 const std::function<void(std::size_t, std::int32_t)>& on_token);
+                                 const std::function<void(std::size_t, std::int32_t)>& on_token,
+                                 std::span<const std::size_t> numbers = {});
 
-// The best continuations of one prompt that a search with `options.beam`
+// For each of `sequences` sequences, which begin with the same prompt and differ
+// in what is `given`: the best continuations that a search with `options.beam`
 // hypotheses finds, best first, at most that many. A hypothesis is worth
 // log_probability / length^length_penalty; its length counts the stop token.
 // T0882 when the beam is wider than the vocabulary.
-std::vector<Continuation> beam_search(Generator& generator, std::span<const std::int32_t> prompt,
-                                      const NamedTensors& given, const DecodingOptions& options);
+std::vector<std::vector<Continuation>> beam_search(Generator& generator, std::int64_t sequences,
+                                                   std::span<const std::int32_t> prompt,
+                                                   const NamedTensors& given,
+                                                   const DecodingOptions& options);
 
 }  // namespace treadle

@@ -34,11 +34,8 @@ void evaluate_block(const Experiment& experiment, TrainSpec spec, bool held_back
   // Generated data and the share that is held back are those of the run.
   if (const auto seed = saved.seeds.find("shuffle"); held_back && seed != saved.seeds.end())
     spec.seed = static_cast<std::int64_t>(seed->second);
-  std::optional<Vocabulary> vocabulary;
-  if (const auto text = saved.texts.find("vocabulary"); text != saved.texts.end())
-    vocabulary = Vocabulary::from_json(text->second, options.run);
-  const std::unique_ptr<BatchSource> data =
-      open_evaluation(spec, held_back, loss, options.data, vocabulary);
+  const std::unique_ptr<BatchSource> data = open_evaluation(
+      spec, held_back, loss, options.data, vocabularies_of(saved.texts, options.run));
   if (!data)
     throw_user_error("T0850", fmt::format("the train block of '{}' holds no data back", spec.model),
                      "validation 0.1 in the train block, or an eval block", spec.range);

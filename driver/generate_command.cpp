@@ -10,6 +10,8 @@
 #include "driver/decoding.h"
 #include "driver/options.h"
 #include "driver/parameters.h"
+#include "driver/translation.h"
+#include "driver/vocabularies.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "runtime/checkpoint.h"
@@ -20,9 +22,9 @@ namespace treadle {
 namespace {
 
 struct Options {
-  std::string file, run;
-  std::vector<std::string> from;
-  std::optional<std::string> prompts, stop;
+  std::string file, run, model;
+  std::vector<std::string> from, source;
+  std::optional<std::string> prompts, source_file, stop;
   std::optional<double> temperature, top_p, length_penalty;
   std::optional<std::int64_t> top_k, max, beam;
   std::optional<std::uint64_t> seed;
@@ -57,8 +59,10 @@ DecodingOptions decoding(const Options& options, const GenerateSpec& spec,
   out.seed = options.seed.value_or(static_cast<std::uint64_t>(spec.seed));
   out.beam = options.beam.value_or(spec.beam);
   out.length_penalty = options.length_penalty.value_or(spec.length_penalty);
+  out.classes = vocabulary.size();
   const std::string stop = options.stop.value_or(spec.stop);
-  if (stop.empty()) return out;
+  out.stop = vocabulary.index(stop.empty() ? end_token : stop);
+  if (stop.empty() || out.stop) return out;
   const std::vector<std::int32_t> tokens = vocabulary.encode(stop);
   if (tokens.size() != 1)
     throw_user_error("T0883",
@@ -68,75 +72,150 @@ DecodingOptions decoding(const Options& options, const GenerateSpec& spec,
   return out;
 }
 
-void print(const std::string& prompt, const Continuation& c, const Vocabulary& vocabulary,
-           bool json) {
-  const std::string text = vocabulary.decode(c.tokens);
-  if (!json) {
-    std::cout << prompt << text << "\n";
-    return;
-  }
+// `before` is what the continuation belongs to: {"prompt", TEXT} or {"source", TEXT}.
+void print_json(const std::pair<std::string, std::string>& before, const Continuation& c,
+                const Vocabulary& vocabulary) {
   nlohmann::ordered_json line;
-  line["prompt"] = prompt;
-  line["text"] = text;
+  line[before.first] = before.second;
+  line["text"] = vocabulary.decode(c.tokens);
   line["log_probability"] = c.log_probability;
   line["stopped"] = c.stopped;
-  std::cout << line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+  std::cout << line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+}
+
+const GenerateSpec& block_of(const Experiment& experiment, const Options& options) {
+  for (const GenerateSpec& spec : experiment.generates)
+    if (options.model.empty() || spec.model == options.model) return spec;
+  throw_user_error("T0845",
+                   options.model.empty() ? fmt::format("'{}' has no generate block", options.file)
+                                         : fmt::format("'{}' has no generate block of '{}'",
+                                                       options.file, options.model),
+                   "generate MODEL { from \"\\n\"; temperature 0.8; max 500 }");
+}
+
+// Where the vocabulary has a mark for the beginning, every text begins with it.
+Tokens prompt_tokens(const std::string& text, const Vocabulary& vocabulary,
+                     const GenerateSpec& spec) {
+  Tokens out;
+  if (const auto begin = vocabulary.index(begin_token)) out.push_back(*begin);
+  const Tokens rest = vocabulary.encode(text);
+  out.insert(out.end(), rest.begin(), rest.end());
+  if (out.empty())
+    throw_user_error("T0847", "generation starts from at least one token", "from \"\\n\"",
+                     spec.range);
+  return out;
+}
+
+// A run and what `generate` was asked of it.
+struct Generation {
+  const Options& options;
+  const GenerateSpec& spec;
+  Generator& generator;
+  const Vocabularies& vocabularies;
+};
+
+void continue_texts(const Generation& g, const Vocabulary& vocabulary) {
+  std::vector<std::string> prompts = prompts_of(g.options, g.spec);
+  if (prompts.empty() && vocabulary.index(begin_token)) prompts.emplace_back();
+  std::vector<Tokens> tokens;
+  for (const std::string& prompt : prompts)
+    tokens.push_back(prompt_tokens(prompt, vocabulary, g.spec));
+  if (tokens.empty())
+    throw_user_error("T0847", "generation starts from at least one token", "from \"\\n\"",
+                     g.spec.range);
+  const DecodingOptions decode = decoding(g.options, g.spec, vocabulary);
+  const bool spaced = vocabulary.unit() == TokenUnit::word;
+  const auto print = [&](std::size_t i, const Continuation& c) {
+    if (g.options.json) return print_json({"prompt", prompts[i]}, c, vocabulary);
+    const bool space = spaced && !prompts[i].empty() && !c.tokens.empty();
+    std::cout << prompts[i] << (space ? " " : "") << vocabulary.decode(c.tokens) << "\n";
+  };
+  if (decode.beam > 0) {
+    for (std::size_t i = 0; i < tokens.size(); ++i)
+      for (const Continuation& c : beam_search(g.generator, 1, tokens[i], {}, decode)[0])
+        print(i, c);
+    return;
+  }
+  // One continuation is shown as it grows.
+  const bool streams = tokens.size() == 1 && !g.options.json;
+  if (streams) std::cout << prompts[0] << std::flush;
+  bool first = streams && prompts[0].empty();
+  const auto show = [&](std::size_t, std::int32_t token) {
+    if (!streams) return;
+    std::cout << (spaced && !first ? " " : "") << vocabulary.decode(std::span(&token, 1))
+              << std::flush;
+    first = false;
+  };
+  const std::vector<Continuation> found = sample(g.generator, tokens, {}, decode, show);
+  if (streams)
+    std::cout << "\n";
+  else
+    for (std::size_t i = 0; i < found.size(); ++i) print(i, found[i]);
+}
+
+void translate_sources(const Generation& g, const std::string& input) {
+  std::vector<std::string> texts = g.options.source;
+  if (g.options.source_file) texts = lines_of(read_file(*g.options.source_file));
+  if (texts.empty())
+    throw_user_error("T0533", fmt::format("'{}' reads a source: '{}'", g.spec.model, input),
+                     "--source \"...\", or --source-file with one on each line", g.spec.range);
+  const Vocabulary& from = g.vocabularies.at("source");
+  const Vocabulary& to = g.vocabularies.at("target");
+  std::vector<Tokens> sources;
+  for (const std::string& text : texts) sources.push_back(from.encode(text));
+  const std::vector<std::string> prompts = prompts_of(g.options, g.spec);
+  if (prompts.size() > 1)
+    throw_user_error("T0534", "all translations have the same beginning", "one text behind from",
+                     g.spec.range);
+  const Tokens prompt = prompt_tokens(prompts.empty() ? "" : prompts[0], to, g.spec);
+  translate(g.generator, input, sources, prompt, decoding(g.options, g.spec, to),
+            [&](std::size_t i, const Continuation& c) {
+              if (g.options.json) return print_json({"source", texts[i]}, c, to);
+              Tokens whole(prompt.begin() + 1, prompt.end());
+              whole.insert(whole.end(), c.tokens.begin(), c.tokens.end());
+              std::cout << to.decode(whole) << std::endl;
+            });
+}
+
+// The model's input that reads the field "source" of the data.
+std::string source_input(const Experiment& experiment, const std::string& model) {
+  if (const TrainSpec* train = experiment.find_train(model))
+    for (const auto& [input, field] : train->data.fields)
+      if (field == "source") return input;
+  return "source";
 }
 
 int run_generate(const Options& options) {
   const Experiment experiment = load_experiment(options.file, options.language.elaborate());
-  if (experiment.generates.empty())
-    throw_user_error("T0845", fmt::format("'{}' has no generate block", options.file),
-                     "generate MODEL { from \"\\n\"; temperature 0.8; max 500 }");
-  const GenerateSpec& spec = experiment.generates.front();
+  const GenerateSpec& spec = block_of(experiment, options);
   const Graph graph = experiment.model(spec.model, Mode::eval);
   const Checkpoint saved = load_run(options.run, graph);
-  const auto text = saved.texts.find("vocabulary");
-  if (text == saved.texts.end())
+  const Vocabularies vocabularies = vocabularies_of(saved.texts, options.run);
+  const bool pairs = vocabularies.contains("source") && vocabularies.contains("target");
+  if (!pairs && !vocabularies.contains("text"))
     throw_user_error("T0846", fmt::format("the run '{}' holds no vocabulary", options.run),
                      "generate continues a run on a text");
-  const Vocabulary vocabulary = Vocabulary::from_json(text->second, options.run);
-  const std::vector<std::string> prompts = prompts_of(options, spec);
-  std::vector<std::vector<std::int32_t>> tokens;
-  for (const std::string& prompt : prompts) {
-    tokens.push_back(vocabulary.encode(prompt));
-    if (tokens.back().empty())
-      throw_user_error("T0847", "generation starts from at least one token", "from \"\\n\"",
-                       spec.range);
-  }
-  if (tokens.empty())
-    throw_user_error("T0847", "generation starts from at least one token", "from \"\\n\"",
-                     spec.range);
-  const DecodingOptions decode = decoding(options, spec, vocabulary);
   Generator generator(graph, saved.parameters);
-  if (!generator.given_inputs().empty())
-    throw_user_error(
-        "T0844", fmt::format("generation cannot feed the input '{}'", generator.given_inputs()[0]),
-        "a model that generates reads token(V)[T] and a state", spec.range);
+  const std::string source = source_input(experiment, spec.model);
+  for (const std::string& given : generator.given_inputs())
+    if (!pairs || given != source)
+      throw_user_error("T0844", fmt::format("generation cannot feed the input '{}'", given),
+                       "a model that generates reads token(V)[T] and a state", spec.range);
+  const bool translates = !generator.given_inputs().empty();
+  if (!translates && (!options.source.empty() || options.source_file))
+    throw_user_error("T0535", fmt::format("'{}' reads no source", spec.model),
+                     "what is to be continued stands behind --from", spec.range);
   if (generator.blocked()) {
     Diagnostic note = *generator.blocked();
     note.severity = Severity::warning;
     note.hints = {"the whole text is read again for each token"};
     std::cerr << render(note);
   }
-  if (decode.beam > 0) {
-    for (std::size_t i = 0; i < tokens.size(); ++i)
-      for (const Continuation& c : beam_search(generator, tokens[i], {}, decode))
-        print(prompts[i], c, vocabulary, options.json);
-    return 0;
-  }
-  // One continuation is shown as it grows.
-  const bool streams = tokens.size() == 1 && !options.json;
-  if (streams) std::cout << prompts[0] << std::flush;
-  const auto show = [&](std::size_t, std::int32_t token) {
-    if (streams) std::cout << vocabulary.decode(std::span(&token, 1)) << std::flush;
-  };
-  const std::vector<Continuation> found = sample(generator, tokens, {}, decode, show);
-  if (streams)
-    std::cout << "\n";
+  const Generation generation{options, spec, generator, vocabularies};
+  if (translates)
+    translate_sources(generation, source);
   else
-    for (std::size_t i = 0; i < found.size(); ++i)
-      print(prompts[i], found[i], vocabulary, options.json);
+    continue_texts(generation, vocabularies.at(pairs ? "target" : "text"));
   return 0;
 }
 
@@ -147,6 +226,11 @@ void add_generate_command(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("generate", "Continue a text with a trained model");
   command->add_option("file", options->file, "The program (.tdl)")->required();
   command->add_option("--run", options->run, "The folder of its training run")->required();
+  command->add_option("--model", options->model, "Which generate block's model; else the first");
+  command->add_option("--source", options->source, "What to translate; several go side by side")
+      ->allow_extra_args(false);
+  command->add_option("--source-file", options->source_file, "A file with a source on each line")
+      ->excludes("--source");
   command->add_option("--from", options->from, "The text to continue; several go side by side")
       ->allow_extra_args(false);
   command->add_option("--prompts", options->prompts, "A file with a text to continue on each line")

@@ -47,6 +47,16 @@ Tensor repeated(const Tensor& x, std::int64_t times) {
   return out;
 }
 
+std::vector<double> row_of(const Tensor& x, std::int64_t first, std::int64_t count) {
+  const auto copied = [&](const auto all) {
+    const auto row = all.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+    return std::vector<double>(row.begin(), row.end());
+  };
+  if (x.dtype() == DType::f32) return copied(x.as<float>());
+  ensure(x.dtype() == DType::f64, "generate", "logits that are no numbers");
+  return copied(x.as<double>());
+}
+
 // x[..., rows, ...] along `axis` with more rows, those behind the old ones zero.
 Tensor with_rows(const Tensor& x, std::size_t axis, std::int64_t rows) {
   Shape shape = x.shape();
@@ -228,10 +238,8 @@ std::vector<double> Generator::read_again(std::size_t sequence) {
   }
   const std::vector<Tensor> outputs = run(*whole_, inputs, team_);
   const Tensor& logits = outputs.front();
-  std::vector<double> out;
-  for (std::int64_t i = logits.size() - logits.shape().back(); i < logits.size(); ++i)
-    out.push_back(logits.get(i));
-  return out;
+  const std::int64_t classes = logits.shape().back();
+  return row_of(logits, logits.size() - classes, classes);
 }
 
 std::vector<std::vector<double>> Generator::next(std::span<const std::int32_t> tokens) {
@@ -278,8 +286,7 @@ std::vector<std::vector<double>> Generator::next(std::span<const std::int32_t> t
   const Tensor& logits = fresh.front();
   const std::int64_t classes = logits.shape().back();
   for (std::int64_t i = 0; i < sequences; ++i) {
-    std::vector<double>& row = out.emplace_back();
-    for (std::int64_t k = 0; k < classes; ++k) row.push_back(logits.get(i * classes + k));
+    out.push_back(row_of(logits, i * classes, classes));
     ++positions_[static_cast<std::size_t>(i)];
   }
   return out;

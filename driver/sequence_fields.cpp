@@ -18,7 +18,6 @@
 namespace treadle {
 namespace {
 
-constexpr std::string_view line_end = "\n";
 constexpr std::uint64_t chord_file_limit = std::uint64_t{256} << 20;
 
 bool asks_for(const Graph& loss, const std::string& name) { return loss.input(name).valid(); }
@@ -41,24 +40,19 @@ std::vector<std::filesystem::path> text_files(const std::filesystem::path& folde
   return out;
 }
 
-RaggedField tokens_of(const std::vector<std::string>& lines, const Vocabulary& vocabulary) {
-  EncodedLines encoded = encode_lines(lines, vocabulary);
+std::string joined(const std::vector<std::string>& lines, bool words) {
+  return fmt::format("{}", fmt::join(lines, words ? "\n" : ""));
+}
+
+RaggedField ragged_tokens(const std::vector<std::string>& lines, const Vocabulary& vocabulary,
+                          const LineEnds& ends, const std::string& name) {
+  EncodedLines encoded = encode_lines(lines, vocabulary, ends, name);
   return {std::move(encoded.tokens), std::move(encoded.offsets), ""};
 }
 
-void require_room(const Vocabulary& vocabulary, fmt::format_string<std::int64_t> what,
-                  const DataSpec& spec, const Graph& loss) {
-  const std::int64_t known = classes_of(loss, "text");
-  if (known > 0 && vocabulary.size() > known)
-    throw_user_error(
-        "T0839", fmt::format("{}, the model reads {}", fmt::format(what, vocabulary.size()), known),
-        fmt::format("set the dim of its tokens: -D V={}", vocabulary.size()), spec.range);
-}
-
-// A line an example: its characters, and the class that its file is.
+// A line an example: its tokens, and the class that its file is.
 ExampleFields line_fields(const DataSpec& spec, const Graph& loss,
-                          const std::filesystem::path& folder,
-                          std::optional<Vocabulary>& vocabulary) {
+                          const std::filesystem::path& folder, Vocabularies& vocabularies) {
   const std::filesystem::path path = data_file(spec, 0, folder);
   std::vector<std::string> lines;
   std::vector<std::int64_t> labels;
@@ -70,39 +64,66 @@ ExampleFields line_fields(const DataSpec& spec, const Graph& loss,
       lines.push_back(std::move(line));
       labels.push_back(static_cast<std::int64_t>(k));
     }
-  // A line's end is a character like others where one is to be predicted.
+  // Where tokens are to be predicted, a line's ends are tokens like others: of
+  // words marks, of characters the line end.
   const bool predicts = asks_for(loss, "next");
-  if (!vocabulary) {
-    std::string all;
-    for (const std::string& line : lines) all += line;
-    if (predicts) all += line_end;
-    vocabulary = Vocabulary::from_text(all, TokenUnit::character);
-  }
-  require_room(*vocabulary, "the lines have {} different characters", spec, loss);
+  const bool words = token_unit(spec, TokenUnit::character) == TokenUnit::word;
+  const Vocabulary& vocabulary = vocabulary_of({.field = "text", .ends = predicts && words}, spec,
+                                               loss, folder, vocabularies, [&] {
+                                                 std::string all = joined(lines, words);
+                                                 return predicts && !words ? all + "\n" : all;
+                                               });
   ExampleFields out;
-  std::vector<std::string> before = lines, behind = lines;
-  if (predicts)
-    for (std::size_t i = 0; i < lines.size(); ++i) {
-      before[i] = std::string(line_end) + lines[i];
-      behind[i] = lines[i] + std::string(line_end);
-    }
-  out.ragged.emplace("text", tokens_of(before, *vocabulary));
-  if (predicts) out.ragged.emplace("next", tokens_of(behind, *vocabulary));
+  const std::string name = fmt::format("{}, example", path.string());
+  LineEnds before, behind;
+  if (predicts) {
+    const SequenceEnds ends = sequence_ends(vocabulary, spec.range);
+    before.front = ends.begin;
+    behind.back = ends.end;
+  }
+  out.ragged.emplace("text", ragged_tokens(lines, vocabulary, before, name));
+  if (predicts) out.ragged.emplace("next", ragged_tokens(lines, vocabulary, behind, name));
   if (classes) out.dense.emplace("label", column(labels));
   return out;
 }
 
 // A sentence an example: its words, and what each stands for.
-ExampleFields pronoun_fields(const DataSpec& spec, const Graph& loss,
-                             std::optional<Vocabulary>& vocabulary, std::uint64_t seed) {
+ExampleFields pronoun_fields(const DataSpec& spec, const Graph& loss, Vocabularies& vocabularies,
+                             std::uint64_t seed) {
   const PronounSentences made = pronoun_sentences(spec.integer("examples", 2000), seed);
-  if (!vocabulary)
-    vocabulary =
-        Vocabulary::from_text(fmt::format("{}", fmt::join(made.text, " ")), TokenUnit::word);
-  require_room(*vocabulary, "the sentences have {} different words", spec, loss);
+  const Vocabulary& vocabulary =
+      vocabulary_of({.field = "text", .unit = TokenUnit::word}, spec, loss, {}, vocabularies,
+                    [&] { return joined(made.text, true); });
   ExampleFields out;
-  out.ragged.emplace("text", tokens_of(made.text, *vocabulary));
-  out.ragged.emplace("refers", tokens_of(made.refers, *vocabulary));
+  out.ragged.emplace("text", ragged_tokens(made.text, vocabulary, {}, "sentence"));
+  out.ragged.emplace("refers", ragged_tokens(made.refers, vocabulary, {}, "sentence"));
+  return out;
+}
+
+// Line i of one file and line i of another are an example.
+ExampleFields pair_fields(const DataSpec& spec, const Graph& loss,
+                          const std::filesystem::path& folder, Vocabularies& vocabularies) {
+  const std::filesystem::path paths[] = {data_file(spec, 0, folder), data_file(spec, 1, folder)};
+  const std::vector<std::string> source = read_lines(paths[0], BlankLines::keep);
+  const std::vector<std::string> target = read_lines(paths[1], BlankLines::keep);
+  if (source.size() != target.size())
+    throw_user_error("T0966",
+                     fmt::format("{} has {} lines, {} has {}", paths[0].string(), source.size(),
+                                 paths[1].string(), target.size()),
+                     "line i of one and line i of the other are an example", spec.range);
+  const bool words = token_unit(spec, TokenUnit::word) == TokenUnit::word;
+  const Vocabulary& from =
+      vocabulary_of({.field = "source", .setting = "source_vocabulary", .unit = TokenUnit::word},
+                    spec, loss, folder, vocabularies, [&] { return joined(source, words); });
+  const Vocabulary& to = vocabulary_of(
+      {.field = "target", .setting = "target_vocabulary", .unit = TokenUnit::word, .ends = true},
+      spec, loss, folder, vocabularies, [&] { return joined(target, words); });
+  const SequenceEnds ends = sequence_ends(to, spec.range);
+  const auto name = [&](int i) { return fmt::format("{}, line", paths[i].string()); };
+  ExampleFields out;
+  out.ragged.emplace("source", ragged_tokens(source, from, {}, name(0)));
+  out.ragged.emplace("target", ragged_tokens(target, to, {.front = ends.begin}, name(1)));
+  out.ragged.emplace("next", ragged_tokens(target, to, {.back = ends.end}, name(1)));
   return out;
 }
 
@@ -181,15 +202,16 @@ RaggedField fitted(RaggedField field, const Node& input, const DataSpec& spec) {
 }  // namespace
 
 bool is_sequence_data(const DataSpec& spec) {
-  return spec.kind == "lines" || spec.kind == "frames" || spec.kind == "chords" ||
-         spec.kind == "pronouns";
+  return spec.kind == "lines" || spec.kind == "pairs" || spec.kind == "frames" ||
+         spec.kind == "chords" || spec.kind == "pronouns";
 }
 
 ExampleFields read_sequences(const DataSpec& spec, const Graph& loss,
-                             const std::filesystem::path& folder,
-                             std::optional<Vocabulary>& vocabulary, std::uint64_t seed) {
-  ExampleFields read = spec.kind == "lines"      ? line_fields(spec, loss, folder, vocabulary)
-                       : spec.kind == "pronouns" ? pronoun_fields(spec, loss, vocabulary, seed)
+                             const std::filesystem::path& folder, Vocabularies& vocabularies,
+                             std::uint64_t seed) {
+  ExampleFields read = spec.kind == "lines"      ? line_fields(spec, loss, folder, vocabularies)
+                       : spec.kind == "pairs"    ? pair_fields(spec, loss, folder, vocabularies)
+                       : spec.kind == "pronouns" ? pronoun_fields(spec, loss, vocabularies, seed)
                        : spec.kind == "frames"   ? frame_fields(spec, loss, folder)
                                                  : chord_fields(spec, loss, folder);
   ExampleFields out;

@@ -46,7 +46,7 @@ class Size {
     const CompileOptions machine{options.machine.backend, {}, {}};
     program_ = compile_step(step_, machine);
     evaluation_ = compile_step(make_evaluation_step(measured), machine);
-    data_ = open_evaluation(eval_, false, measured, options.data, std::nullopt);
+    data_ = open_evaluation(eval_, false, measured, options.data, {});
     require_one_length(*data_, eval_, "sweep");
     point_.value = value;
     for (const ParameterRow& row : parameter_table(loss_))

@@ -183,7 +183,7 @@ class RunFolder {
     out.seeds["shuffle"] = run_.trainer.seed;
     out.numbers["loss_sum"] = loss_sum;
     out.texts["settings"] = settings();
-    if (run_.data.vocabulary) out.texts["vocabulary"] = run_.data.vocabulary->to_json();
+    add_vocabularies(run_.data.vocabularies, out.texts);
     out.signature = signature();
     out.placement = options_.machine.backend;
     save_checkpoint(file_, out);

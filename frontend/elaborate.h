@@ -72,10 +72,16 @@ struct DataField {
 //           rows i .. i + K - 1 for inputs of one more dimension than a row of
 //           their columns, and row i + K for the others.
 //   npy     x and y, in order; or by name: npy(image: "a.npy", label: "b.npy")
-//   lines   a line an example: text: token(V)[T], its characters. Of a folder,
+//   lines   a line an example: text: token(V)[T], its tokens. Of a folder,
 //           every line of its files NAME.txt, and label: token(classes), the
 //           number of the file in alphabetical order. Where the loss reads
 //           next: token(V)[T], text begins with the line's end before it.
+//   pairs   line i of two files an example: source: token(V)[S], target:
+//           token(W)[T], which begins with <s>, and next: token(W)[T], the same
+//           without it, ended by </s>.
+// Of text, lines and pairs `tokens` says what a token is (words, characters or
+// bytes); a vocabulary is a file, or is made of the data: of tokens that occur
+// `min_count` times, at most `max_tokens`.
 //   frames  rows of numbers, sequences between blank lines or rows of 1.0:
 //           frames: real[T, columns], and label: token(classes) from the
 //           setting counts: "30 31" (30 examples of class 0, then 31 of 1)
@@ -197,7 +203,8 @@ struct TestSpec {
 //               loss         scalar of this example, penalties left out
 //               penalty      scalar of the parameters alone; counts once a step
 //                            (missing when there is none)
-//               loss.weight  with `loss per token`: this example's length
+//               loss.weight  with `loss per token`: this example's length, that of
+//                            `next` where the loss reads it
 //               report.NAME  scalar of this example
 //
 // scan nodes carry {unroll = K} (0: all steps) and, in a loss graph under

@@ -5,14 +5,12 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "ir/diagnostic.h"
 
 namespace treadle {
 namespace {
 
-constexpr std::string_view unknown = "<unk>";
 constexpr std::string_view white_space = " \t\r\n\v\f";
 
 // The length of the UTF-8 character at the front of `text`, 0 when it is not
@@ -32,6 +30,10 @@ std::size_t utf8_length(std::string_view text) {
   if (lead == 0xF0 && byte(1) < 0x90) return 0;
   if (lead == 0xF4 && byte(1) > 0x8F) return 0;
   return length;
+}
+
+bool is_mark(std::string_view token) {
+  return token == unknown_token || token == begin_token || token == end_token;
 }
 
 std::vector<std::string_view> split_words(std::string_view text) {
@@ -80,7 +82,7 @@ constexpr std::string_view unit_names[] = {"byte", "character", "word"};
 }
 
 std::string token_from_json(const nlohmann::json& value, TokenUnit unit, const std::string& name) {
-  if (unit == TokenUnit::byte) {
+  if (unit == TokenUnit::byte && !value.is_string()) {
     if (!value.is_number_unsigned() || value.get<std::uint64_t>() > 255)
       malformed(name, "a byte token is a number from 0 to 255");
     return std::string(1, static_cast<char>(value.get<std::uint64_t>()));
@@ -92,7 +94,10 @@ std::string token_from_json(const nlohmann::json& value, TokenUnit unit, const s
 }  // namespace
 
 std::vector<std::string_view> tokenise(std::string_view text, TokenUnit unit) {
-  if (unit == TokenUnit::word) return split_words(text);
+  if (unit == TokenUnit::word) {
+    split_characters(text);  // for its errors
+    return split_words(text);
+  }
   if (unit == TokenUnit::character) return split_characters(text);
   std::vector<std::string_view> out;
   out.reserve(text.size());
@@ -103,7 +108,7 @@ std::vector<std::string_view> tokenise(std::string_view text, TokenUnit unit) {
 Vocabulary::Vocabulary(TokenUnit unit, std::vector<std::string> tokens)
     : unit_(unit), tokens_(std::move(tokens)) {
   for (const std::string& token : tokens_) {
-    if (token != unknown && tokenise(token, unit_) != std::vector<std::string_view>{token})
+    if (!is_mark(token) && tokenise(token, unit_) != std::vector<std::string_view>{token})
       throw_user_error("T0933", fmt::format("'{}' is not one {}", printable(token),
                                             unit_names[static_cast<int>(unit_)]));
     if (!index_.emplace(token, static_cast<std::int32_t>(index_.size())).second)
@@ -112,27 +117,34 @@ Vocabulary::Vocabulary(TokenUnit unit, std::vector<std::string> tokens)
   }
 }
 
-Vocabulary Vocabulary::from_text(std::string_view text, TokenUnit unit, std::size_t limit) {
-  if (unit != TokenUnit::word) {
-    std::set<std::string_view> distinct;
-    for (const std::string_view token : tokenise(text, unit)) distinct.insert(token);
-    return {unit, {distinct.begin(), distinct.end()}};
-  }
+Vocabulary Vocabulary::from_text(std::string_view text, TokenUnit unit,
+                                 const VocabularyOptions& options) {
   std::map<std::string_view, std::int64_t> counts;
-  for (const std::string_view word : split_words(text)) ++counts[word];
-  counts.erase(unknown);
-  std::vector<std::pair<std::string_view, std::int64_t>> ranked(counts.begin(), counts.end());
-  std::stable_sort(ranked.begin(), ranked.end(),
-                   [](const auto& a, const auto& b) { return a.second > b.second; });
-  if (limit != 0 && ranked.size() > limit) ranked.resize(limit);
-  std::vector<std::string> tokens{std::string(unknown)};
-  for (const auto& entry : ranked) tokens.emplace_back(entry.first);
+  for (const std::string_view token : tokenise(text, unit)) ++counts[token];
+  std::erase_if(counts, [](const auto& entry) { return is_mark(entry.first); });
+  const bool ranks = unit == TokenUnit::word || options.limit > 0 || options.min_count > 1;
+  std::vector<std::string> tokens;
+  if (ranks) tokens.emplace_back(unknown_token);
+  if (options.ends) tokens.insert(tokens.end(), {std::string(begin_token), std::string(end_token)});
+  std::vector<std::pair<std::string_view, std::int64_t>> kept(counts.begin(), counts.end());
+  if (ranks)
+    std::stable_sort(kept.begin(), kept.end(),
+                     [](const auto& a, const auto& b) { return a.second > b.second; });
+  for (const auto& [token, count] : kept) {
+    if (options.limit > 0 && static_cast<std::int64_t>(tokens.size()) >= options.limit) break;
+    if (count >= options.min_count) tokens.emplace_back(token);
+  }
   return {unit, std::move(tokens)};
+}
+
+std::optional<std::int32_t> Vocabulary::index(std::string_view token) const {
+  const auto found = index_.find(std::string(token));
+  return found == index_.end() ? std::nullopt : std::optional(found->second);
 }
 
 std::vector<std::int32_t> Vocabulary::encode(std::string_view text) const {
   std::vector<std::int32_t> out;
-  const auto fallback = index_.find(std::string(unknown));
+  const auto fallback = index_.find(std::string(unknown_token));
   for (const std::string_view token : tokenise(text, unit_)) {
     auto found = index_.find(std::string(token));
     if (found == index_.end()) found = fallback;
@@ -140,7 +152,8 @@ std::vector<std::int32_t> Vocabulary::encode(std::string_view text) const {
       throw_user_error("T0932",
                        fmt::format("'{}' is not in the vocabulary of {} {}s", printable(token),
                                    size(), unit_names[static_cast<int>(unit_)]),
-                       "train with a text that holds every token, or remove it from this text");
+                       "train with a text that holds every token, or remove it from this text; a "
+                       "vocabulary with <unk> reads it as unknown");
     out.push_back(found->second);
   }
   return out;
@@ -163,7 +176,7 @@ std::string Vocabulary::to_json() const {
   out["unit"] = unit_names[static_cast<int>(unit_)];
   out["tokens"] = nlohmann::ordered_json::array();
   for (const std::string& token : tokens_) {
-    if (unit_ == TokenUnit::byte)
+    if (unit_ == TokenUnit::byte && !is_mark(token))
       out["tokens"].push_back(static_cast<unsigned char>(token[0]));
     else
       out["tokens"].push_back(token);

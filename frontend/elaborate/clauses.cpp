@@ -141,6 +141,16 @@ class ClauseReader {
       else
         fail("T0406", item.range, "a data setting is a word and a value: window 128");
     }
+    if (const auto tokens = out.settings.find("tokens"); tokens != out.settings.end()) {
+      const std::vector<std::string> units{"words", "characters", "bytes"};
+      const auto* word = std::get_if<std::string>(&tokens->second.value);
+      if (word == nullptr || std::find(units.begin(), units.end(), *word) == units.end())
+        unknown({word != nullptr ? *word : "?", tokens->second.range}, "kind of token", units);
+    }
+    for (const char* setting : {"max_tokens", "min_count"})
+      if (const auto found = out.settings.find(setting); found != out.settings.end())
+        if (integer_of(found->second.value, found->second.range) < 1)
+          fail("T0403", found->second.range, "a positive number is expected here");
     return out;
   }
 

@@ -45,6 +45,12 @@ bool mentions(const SourceRange& range, const std::string& name) {
   return false;
 }
 
+bool reads_field(const DataSpec& data, const Node& input, const std::string& field) {
+  const std::string name = input.attributes.string("name");
+  const auto renamed = data.fields.find(name);
+  return (renamed == data.fields.end() ? name : renamed->second) == field;
+}
+
 // The inputs that only the loss reads: targets that the data set gives.
 void add_targets(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
   const Graph& graph = maker.b().graph();
@@ -76,6 +82,10 @@ void add_targets(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
     const Dim vocabulary = node.attributes.dim("classes");
     if (block.spec.data.kind == "text" || block.spec.data.kind == "lines")
       add("next", type, vocabulary);
+    if (block.spec.data.kind == "pairs") {
+      if (!reads_field(block.spec.data, node, "target")) continue;
+      add("next", type, vocabulary);
+    }
     if (block.spec.data.kind == "copy") add("answer", type, vocabulary);
     if (block.spec.data.kind == "pronouns") add("refers", type, vocabulary);
     break;
@@ -130,6 +140,19 @@ TensorValue scalar(GraphMaker& maker, const Expr& expr, Scope& scope, std::strin
   return value;
 }
 
+// The length of what is predicted; without `next` that of the first sequence.
+void add_weight(GraphMaker& maker) {
+  Graph& graph = maker.b().graph();
+  Value counted = graph.input("next");
+  for (const NodeId id : graph.inputs()) {
+    const Node& node = graph.node(id);
+    const bool is_data = node.op == Op::input && !node.attributes.has("role");
+    if (!counted.valid() && is_data && node.types[0].rank() > 0) counted = {id, 0};
+  }
+  if (counted.valid())
+    graph.add_output("loss.weight", maker.b().dimension(graph.type(counted).dims[0], maker.real()));
+}
+
 void add_loss(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
   add_targets(maker, block, scope);
   Graph& graph = maker.b().graph();
@@ -152,14 +175,7 @@ void add_loss(GraphMaker& maker, const TrainBlock& block, Scope& scope) {
   graph.add_output("loss", loss);
   if (penalty.valid()) graph.add_output("penalty", penalty);
   for (const auto& [name, value] : reports) graph.add_output(name, value);
-  if (block.spec.per_token)
-    for (const NodeId id : graph.inputs())
-      if (graph.node(id).op == Op::input && !graph.node(id).attributes.has("role") &&
-          graph.node(id).types[0].rank() > 0) {
-        graph.add_output("loss.weight",
-                         maker.b().dimension(graph.node(id).types[0].dims[0], maker.real()));
-        break;
-      }
+  if (block.spec.per_token) add_weight(maker);
 }
 
 const ModuleScope::Definition* find_model(const ModuleScope& names, const std::string& name) {
@@ -173,7 +189,9 @@ const ModuleScope::Definition* find_model(const ModuleScope& names, const std::s
 
 const std::vector<DataKind>& data_kinds() {
   static const std::vector<DataKind> kinds{
-      {"text", {{"text", "token(V)[T]"}, {"next", "token(V)[T]"}}, {"window", "lanes"}},
+      {"text",
+       {{"text", "token(V)[T]"}, {"next", "token(V)[T]"}},
+       {"window", "lanes", "tokens", "vocabulary", "max_tokens", "min_count"}},
       {"idx", {{"image", "real[rows, columns]"}, {"label", "token(classes)"}}, {}},
       {"digits", {{"image", "real[16, 16]"}, {"label", "token(10)"}}, {"examples"}},
       {"csv",
@@ -182,7 +200,10 @@ const std::vector<DataKind>& data_kinds() {
       {"npy", {{"x", "real[...]"}, {"y", "real[...]"}}, {}},
       {"lines",
        {{"text", "token(V)[T]"}, {"next", "token(V)[T]"}, {"label", "token(classes)"}},
-       {}},
+       {"tokens", "vocabulary", "max_tokens", "min_count"}},
+      {"pairs",
+       {{"source", "token(V)[S]"}, {"target", "token(W)[T]"}, {"next", "token(W)[T]"}},
+       {"tokens", "source_vocabulary", "target_vocabulary", "max_tokens", "min_count"}},
       {"frames", {{"frames", "real[T, columns]"}, {"label", "token(classes)"}}, {"counts"}},
       {"chords", {{"notes", "real[T, 88]"}, {"next", "real[T, 88]"}}, {}},
       {"adding", {{"numbers", "real[T, 2]"}, {"target", "real"}}, {"examples", "length"}},

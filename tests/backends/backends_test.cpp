@@ -116,7 +116,7 @@ TEST_CASE("each example agrees across the three backends, gradients included") {
     if (entry.path().extension() != ".tdl") continue;
     INFO(entry.path().filename().string());
     ElaborateOptions options;
-    options.dims = {{"H", 7}, {"M", 4}, {"L", 1}};
+    options.dims = {{"H", 7}, {"M", 4}, {"L", 1}, {"V", 9}, {"W", 7}};
     const Experiment experiment = load_experiment(entry.path().string(), options);
     REQUIRE(experiment.find_train() != nullptr);
     const Graph graph = batched_gradient(experiment.loss(*experiment.find_train(), Mode::train));

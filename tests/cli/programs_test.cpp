@@ -21,7 +21,8 @@ TEST_CASE("every example's gradients hold, in both orders, before and after ever
         example("names_classify") + " -D V=5 -D E=3 -D H=2 -D C=3 -D T=4",
         example("japanese_vowels") + " -D H=2 -D C=3 -D T=4",
         example("jsb_chorales") + " -D K=3 -D H=2 -D T=4",
-        example("names_generate") + " -D V=5 -D M=4 -D L=1 -D T=4"}) {
+        example("names_generate") + " -D V=5 -D M=4 -D L=1 -D T=4",
+        example("translate_jaen") + " -D V=4 -D W=3 -D M=4 -D S=3 -D T=2"}) {
     INFO(arguments);
     const Run result = run("gradcheck " + arguments + " --order 2 --after-each-pass");
     CHECK(result.status == 0);

@@ -199,7 +199,7 @@ TEST_CASE("a beam finds what trying everything finds, and a beam of one is greed
       try_all(graph, parameters, prompt, {}, 0, options.max, options, all);
       std::sort(all.begin(), all.end(),
                 [](const auto& a, const auto& b) { return a.first > b.first; });
-      const auto found = beam_search(generator, prompt, {}, options);
+      const auto found = beam_search(generator, 1, prompt, {}, options)[0];
       REQUIRE(found.size() == 5);
       for (std::size_t i = 0; i < found.size(); ++i) {
         INFO(i << " with penalty " << penalty);
@@ -209,7 +209,7 @@ TEST_CASE("a beam finds what trying everything finds, and a beam of one is greed
     DecodingOptions options;
     options.max = 9;
     options.beam = 1;
-    const auto found = beam_search(generator, prompt, {}, options);
+    const auto found = beam_search(generator, 1, prompt, {}, options)[0];
     options.greedy = true;
     const auto greedy = sample(generator, {prompt}, {}, options, nullptr);
     CHECK(found[0].tokens == greedy[0].tokens);
@@ -245,7 +245,7 @@ TEST_CASE("what cannot be generated is said") {
   CHECK(code_of([&] { generator.next(token); }) == "T0881");
   DecodingOptions options;
   options.beam = 6;
-  CHECK(code_of([&] { beam_search(generator, token, memory, options); }) == "T0882");
+  CHECK(code_of([&] { beam_search(generator, 1, token, memory, options); }) == "T0882");
   CHECK(code_of([&] {
           const Graph numbers = model("model M(x: real[T, 3]) { return y: x }\n");
           Generator(numbers, {});

@@ -23,7 +23,7 @@ namespace {
 TrainingStep step_of(const std::filesystem::path& file) {
   ElaborateOptions options;
   options.real = DType::f64;
-  options.dims = {{"H", 3}, {"M", 4}, {"L", 1}};
+  options.dims = {{"H", 3}, {"M", 4}, {"L", 1}, {"V", 9}, {"W", 7}};
   const Experiment experiment = load_experiment(file.string(), options);
   OptimizerSettings settings;
   settings.clip_norm = 0.5;
@@ -61,7 +61,7 @@ TEST_CASE("every pass on is every pass off, for the step of every example") {
     for (const auto& [batch, length] :
          std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {1, 4}, {3, 5}}) {
       INFO("B = " << batch << ", T = " << length);
-      const std::vector<Tensor> inputs = step_inputs(off, {{"B", batch}, {"T", length}});
+      const std::vector<Tensor> inputs = step_inputs(off, {{"B", batch}, {"T", length}, {"S", 3}});
       const std::vector<Tensor> expected = evaluate(off, inputs);
       for (const auto& [what, graph] : on) {
         INFO(what);

@@ -15,10 +15,26 @@ TEST_CASE("vocabulary: characters, encoded and decoded again") {
 }
 
 TEST_CASE("vocabulary: words by frequency, unknown ones have index 0") {
-  const Vocabulary v = Vocabulary::from_text("b a b c c b", TokenUnit::word, 2);
+  const Vocabulary v = Vocabulary::from_text("b a b c c b", TokenUnit::word, {.limit = 3});
   CHECK(v.tokens() == std::vector<std::string>{"<unk>", "b", "c"});
   CHECK(v.encode("a  b\nc") == std::vector<std::int32_t>{0, 1, 2});
   CHECK(v.decode(v.encode("c b a")) == "c b <unk>");
+}
+
+TEST_CASE("vocabulary: rare tokens are unknown, marks are tokens of any unit") {
+  const Vocabulary words =
+      Vocabulary::from_text("b a b c c b <s>", TokenUnit::word, {.min_count = 2, .ends = true});
+  CHECK(words.tokens() == std::vector<std::string>{"<unk>", "<s>", "</s>", "b", "c"});
+  CHECK(words.index("</s>") == 2);
+  CHECK_FALSE(words.index("a").has_value());
+  for (const TokenUnit unit : {TokenUnit::character, TokenUnit::byte}) {
+    const Vocabulary v = Vocabulary::from_text("abbcc<s>", unit, {.limit = 4, .ends = true});
+    CHECK(v.tokens() == std::vector<std::string>{"<unk>", "<s>", "</s>", "b"});
+    CHECK(v.encode("b<s>") == std::vector<std::int32_t>{3, 0, 0, 0});
+    CHECK(v.decode(std::vector<std::int32_t>{3, 0, 3}) == "b<unk>b");
+    CHECK(Vocabulary::from_json(v.to_json(), "x") == v);
+  }
+  CHECK(error_code([] { Vocabulary::from_text("a \xff", TokenUnit::word); }) == "T0930");
 }
 
 TEST_CASE("vocabulary: JSON and back") {
