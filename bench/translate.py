@@ -41,16 +41,17 @@ def main():
     if not os.path.exists(theirs):
         subprocess.run([sys.executable, f"{here}/translate_torch.py", model, folder,
                         "--output", theirs], check=True)
-    program = f"{root}/examples/translate_{'jaen' if model == 'gru' else 'transformer'}.tdl"
+    program = f"{root}/examples/translate_jaen.tdl"
+    name = "RecurrentTranslator" if model == "gru" else "TransformerTranslator"
     run = f"{work}/{model}"
     if not os.path.exists(run):
-        subprocess.run([treadle, "train", program, "--data", folder, "-o", run], check=True)
-    for name, options in (("greedy", ["--greedy"]), ("beam", ["--beam", "4"])):
-        with open(f"{work}/{model}_{name}.txt", "w", encoding="utf-8") as file:
-            subprocess.run([treadle, "generate", program, "--run", run, "--source-file",
-                            f"{folder}/test.ja", "--max", "40", *options], check=True, stdout=file)
+        subprocess.run([treadle, "train", program, "--model", name, "--data", folder, "-o", run], check=True)
+    for search, options in (("greedy", ["--beam", "1"]), ("beam", ["--beam", "4"])):
+        with open(f"{work}/{model}_{search}.txt", "w", encoding="utf-8") as file:
+            subprocess.run([treadle, "generate", program, "--model", name, "--run", run,
+                            "--source-file", f"{folder}/test.ja", "--max", "40", *options], check=True, stdout=file)
     source, reference = lines(f"{folder}/test.ja"), lines(f"{folder}/test.en")
-    greedy, beam = (lines(f"{work}/{model}_{name}.txt") for name in ("greedy", "beam"))
+    greedy, beam = (lines(f"{work}/{model}_{search}.txt") for search in ("greedy", "beam"))
     torch = lines(theirs)
     for i in range(0, len(source), max(1, len(source) // arguments.samples)):
         print(f"source     {source[i]}\nreference  {reference[i]}\n"

@@ -57,7 +57,9 @@ DecodingOptions decoding(const Options& options, const GenerateSpec& spec,
   out.top_p = options.top_p.value_or(spec.top_p);
   out.max = options.max.value_or(spec.max);
   out.seed = options.seed.value_or(static_cast<std::uint64_t>(spec.seed));
-  out.beam = options.beam.value_or(spec.beam);
+  // Who asks for greedy choices or draws does not want the block's beam.
+  const bool draws = options.greedy || options.temperature || options.top_k || options.top_p;
+  out.beam = options.beam.value_or(draws ? 0 : spec.beam);
   out.length_penalty = options.length_penalty.value_or(spec.length_penalty);
   out.classes = vocabulary.size();
   const std::string stop = options.stop.value_or(spec.stop);
@@ -131,9 +133,11 @@ void continue_texts(const Generation& g, const Vocabulary& vocabulary) {
     std::cout << prompts[i] << (space ? " " : "") << vocabulary.decode(c.tokens) << "\n";
   };
   if (decode.beam > 0) {
-    for (std::size_t i = 0; i < tokens.size(); ++i)
-      for (const Continuation& c : beam_search(g.generator, 1, tokens[i], {}, decode)[0])
-        print(i, c);
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      const std::vector<std::vector<Continuation>> found =
+          beam_search(g.generator, 1, tokens[i], {}, decode);
+      for (const Continuation& c : found[0]) print(i, c);
+    }
     return;
   }
   // One continuation is shown as it grows.

@@ -269,3 +269,30 @@ TEST_CASE("lines of words are continued, from their beginning or from some") {
         "four two five\none two three\n");
   check_fails(generate + " --source four", "T0535", "reads no source");
 }
+
+TEST_CASE("options that choose tokens one by one go before the beam of a generate block") {
+  const std::filesystem::path folder = fresh_folder("beam_block");
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += "abcab.";
+  write(folder / "text.txt", text);
+  const std::string arguments =
+      program(folder,
+              "model M(text: token(4)[T]) {\n  return logits: dense[4](embedding[3](text))\n}\n"
+              "train M {\n  data text(\"text.txt\"), window 4\n"
+              "  loss cross_entropy(logits, next)\n  epochs 1\n}\n"
+              "generate M { from \"a\"; max 2; beam 3 }\n");
+  const std::string out = (folder / "run").string();
+  REQUIRE(run("train " + arguments + " -o " + out).status == 0);
+  const std::string generate = "generate " + (folder / "program.tdl").string() + " --run " + out;
+  const auto lines = [&](const std::string& options) {
+    const Run result = run(generate + options);
+    INFO(result.output);
+    CHECK(result.status == 0);
+    return std::count(result.output.begin(), result.output.end(), '\n');
+  };
+  CHECK(lines("") == 3);
+  CHECK(lines(" --beam 2") == 2);
+  for (const char* options : {" --greedy", " --temperature 0.7", " --top-k 2", " --top-p 0.5"})
+    CHECK(lines(options) == 1);
+  CHECK(lines(" --greedy --beam 2") == 2);
+}
