@@ -63,8 +63,7 @@ void measure(Case& c) {
     settings.clip_norm = 1.0;
     step = make_training_step(experiment.loss(*experiment.find_train(), Mode::train), settings);
   }));
-  std::vector<InPlaceUpdate> updates;
-  for (const Successor& s : step.updates) updates.push_back({s.output, s.input});
+  const std::vector<InPlaceUpdate> updates = in_place_updates(step);
   c.compiling.push_back(milliseconds([&] { compile(step.graph, updates); }));
 }
 

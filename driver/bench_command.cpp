@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <iostream>
 #include <memory>
@@ -17,8 +16,8 @@
 #include "driver/inspect/stages.h"
 #include "driver/machine_peak.h"
 #include "driver/options.h"
+#include "driver/rehearsal.h"
 #include "ir/diagnostic.h"
-#include "ir/eval/random_inputs.h"
 #include "passes/batch.h"
 #include "passes/differentiate.h"
 #include "passes/training_step.h"
@@ -59,33 +58,12 @@ Work work_of(const Options& options) {
   } else {
     const TrainingStep step = make_training_step(program.graph, program.optimizer, {}, out.extents);
     out.graph = step.graph;
-    for (const Successor& s : step.updates) out.updates.push_back({s.output, s.input});
+    out.updates = in_place_updates(step);
   }
   for (const std::string& symbol : out.graph.symbols())
     if (!out.extents.contains(symbol))
       throw_user_error("T0831", fmt::format("the dimension '{}' has no value", symbol),
                        fmt::format("add -D {}=100", symbol));
-  return out;
-}
-
-// Inputs are small, so that no loop overflows; parameters are scaled by the
-// square root of their rows, as an initialiser would.
-std::vector<Tensor> inputs_of(const Work& work) {
-  std::vector<Tensor> out = random_inputs(work.graph, work.extents, 1);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const Node& node = work.graph.node(work.graph.inputs()[i]);
-    const std::string name = node.attributes.string("name");
-    Tensor& tensor = out[i];
-    const bool state = std::any_of(work.updates.begin(), work.updates.end(),
-                                   [&](const InPlaceUpdate& u) { return u.input == name; });
-    if (state && node.op != Op::parameter) tensor = Tensor(tensor.dtype(), tensor.shape());
-    if (name == "step") tensor.set(0, 1);
-    if (name == "learning_rate") tensor.set(0, 1e-4);
-    if (node.op != Op::parameter || tensor.shape().size() < 2) continue;
-    const double scale =
-        1 / std::sqrt(static_cast<double>(tensor.shape()[tensor.shape().size() - 2]));
-    for (std::int64_t e = 0; e < tensor.size(); ++e) tensor.set(e, tensor.get(e) * scale);
-  }
   return out;
 }
 
@@ -95,37 +73,20 @@ class Bench {
       : work_(work_of(options)),
         program_(compile(work_.graph, work_.updates, {options.machine.backend, {}, {}})),
         team_(options.machine.threads),
-        inputs_(inputs_of(work_)) {
-    NamedTensors given;
-    for (std::size_t i = 0; i < inputs_.size(); ++i)
-      given.tensors.emplace_back("input:" + program_->inputs()[i].name, inputs_[i]);
-    for (const Tensor& tensor : inputs_) in_.push_back(tensor.data());
-    outputs_.reserve(program_->outputs().size());
-    for (const Slot& slot : program_->outputs()) {
-      if (slot.updates_input >= 0) {
-        out_.push_back(inputs_[static_cast<std::size_t>(slot.updates_input)].data());
-        continue;
-      }
-      outputs_.emplace_back(slot.type.dtype, evaluate_shape(slot.type, work_.extents));
-      out_.push_back(outputs_.back().data());
-    }
+        inputs_(rehearsal_inputs(work_.graph, work_.updates, work_.extents)),
+        rehearsal_(*program_, inputs_, work_.extents, team_) {
+    NamedTensors written;
+    if (!options.tensors.empty())
+      for (std::size_t i = 0; i < inputs_.size(); ++i)
+        written.tensors.emplace_back("input:" + program_->inputs()[i].name, inputs_[i]);
     milliseconds();
     if (options.tensors.empty()) return;
-    std::size_t own = 0;
-    for (const Slot& slot : program_->outputs())
-      given.tensors.emplace_back("output:" + slot.name,
-                                 slot.updates_input >= 0
-                                     ? inputs_[static_cast<std::size_t>(slot.updates_input)]
-                                     : outputs_[own++]);
-    write_safetensors(options.tensors, given);
+    for (std::size_t i = 0; i < program_->outputs().size(); ++i)
+      written.tensors.emplace_back("output:" + program_->outputs()[i].name, rehearsal_.output(i));
+    write_safetensors(options.tensors, written);
   }
 
-  double milliseconds() {
-    const auto start = std::chrono::steady_clock::now();
-    program_->run(work_.extents, in_, out_, team_);
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
-        .count();
-  }
+  double milliseconds() { return rehearsal_.milliseconds(); }
   double peak() { return measured_peak_flops(team_); }
 
   // Flops of the products, and of all the rest.
@@ -147,9 +108,8 @@ class Bench {
   Work work_;
   std::unique_ptr<Program> program_;
   Team team_;
-  std::vector<Tensor> inputs_, outputs_;
-  std::vector<const std::byte*> in_;
-  std::vector<std::byte*> out_;
+  std::vector<Tensor> inputs_;
+  Rehearsal rehearsal_;
 };
 
 // The median and its 95 % interval, from order statistics: ranks

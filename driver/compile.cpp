@@ -49,10 +49,14 @@ std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpda
   return compile_llvm(placed(lower(graph), options), updates, llvm);
 }
 
+std::vector<InPlaceUpdate> in_place_updates(const TrainingStep& step) {
+  std::vector<InPlaceUpdate> out;
+  for (const Successor& s : step.updates) out.push_back({s.output, s.input});
+  return out;
+}
+
 std::unique_ptr<Program> compile_step(const TrainingStep& step, const CompileOptions& options) {
-  std::vector<InPlaceUpdate> updates;
-  for (const Successor& s : step.updates) updates.push_back({s.output, s.input});
-  return compile(step.graph, updates, options);
+  return compile(step.graph, in_place_updates(step), options);
 }
 
 }  // namespace treadle

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ir/graph.h"
 #include "ir/placement.h"
@@ -40,6 +41,9 @@ BackendModels backend_models();
 // Throws UserError T0836 for an unknown backend.
 std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpdate> updates,
                                  const CompileOptions& options = {});
+
+// What a step updates in place.
+std::vector<InPlaceUpdate> in_place_updates(const TrainingStep& step);
 
 // A training or evaluation step, its updates in place.
 std::unique_ptr<Program> compile_step(const TrainingStep& step, const CompileOptions& options = {});

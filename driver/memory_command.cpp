@@ -1,8 +1,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <iostream>
 #include <memory>
@@ -11,10 +9,10 @@
 #include "driver/commands.h"
 #include "driver/compile.h"
 #include "driver/options.h"
+#include "driver/rehearsal.h"
 #include "driver/training_settings.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
-#include "ir/eval/random_inputs.h"
 #include "passes/differentiate.h"
 #include "passes/training_step.h"
 #include "runtime/resident_memory.h"
@@ -35,21 +33,6 @@ void line(std::string_view what, double bytes) {
   std::cout << fmt::format("{:<18} {:>10.2f} MiB\n", what, bytes / (1024.0 * 1024.0));
 }
 
-// Random data; parameters too, since no number here depends on them. Optimizer
-// state is zero, as at the start.
-std::vector<Tensor> step_inputs(const Graph& step, const TrainingStep& made, const DimEnv& env) {
-  std::vector<Tensor> out = random_inputs(step, env, 1);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const std::string name = step.node(step.inputs()[i]).attributes.string("name");
-    const bool slot = std::any_of(made.slots.begin(), made.slots.end(),
-                                  [&](const OptimizerSlot& s) { return s.name == name; });
-    if (slot) out[i] = Tensor(out[i].dtype(), out[i].shape());
-    if (name == "step") out[i].set(0, 1);
-    if (name == "learning_rate") out[i].set(0, 1e-3);
-  }
-  return out;
-}
-
 struct Measured {
   std::optional<double> bytes;  // by which the first step makes the process grow
   double seconds = 0;           // of the second
@@ -57,28 +40,14 @@ struct Measured {
 
 Measured measure(Program& program, std::vector<Tensor>& inputs, const DimEnv& env, int threads) {
   Team team(threads);
-  std::vector<const std::byte*> in;
-  std::vector<std::byte*> out;
-  std::vector<Tensor> results;
-  for (const Tensor& tensor : inputs) in.push_back(tensor.data());
-  results.reserve(program.outputs().size());
-  for (const Slot& slot : program.outputs()) {
-    if (slot.updates_input >= 0) {
-      out.push_back(inputs[static_cast<std::size_t>(slot.updates_input)].data());
-      continue;
-    }
-    results.emplace_back(slot.type.dtype, evaluate_shape(slot.type, env));
-    out.push_back(results.back().data());
-  }
+  Rehearsal rehearsal(program, inputs, env, team);
   Measured made;
   const bool counted = reset_peak_resident();
   const std::size_t before = peak_resident_bytes();
-  program.run(env, in, out, team);
+  rehearsal.milliseconds();
   if (counted && before > 0)
     made.bytes = static_cast<double>(peak_resident_bytes()) - static_cast<double>(before);
-  const auto start = std::chrono::steady_clock::now();
-  program.run(env, in, out, team);
-  made.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  made.seconds = rehearsal.milliseconds() * 1e-3;
   return made;
 }
 
@@ -97,7 +66,7 @@ int run_memory(const Options& options) {
                      fmt::format("add -D {}=100", symbol));
   const TrainingStep step = make_training_step(loss, optimizer_settings(found->optimizer), {}, env);
   const std::unique_ptr<Program> program = compile_step(step, {options.machine.backend, {}, {}});
-  std::vector<Tensor> inputs = step_inputs(step.graph, step, env);
+  std::vector<Tensor> inputs = rehearsal_inputs(step.graph, in_place_updates(step), env);
   double data = 0, parameters = 0, state = 0;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Node& node = step.graph.node(step.graph.inputs()[i]);

@@ -100,7 +100,7 @@ CompiledStages compile_stages(const InspectedProgram& program) {
     add("batched", "many examples at once; the loss is their mean",
         make_evaluation_step(program.graph).graph);
     const TrainingStep step = make_training_step(program.graph, program.optimizer);
-    for (const Successor& s : step.updates) out.updates.push_back({s.output, s.input});
+    out.updates = in_place_updates(step);
     add("training step", "with the gradients and the optimizer's update", step.graph);
   } else {
     add("batched", "many examples at once", batch(program.graph));

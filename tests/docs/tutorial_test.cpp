@@ -17,32 +17,17 @@
 #include "runtime/file.h"
 #include "tests/catch.h"
 #include "tests/cli/run.h"
+#include "tests/support/markdown.h"
 
 using namespace treadle;
 using test::Run;
 
+using treadle::test::Block;
+using treadle::test::blocks_of;
+
 namespace {
 
 const std::filesystem::path root = TREADLE_SOURCE_DIR;
-
-struct Block {
-  std::string kind, text;  // what stands behind the fence, and between the fences
-};
-
-std::vector<Block> blocks_of(const std::string& document) {
-  std::vector<Block> out;
-  std::istringstream lines(document);
-  bool inside = false;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with("```")) {
-      if (!inside) out.push_back({line.substr(3), ""});
-      inside = !inside;
-    } else if (inside) {
-      out.back().text += line + "\n";
-    }
-  }
-  return out;
-}
 
 struct Command {
   std::string line;

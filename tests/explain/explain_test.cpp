@@ -15,40 +15,25 @@
 #include "frontend/parser.h"
 #include "runtime/file.h"
 #include "tests/catch.h"
+#include "tests/support/markdown.h"
 #include "tests/support/programs.h"
 #include "tests/support/temporary_folder.h"
 
 using namespace treadle;
 namespace fs = std::filesystem;
 
+using treadle::test::Block;
+using treadle::test::blocks_of;
+
 namespace {
 
 const fs::path root(TREADLE_SOURCE_DIR);
 constexpr std::ptrdiff_t page_limit = 60;
 
-struct Block {
-  std::string language, text;
-};
-
 std::vector<std::string> lines_of(std::string_view text) {
   std::istringstream stream{std::string(text)};
   std::vector<std::string> out;
   for (std::string line; std::getline(stream, line);) out.push_back(line);
-  return out;
-}
-
-// What stands between fences, with the word behind the first fence.
-std::vector<Block> blocks_of(std::string_view page) {
-  std::vector<Block> out;
-  bool inside = false;
-  for (const std::string& line : lines_of(page)) {
-    if (line.starts_with("```")) {
-      if (!inside) out.push_back({line.substr(3), ""});
-      inside = !inside;
-    } else if (inside) {
-      out.back().text += line + "\n";
-    }
-  }
   return out;
 }
 
@@ -138,11 +123,10 @@ TEST_CASE("a page has a title, an example and less than sixty lines") {
     REQUIRE_FALSE(blocks.empty());
     int wrong = 0, right = 0;
     for (const Block& block : blocks) {
-      INFO(block.language);
-      CHECK(
-          std::set<std::string>{"treadle-error", "treadle", "sh", "text"}.contains(block.language));
-      wrong += block.language == "treadle-error" ? 1 : 0;
-      right += block.language == "treadle" ? 1 : 0;
+      INFO(block.kind);
+      CHECK(std::set<std::string>{"treadle-error", "treadle", "sh", "text"}.contains(block.kind));
+      wrong += block.kind == "treadle-error" ? 1 : 0;
+      right += block.kind == "treadle" ? 1 : 0;
     }
     CHECK(wrong <= 1);
     if (wrong == 1) CHECK(right >= 1);
@@ -153,7 +137,7 @@ TEST_CASE("the wrong program of a page provokes its code, and no other") {
   int programs = 0;
   for (const ErrorPage& page : error_pages())
     for (const Block& block : blocks_of(page.text)) {
-      if (block.language != "treadle-error") continue;
+      if (block.kind != "treadle-error") continue;
       ++programs;
       INFO(page.code << "\n" << block.text);
       CHECK(codes_of_wrong_program(block.text) == std::set<std::string>{std::string(page.code)});
@@ -164,7 +148,7 @@ TEST_CASE("the wrong program of a page provokes its code, and no other") {
 TEST_CASE("the corrected program of a page is right, without a warning") {
   for (const ErrorPage& page : error_pages())
     for (const Block& block : blocks_of(page.text)) {
-      if (block.language != "treadle") continue;
+      if (block.kind != "treadle") continue;
       INFO(page.code << "\n" << block.text);
       CHECK(treadle::test::codes_of(block.text).empty());
     }
@@ -174,7 +158,7 @@ TEST_CASE("a code that a test's program provokes is shown by a program") {
   std::set<std::string> shown;
   for (const ErrorPage& page : error_pages())
     for (const Block& block : blocks_of(page.text))
-      if (block.language == "treadle-error") shown.insert(std::string(page.code));
+      if (block.kind == "treadle-error") shown.insert(std::string(page.code));
   for (const std::string& code :
        codes_in({"tests/bad"}, std::regex(R"(# expect \d+:\d+ (T\d{4}))"))) {
     INFO(code);

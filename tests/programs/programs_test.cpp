@@ -116,8 +116,7 @@ TEST_CASE("a training step updates its inputs in place") {
   settings.clip_norm = 0.5;
   settings.weight_decay = 0.01;
   const TrainingStep step = make_training_step(separate_gates_loss(), settings);
-  std::vector<InPlaceUpdate> updates;
-  for (const Successor& s : step.updates) updates.push_back({s.output, s.input});
+  const std::vector<InPlaceUpdate> updates = in_place_updates(step);
   const auto compiled = compile(step.graph, updates);
   const auto reference = compile(step.graph, updates, {"reference", {}, {}});
   const std::vector<Tensor> inputs = step_inputs(step.graph, {{"B", 3}, {"T", 4}});

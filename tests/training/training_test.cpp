@@ -54,9 +54,7 @@ std::map<std::string, Tensor> first_tensors(const TrainingStep& step) {
 }
 
 std::unique_ptr<Program> program_of(const TrainingStep& step) {
-  std::vector<InPlaceUpdate> updates;
-  for (const Successor& s : step.updates) updates.push_back({s.output, s.input});
-  return make_reference_program(step.graph, updates);
+  return make_reference_program(step.graph, in_place_updates(step));
 }
 
 std::unique_ptr<BatchSource> adding_data() {
