@@ -182,13 +182,19 @@ class Fuser {
     required_[v.node] = true;
   }
 
-  // Read by a slice, and by nothing that repeats elements.
+  // Read by slices, directly or through cheap arithmetic, and by nothing that
+  // repeats elements.
+  void find_sliced() {
+    sliced_.assign(graph_.size(), false);
+    for (auto id = static_cast<NodeId>(graph_.size()); id-- > 0;)
+      if (live_[id] && fusible(id)) sliced_[id] = read_in_slices(id);
+  }
   bool read_in_slices(NodeId id) const {
     bool slices = false;
     for (const NodeId user : users_[id]) {
       if (!fusible(user)) return false;
       const Op op = node(user).op;
-      if (op == Op::slice && !required_[user])
+      if (!required_[user] && (op == Op::slice || (is_cheap(op) && sliced_[user])))
         slices = true;
       else if (is_addressing(op) || op == Op::concat)
         return false;
@@ -197,6 +203,7 @@ class Fuser {
   }
 
   void assign_roles() {
+    find_sliced();
     std::vector<int> cost(graph_.size(), 0);
     for (NodeId id = 0; id < graph_.size(); ++id) {
       if (!live_[id] || !fusible(id)) continue;
@@ -211,7 +218,7 @@ class Fuser {
         if (!required_[id]) role_[id] = Role::transparent;
         continue;
       }
-      if (!is_cheap(op) || required_[id] || !read_in_slices(id)) continue;
+      if (!is_cheap(op) || required_[id] || !sliced_[id]) continue;
       int sum = 1;
       for (const Value v : node(id).operands) sum += cost[v.node];
       if (sum > largest_repeated_cost) continue;
@@ -461,7 +468,7 @@ class Fuser {
   }
 
   const Graph& graph_;
-  std::vector<bool> live_, required_;
+  std::vector<bool> live_, required_, sliced_;
   std::vector<std::vector<NodeId>> users_;
   std::vector<Role> role_;
   std::vector<NodeId> into_;

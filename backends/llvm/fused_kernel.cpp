@@ -2,6 +2,7 @@
 #include <map>
 
 #include "backends/llvm/fused_kernel_internal.h"
+#include "backends/llvm/fused_units.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/vector_math_internal.h"
 #include "ir/builder.h"
@@ -12,20 +13,10 @@ namespace treadle {
 
 namespace {
 
-// Vectors that one unit of a kernel over one axis covers.
-constexpr std::int64_t block_vectors = 16;
 // Vectors of columns that one unit of a reduction sums side by side.
 constexpr unsigned wide_columns = 4;
 
 bool is_reduction(Op op) { return op == Op::reduce_sum || op == Op::reduce_max; }
-
-// Lanes of a vector of the widest type that the body computes with.
-unsigned lanes_for(const Target& target, const Graph& body) {
-  std::size_t widest = 4;
-  for (const Node& node : body.nodes())
-    for (const Type& type : node.types) widest = std::max(widest, size_of(type.dtype));
-  return static_cast<unsigned>(target.vector_bytes) / static_cast<unsigned>(widest);
-}
 
 }  // namespace
 
@@ -33,16 +24,16 @@ FusedKernel::FusedKernel(const Target& target, DimTable& dims, const Graph& body
                          const Dims& domain)
     : target_(target), dims_(dims), body_(body), domain_(domain) {
   if (domain_.size() > 1 && is_flat()) flatten();
-  lanes_ = lanes_for(target, body_);
+  const std::size_t widest = widest_element(body_);
+  lanes_ = static_cast<unsigned>(target.vector_bytes) / static_cast<unsigned>(widest);
+  block_ = fused_block(target.vector_bytes, widest);
   const Node& first = body_.node(body_.outputs()[0].value.node);
   if (!is_reduction(first.op)) {
     find_parts();
     if (domain_.empty())
       units_ = 1;
-    else if (domain_.size() == 1)
-      units_ = (domain_[0] + Dim(block_vectors * lanes_ - 1)).floor_div(block_vectors * lanes_);
     else
-      units_ = product(Dims(domain_.begin(), domain_.end() - 1));
+      units_ = product(Dims(domain_.begin(), domain_.end() - 1)) * blocks_of_row();
     return;
   }
   reduction_ = &first;
@@ -62,6 +53,10 @@ FusedKernel::FusedKernel(const Target& target, DimTable& dims, const Graph& body
     outer.back() = (outer.back() + Dim(width - 1)).floor_div(width);
   }
   units_ = product(outer);
+}
+
+Dim FusedKernel::blocks_of_row() const {
+  return (domain_.back() + Dim(block_ - 1)).floor_div(block_);
 }
 
 // Every value is read at the index that is written, or is the same everywhere.
@@ -169,17 +164,26 @@ void FusedKernel::emit_pointwise(KernelEmitter& e, llvm::Value* begin, llvm::Val
     });
     return;
   }
+  llvm::Value* block = e.integer(block_);
+  const auto smaller = [&](llvm::Value* x, llvm::Value* y) {
+    return b.CreateSelect(b.CreateICmpSLT(x, y), x, y);
+  };
+  llvm::Value* columns = e.extent(domain_.back());
   if (domain_.size() == 1) {
-    llvm::Value* block = e.integer(block_vectors * lanes_);
-    llvm::Value* limit = e.extent(domain_[0]);
-    llvm::Value* to = b.CreateMul(end, block);
-    to = b.CreateSelect(b.CreateICmpSLT(to, limit), to, limit);
-    emit_columns(e, {}, b.CreateMul(begin, block), to);
+    emit_columns(e, {}, b.CreateMul(begin, block), smaller(b.CreateMul(end, block), columns));
     return;
   }
-  emit_loop(b, begin, end, e.integer(1), [&](llvm::Value* row) {
+  // Whole rows, but for the first and the last one: few rows are shared out too.
+  llvm::Value* blocks = e.extent(blocks_of_row().at_least(1));
+  llvm::Value *zero = e.integer(0), *one = e.integer(1);
+  llvm::Value* behind = b.CreateUDiv(b.CreateSub(b.CreateAdd(end, blocks), one), blocks);
+  emit_loop(b, b.CreateUDiv(begin, blocks), behind, one, [&](llvm::Value* row) {
     const LaneIndices index = e.delinearise(row, std::span(domain_).first(domain_.size() - 1));
-    emit_columns(e, index, e.integer(0), e.extent(domain_.back()));
+    llvm::Value* first = b.CreateMul(row, blocks);
+    llvm::Value* from = b.CreateSub(begin, first);
+    from = b.CreateSelect(b.CreateICmpSLT(from, zero), zero, from);
+    llvm::Value* to = smaller(b.CreateMul(b.CreateSub(end, first), block), columns);
+    emit_columns(e, index, b.CreateMul(from, block), to);
   });
 }
 

@@ -34,6 +34,7 @@ class FusedKernel {
     Dim start;      // ... from here on
   };
   bool is_flat() const;
+  Dim blocks_of_row() const;
   void flatten();
   void find_parts();
   void concat_parts(Value v, std::size_t output, int axis, Dim& start);
@@ -57,6 +58,7 @@ class FusedKernel {
   Graph body_;
   Dims domain_;
   unsigned lanes_ = 1;
+  std::int64_t block_ = 1;  // columns of a unit (fused_units.h)
   Dim units_;
   std::vector<Part> parts_;
   const std::vector<std::vector<llvm::Value*>>* outputs_ = nullptr;

@@ -6,6 +6,7 @@
 #include "backends/llvm/fused_kernel_internal.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/product_loops_internal.h"
+#include "backends/llvm/row_product_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
 #include "ir/builder.h"
@@ -19,13 +20,6 @@ namespace {
 
 // Threads share out a product's rows in whole tiles of so many.
 constexpr std::int64_t rows_of_tile = 8;
-
-std::int64_t axis_of(const Node& node) { return node.attributes.integer("axis"); }
-
-Dim count(const Dims& dims, std::size_t begin, std::size_t end) {
-  return product(Dims(dims.begin() + static_cast<std::ptrdiff_t>(begin),
-                      dims.begin() + static_cast<std::ptrdiff_t>(end)));
-}
 
 }  // namespace
 
@@ -77,9 +71,17 @@ void ProgramEmitter::emit_barrier(llvm::IRBuilder<>& b) {
   b.CreateCall(module_.getOrInsertFunction("treadle_barrier", type), {barrier_});
 }
 
+void ProgramEmitter::emit_barrier_unless_one(llvm::IRBuilder<>& b, const std::optional<Dim>& dim) {
+  if (alone_ || dim == Dim(1)) return;
+  if (!dim || dim->is_constant()) return emit_barrier(b);
+  emit_if(
+      b, b.CreateICmpNE(extent(b, dim_table_, *dim), b.getInt64(1)), [&] { emit_barrier(b); },
+      [] {});
+}
+
 void ProgramEmitter::emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps) {
   for (const Step& step : steps) {
-    if (step.barrier_before) emit_barrier(b);
+    if (step.barrier_before) emit_barrier_unless_one(b, step.unless_one);
     emit_step(b, step);
   }
 }
@@ -107,9 +109,10 @@ void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
             [&](llvm::Value* i) {
               counters_.push_back(i);
               emit_steps(b, step.body);
-              emit_barrier(b);
+              emit_barrier_unless_one(b, step.unless_one);
               counters_.pop_back();
             });
+  if (step.unless_one) emit_barrier(b);
 }
 
 // ---- kernels ----
@@ -362,22 +365,38 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
   };
   llvm::Value* next = c.CreateAdd(k.begin, one);
   if (single) {
-    const auto rounded_up = [&](llvm::Value* x, llvm::Value* y) {
-      return c.CreateUDiv(c.CreateSub(c.CreateAdd(x, y), one), y);
+    const auto several_rows = [&] {
+      const auto rounded_up = [&](llvm::Value* x, llvm::Value* y) {
+        return c.CreateUDiv(c.CreateSub(c.CreateAdd(x, y), one), y);
+      };
+      llvm::Value* tiles = rounded_up(m, c.getInt64(rows_of_tile));
+      llvm::Value* by_rows = c.CreateMul(rounded_up(tiles, k.end), panels);
+      llvm::Value* by_panels = c.CreateMul(rounded_up(panels, k.end), tiles);
+      emit_if(
+          c, c.CreateICmpULT(by_rows, by_panels),
+          [&] {
+            const auto row = [&](llvm::Value* i) {
+              llvm::Value* r = c.CreateMul(part(tiles, i), c.getInt64(rows_of_tile));
+              return c.CreateSelect(c.CreateICmpSLT(r, m), r, m);
+            };
+            call(a, packed, out, row(k.begin), row(next), zero, panels);
+          },
+          [&] { call(a, packed, out, zero, m, part(panels, k.begin), part(panels, next)); });
     };
-    llvm::Value* tiles = rounded_up(m, c.getInt64(rows_of_tile));
-    llvm::Value* by_rows = c.CreateMul(rounded_up(tiles, k.end), panels);
-    llvm::Value* by_panels = c.CreateMul(rounded_up(panels, k.end), tiles);
-    emit_if(
-        c, c.CreateICmpULT(by_rows, by_panels),
-        [&] {
-          const auto row = [&](llvm::Value* i) {
-            llvm::Value* r = c.CreateMul(part(tiles, i), c.getInt64(rows_of_tile));
-            return c.CreateSelect(c.CreateICmpSLT(r, m), r, m);
-          };
-          call(a, packed, out, row(k.begin), row(next), zero, panels);
-        },
-        [&] { call(a, packed, out, zero, m, part(panels, k.begin), part(panels, next)); });
+    const auto one_row = [&] {
+      row_product(
+          c, step, a, packed, out,
+          [&](llvm::Value* blocks) {
+            return std::array{part(blocks, k.begin), part(blocks, next)};
+          },
+          size);
+    };
+    if (shape.m == Dim(1))
+      one_row();
+    else if (shape.m.is_constant())
+      several_rows();
+    else
+      emit_if(c, c.CreateICmpEQ(m, one), one_row, several_rows);
   } else {
     llvm::Value* batch = size(shape.batch);
     emit_loop(c, part(batch, k.begin), part(batch, next), one, [&](llvm::Value* i) {
@@ -475,107 +494,6 @@ void ProgramEmitter::call_runner(llvm::IRBuilder<>& b, const Step& step) {
   b.CreateCall(module_.getOrInsertFunction(prepares ? prepare_name : claimed_name,
                                            llvm::FunctionType::get(b.getVoidTy(), types, false)),
                arguments);
-}
-
-// ---- rows at an index ----
-
-// Threads share out the columns, so each element's sum has one order.
-void ProgramEmitter::scatter_add(llvm::IRBuilder<>& b, const Step& step) {
-  const Node& node = step.graph->node(step.node);
-  const DType dtype = node.types[0].dtype;
-  const Type& indices = step.graph->type(node.operands[1]);
-  const Dims& dims = node.types[0].dims;
-  const auto shared = static_cast<std::size_t>(node.attributes.integer("batch"));
-  const Dim batch = count(dims, 0, shared);
-  const Dim rows = count(indices.dims, shared, indices.rank());
-  const Dim width = count(dims, shared + 1, dims.size());
-  const Dim& table = dims[shared];
-  const std::int64_t lanes =
-      target_.vector_bytes / static_cast<std::int64_t>(std::max<std::size_t>(4, size_of(dtype)));
-  one_kernel(
-      b, step, "scatter_add", (width + Dim(lanes - 1)).floor_div(lanes),
-      [&](llvm::IRBuilder<>& c, const Kernel& k) {
-        const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
-        const Graph none;
-        KernelEmitter e(c, target_, none, dims_, k.dims);
-        llvm::Value* index = pointer(c, k, step.in[0], indices.dtype);
-        llvm::Value* updates = pointer(c, k, step.in[1], dtype);
-        llvm::Value* out = pointer(c, k, step.out[0], dtype);
-        llvm::Value *zero = c.getInt64(0), *one = c.getInt64(1), *all = size(width);
-        llvm::Value* from = c.CreateMul(k.begin, c.getInt64(static_cast<std::uint64_t>(lanes)));
-        llvm::Value* to = c.CreateMul(k.end, c.getInt64(static_cast<std::uint64_t>(lanes)));
-        to = c.CreateSelect(c.CreateICmpSLT(to, all), to, all);
-        emit_loop(c, zero, size(batch), one, [&](llvm::Value* o) {
-          emit_loop(c, zero, size(rows), one, [&](llvm::Value* r) {
-            llvm::Value* row = c.CreateAdd(c.CreateMul(o, size(rows)), r);
-            llvm::Value* to_row = c.CreateSExt(
-                e.load(indices.dtype, index, {row, 0, nullptr}, nullptr, 1), c.getInt64Ty());
-            llvm::Value* inside =
-                c.CreateAnd(c.CreateICmpSGE(to_row, zero), c.CreateICmpSLT(to_row, size(table)));
-            llvm::Value* end = c.CreateSelect(inside, to, from);
-            llvm::Value* source = c.CreateMul(row, all);
-            llvm::Value* target =
-                c.CreateMul(c.CreateAdd(c.CreateMul(o, size(table)), to_row), all);
-            const auto width_lanes = static_cast<unsigned>(lanes);
-            emit_loop(c, from, end, c.getInt64(width_lanes), [&](llvm::Value* column) {
-              std::vector<llvm::Constant*> steps;
-              for (unsigned i = 0; i < width_lanes; ++i) steps.push_back(c.getInt64(i));
-              llvm::Value* mask =
-                  c.CreateICmpSLT(llvm::ConstantVector::get(steps),
-                                  c.CreateVectorSplat(width_lanes, c.CreateSub(end, column)));
-              llvm::Value* at = c.CreateAdd(target, column);
-              llvm::Value* x = e.load(dtype, updates, {c.CreateAdd(source, column), 1, nullptr},
-                                      mask, width_lanes);
-              llvm::Value* y = e.load(dtype, out, {at, 1, nullptr}, mask, width_lanes);
-              llvm::Value* sum = is_float(dtype) ? c.CreateFAdd(y, x) : c.CreateAdd(y, x);
-              e.store(sum, dtype, out, at, mask);
-            });
-          });
-        });
-      });
-}
-
-void ProgramEmitter::argmax(llvm::IRBuilder<>& b, const Step& step) {
-  const Node& node = step.graph->node(step.node);
-  const Type& type = step.graph->type(node.operands[0]);
-  const auto axis = static_cast<std::size_t>(axis_of(node));
-  const Dim outer = count(type.dims, 0, axis);
-  const Dim inner = count(type.dims, axis + 1, type.rank());
-  const Dim& length = type.dims[axis];
-  one_kernel(b, step, "argmax", outer * inner, [&](llvm::IRBuilder<>& c, const Kernel& k) {
-    const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
-    const Graph none;
-    KernelEmitter e(c, target_, none, dims_, k.dims);
-    llvm::Value* x = pointer(c, k, step.in[0], type.dtype);
-    llvm::Value* out = pointer(c, k, step.out[0], node.types[0].dtype);
-    llvm::Value *zero = c.getInt64(0), *one = c.getInt64(1);
-    emit_loop(c, k.begin, k.end, one, [&](llvm::Value* unit) {
-      llvm::Value* base =
-          c.CreateAdd(c.CreateMul(c.CreateUDiv(unit, size(inner)), size(length * inner)),
-                      c.CreateURem(unit, size(inner)));
-      const auto element = [&](llvm::Value* i) {
-        llvm::Value* at = c.CreateAdd(base, c.CreateMul(i, size(inner)));
-        return e.load(type.dtype, x, {at, 0, nullptr}, nullptr, 1);
-      };
-      llvm::Value* some = c.CreateICmpSGT(size(length), zero);
-      llvm::Value* first = c.CreateSelect(some, one, zero);
-      std::vector<llvm::Value*> best =
-          emit_loop(c, first, size(length), one, {zero},
-                    [&](llvm::Value* i, std::vector<llvm::Value*>& values) {
-                      llvm::Value *top = element(values[0]), *value = element(i);
-                      llvm::Value* better = nullptr;
-                      if (is_float(type.dtype))
-                        better = c.CreateOr(
-                            c.CreateFCmpOGT(value, top),
-                            c.CreateAnd(c.CreateFCmpUNO(value, value), c.CreateFCmpORD(top, top)));
-                      else
-                        better = c.CreateICmpSGT(value, top);
-                      values[0] = c.CreateSelect(better, i, values[0]);
-                    });
-      e.store(c.CreateTrunc(best[0], memory_type(c.getContext(), node.types[0].dtype)),
-              node.types[0].dtype, out, unit, nullptr);
-    });
-  });
 }
 
 }  // namespace treadle

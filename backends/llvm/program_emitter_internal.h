@@ -63,6 +63,7 @@ class ProgramEmitter {
   llvm::Value* own_buffer_table(llvm::IRBuilder<>& b);
   void emit_alone(llvm::IRBuilder<>& b, const std::vector<Step>& steps);
   void emit_barrier(llvm::IRBuilder<>& b);
+  void emit_barrier_unless_one(llvm::IRBuilder<>& b, const std::optional<Dim>& dim);
   std::array<llvm::Value*, 2> share_of(llvm::IRBuilder<>& b, const Dim& units);
   void call_shared(llvm::IRBuilder<>& b, llvm::Function* kernel, const Dim& units, int loops);
 
@@ -79,12 +80,18 @@ class ProgramEmitter {
   void one_kernel(llvm::IRBuilder<>& b, const Step& step, std::string_view name, const Dim& units,
                   const std::function<void(llvm::IRBuilder<>&, const Kernel&)>& body);
   const MatmulKernels& kernels(DType dtype);
+  // The product of `step` where A is one row: this thread's columns.
+  void row_product(llvm::IRBuilder<>& c, const Step& step, llvm::Value* a, llvm::Value* packed,
+                   llvm::Value* out,
+                   const std::function<std::array<llvm::Value*, 2>(llvm::Value* blocks)>& part,
+                   const std::function<llvm::Value*(const Dim&)>& size);
 
   llvm::Module& module_;
   const Target& target_;
   const ProgramPlan& plan_;
   DimTable dims_;
   std::map<DType, MatmulKernels> matmuls_;
+  std::map<DType, llvm::Function*> row_products_;
   std::map<std::string, llvm::Function*> fused_kernels_;  // by what they compute
   int kernels_made_ = 0;
   // Functions that write the extents which a loop's bounds change into a

@@ -5,6 +5,8 @@
 #include <set>
 
 #include "backends/llvm/attention_packs.h"
+#include "backends/llvm/column_shares.h"
+#include "backends/llvm/program_barriers.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
@@ -83,8 +85,8 @@ class Planner {
         const bool source = graph_.node(v.node).op == Op::input;
         if (source == sources) copy(home.at(v), place, graph_.type(v), 0, plan_.steps);
       }
-    State state;
-    barriers(plan_.steps, state);
+    share_columns(plan_.steps, f32_);
+    plan_barriers(plan_, f32_);
     return std::move(plan_);
   }
 
@@ -453,85 +455,6 @@ class Planner {
     }
   }
 
-  // ---- barriers and phases ----
-
-  struct State {
-    std::set<int> read, written;
-    int phase = 0;
-  };
-
-  void use(int buffer, int phase) {
-    if (buffer < 0) return;
-    BufferPlan& plan = plan_.buffers[static_cast<std::size_t>(buffer)];
-    plan.first_phase = std::min(plan.first_phase, phase);
-    plan.last_phase = std::max(plan.last_phase, phase);
-  }
-
-  static std::set<int> buffers_of(const std::vector<Location>& places) {
-    std::set<int> out;
-    for (const Location& place : places) {
-      out.insert(place.buffer);
-      if (place.alternate >= 0) out.insert(place.alternate);
-    }
-    return out;
-  }
-
-  void barriers(std::vector<Step>& steps, State& state) {
-    for (Step& step : steps) {
-      if (step.kind == Step::Kind::scan) {
-        loop(step, state);
-        continue;
-      }
-      const std::set<int> reads = buffers_of(step.in), writes = buffers_of(step.out);
-      if (step.apart) {
-        for (const int buffer : reads) use(buffer, state.phase);
-        for (const int buffer : writes) use(buffer, state.phase);
-        continue;
-      }
-      const auto meets = [](const std::set<int>& a, const std::set<int>& b) {
-        return std::any_of(a.begin(), a.end(), [&](int x) { return b.contains(x); });
-      };
-      if (meets(reads, state.written) || meets(writes, state.written) ||
-          meets(writes, state.read)) {
-        step.barrier_before = true;
-        state.read.clear();
-        state.written.clear();
-        ++state.phase;
-      }
-      state.read.insert(reads.begin(), reads.end());
-      state.written.insert(writes.begin(), writes.end());
-      for (const int buffer : reads) use(buffer, state.phase);
-      for (const int buffer : writes) use(buffer, state.phase);
-    }
-  }
-
-  // The threads meet before the loop and at the end of each turn. What the
-  // loop touches is in use from its start to its end.
-  void loop(Step& step, State& state) {
-    const int first = state.phase;
-    barriers(step.before, state);
-    State inside;
-    inside.phase = state.phase + 1;
-    barriers(step.body, inside);
-    const int last = inside.phase;
-    std::set<int> touched;
-    collect(step, touched);
-    for (const int buffer : touched) {
-      use(buffer, first);
-      use(buffer, last);
-    }
-    state.read.clear();
-    state.written.clear();
-    state.phase = last + 1;
-  }
-
-  static void collect(const Step& step, std::set<int>& touched) {
-    touched.merge(buffers_of(step.in));
-    touched.merge(buffers_of(step.out));
-    for (const Step& inner : step.before) collect(inner, touched);
-    for (const Step& inner : step.body) collect(inner, touched);
-  }
-
   const Graph& graph_;
   std::span<const InPlaceUpdate> updates_;
   const MatmulTile &f32_, &f64_;
@@ -546,50 +469,6 @@ class Planner {
 ProgramPlan plan_program(const Graph& graph, std::span<const InPlaceUpdate> updates,
                          const MatmulTile& tile_f32, const MatmulTile& tile_f64) {
   return Planner(graph, updates, tile_f32, tile_f64).run();
-}
-
-// Largest first, each at the lowest place that is free in its phases. Where
-// lengths differ, each batch has extents of its own: what is placed stands in
-// order of its place, so that one walk finds a gap.
-std::vector<std::size_t> ProgramPlan::arena_offsets(const DimEnv& env, int threads,
-                                                    std::size_t* size) const {
-  struct Piece {
-    std::size_t buffer, bytes;
-  };
-  std::vector<Piece> pieces;
-  for (std::size_t i = 0; i < buffers.size(); ++i) {
-    if (buffers[i].kind != BufferPlan::Kind::arena || buffers[i].last_phase < 0) continue;
-    const auto elements = static_cast<std::size_t>(buffers[i].elements.evaluate(env));
-    const std::size_t bytes = elements * size_of(buffers[i].dtype);
-    const std::size_t copies = buffers[i].per_thread ? static_cast<std::size_t>(threads) : 1;
-    pieces.push_back({i, (bytes + alignment - 1) / alignment * alignment * copies});
-  }
-  std::stable_sort(pieces.begin(), pieces.end(),
-                   [](const Piece& a, const Piece& b) { return a.bytes > b.bytes; });
-  struct Placed {
-    std::size_t begin, end;
-    int first_phase, last_phase;
-  };
-  std::vector<Placed> placed;
-  placed.reserve(pieces.size());
-  std::vector<std::size_t> offsets(buffers.size(), 0);
-  *size = 0;
-  for (const Piece& piece : pieces) {
-    const BufferPlan& mine = buffers[piece.buffer];
-    std::size_t at = 0;
-    for (const Placed& other : placed) {
-      if (other.first_phase > mine.last_phase || mine.first_phase > other.last_phase) continue;
-      if (at + piece.bytes <= other.begin) break;
-      at = std::max(at, other.end);
-    }
-    offsets[piece.buffer] = at;
-    const auto place = std::upper_bound(
-        placed.begin(), placed.end(), at,
-        [](std::size_t begin, const Placed& other) { return begin < other.begin; });
-    placed.insert(place, {at, at + piece.bytes, mine.first_phase, mine.last_phase});
-    *size = std::max(*size, at + piece.bytes);
-  }
-  return offsets;
 }
 
 }  // namespace treadle

@@ -3,6 +3,7 @@
 // must meet.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -61,6 +62,17 @@ struct PlannedBound {
   Location counts;
 };
 
+// Who computes which columns of a value that has one row: of each run of `width`
+// columns, thread i of n does blocks of `block` columns, as FusedKernel's units
+// are shared out. Steps of equal shares hand each thread's own columns on
+// without a barrier.
+struct ColumnShare {
+  Dim rows;  // the share is this one where `rows` is 1
+  Dim width;
+  std::int64_t block = 0;  // 0: none
+  friend bool operator==(const ColumnShare&, const ColumnShare&) = default;
+};
+
 struct Step {
   enum class Kind : std::uint8_t {
     fused,
@@ -84,11 +96,15 @@ struct Step {
   std::vector<std::uint32_t> out_index;
   int loops = 0;  // around it
   bool barrier_before = false;
+  // With `barrier_before`, or of a scan at the end of a turn: none is needed where
+  // this dimension is 1.
+  std::optional<Dim> unless_one;
   // pack and matmul
   MatmulShape shape;
   MatrixView view_a, view_b;
   std::vector<ProductView::Loop> row_loops, sum_loops;
-  int runner = -1;  // prepare and claimed: index into ProgramPlan::claims
+  int runner = -1;    // prepare and claimed: index into ProgramPlan::claims
+  ColumnShare share;  // of a matmul that is one product
   // Reads and writes other elements than the steps around it.
   bool apart = false;
   // scan

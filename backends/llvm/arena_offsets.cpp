@@ -1,0 +1,51 @@
+#include <algorithm>
+
+#include "backends/llvm/program_plan.h"
+
+namespace treadle {
+
+// Largest first, each at the lowest place that is free in its phases. Where
+// lengths differ, each batch has extents of its own: what is placed stands in
+// order of its place, so that one walk finds a gap.
+std::vector<std::size_t> ProgramPlan::arena_offsets(const DimEnv& env, int threads,
+                                                    std::size_t* size) const {
+  struct Piece {
+    std::size_t buffer, bytes;
+  };
+  std::vector<Piece> pieces;
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    if (buffers[i].kind != BufferPlan::Kind::arena || buffers[i].last_phase < 0) continue;
+    const auto elements = static_cast<std::size_t>(buffers[i].elements.evaluate(env));
+    const std::size_t bytes = elements * size_of(buffers[i].dtype);
+    const std::size_t copies = buffers[i].per_thread ? static_cast<std::size_t>(threads) : 1;
+    pieces.push_back({i, (bytes + alignment - 1) / alignment * alignment * copies});
+  }
+  std::stable_sort(pieces.begin(), pieces.end(),
+                   [](const Piece& a, const Piece& b) { return a.bytes > b.bytes; });
+  struct Placed {
+    std::size_t begin, end;
+    int first_phase, last_phase;
+  };
+  std::vector<Placed> placed;
+  placed.reserve(pieces.size());
+  std::vector<std::size_t> offsets(buffers.size(), 0);
+  *size = 0;
+  for (const Piece& piece : pieces) {
+    const BufferPlan& mine = buffers[piece.buffer];
+    std::size_t at = 0;
+    for (const Placed& other : placed) {
+      if (other.first_phase > mine.last_phase || mine.first_phase > other.last_phase) continue;
+      if (at + piece.bytes <= other.begin) break;
+      at = std::max(at, other.end);
+    }
+    offsets[piece.buffer] = at;
+    const auto place = std::upper_bound(
+        placed.begin(), placed.end(), at,
+        [](std::size_t begin, const Placed& other) { return begin < other.begin; });
+    placed.insert(place, {at, at + piece.bytes, mine.first_phase, mine.last_phase});
+    *size = std::max(*size, at + piece.bytes);
+  }
+  return offsets;
+}
+
+}  // namespace treadle

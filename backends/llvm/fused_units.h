@@ -1,0 +1,23 @@
+// How the work of a kernel over a domain is cut into units.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "ir/graph.h"
+
+namespace treadle {
+
+// Bytes of the widest element that the body computes with; at least 4.
+inline std::size_t widest_element(const Graph& body) {
+  std::size_t widest = 4;
+  for (const Node& node : body.nodes())
+    for (const Type& type : node.types) widest = std::max(widest, size_of(type.dtype));
+  return widest;
+}
+
+// Columns along the last axis that one unit covers: four vectors.
+inline std::int64_t fused_block(std::int64_t vector_bytes, std::size_t widest) {
+  return 4 * vector_bytes / static_cast<std::int64_t>(std::max<std::size_t>(4, widest));
+}
+
+}  // namespace treadle

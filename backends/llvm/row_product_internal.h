@@ -1,0 +1,24 @@
+// The product of one row with a packed matrix. Included only by
+// backends/llvm/*.cpp.
+#pragma once
+#include "backends/llvm/matmul_kernel.h"
+
+namespace llvm {
+class Function;
+class Module;
+}  // namespace llvm
+
+namespace treadle {
+
+// Adds to the module
+//   void <prefix>.row(a, a_k, packed, c, n, k, begin, end)
+// which writes the columns of vectors begin ... end - 1 below n of C = A B, with
+// GemmFunction's arguments and bits; vector v holds columns v * lanes ....
+//
+// One row leaves nothing to reuse: the bound is how fast B comes from the
+// cache, so that several panels are read side by side, which hides the latency
+// of the sums.
+llvm::Function* emit_row_product(llvm::Module& module, const Target& target, const MatmulTile& tile,
+                                 const char* prefix);
+
+}  // namespace treadle
