@@ -1,4 +1,4 @@
-"""The models of examples/translate_*.tdl in PyTorch, trained in the same way.
+"""The models of examples/translate_jaen.tdl in PyTorch, trained in the same way.
 
     python bench/translate_torch.py gru|transformer FOLDER --output FILE
 
@@ -22,8 +22,8 @@ words = 4096
 
 
 class GRU(nn.Module):
-    """Bidirectional encoder, decoder with the attention of Luong et al. 2015
-    ("general" score) to the encoder's rows."""
+    """Bidirectional encoder; a decoder that attends, with four heads, to the sum of
+    the source's vectors and the encoder's rows."""
 
     def __init__(self):
         super().__init__()
@@ -31,7 +31,7 @@ class GRU(nn.Module):
         self.target = nn.Embedding(words, 256)
         self.encoder = nn.GRU(256, 128, bidirectional=True, batch_first=True)
         self.decoder = nn.GRU(256, 256, batch_first=True)
-        self.score = nn.Linear(256, 256, bias=False)
+        self.attention = nn.MultiheadAttention(256, 4, batch_first=True)
         self.join = nn.Linear(512, 256)
         self.logits = nn.Linear(256, words)
         self.dropout = nn.Dropout(0.2)
@@ -45,30 +45,29 @@ class GRU(nn.Module):
                     nn.init.zeros_(parameter)
 
     def encode(self, source, lengths):
-        packed = nn.utils.rnn.pack_padded_sequence(
-            self.dropout(self.source(source)), lengths.cpu(), batch_first=True,
-            enforce_sorted=False)
+        read = self.dropout(self.source(source))
+        packed = nn.utils.rnn.pack_padded_sequence(read, lengths.cpu(), batch_first=True,
+                                                   enforce_sorted=False)
         rows, last = self.encoder(packed)
-        memory, _ = nn.utils.rnn.pad_packed_sequence(rows, batch_first=True)
-        here = torch.arange(memory.shape[1]) < lengths[:, None]
-        return memory, here, torch.cat([last[0], last[1]], -1)[None]
+        rows, _ = nn.utils.rnn.pad_packed_sequence(rows, batch_first=True)
+        absent = torch.arange(rows.shape[1]) >= lengths[:, None]
+        return read + rows, absent, torch.cat([last[0], last[1]], -1)[None]
 
-    def decode(self, target, memory, here, state):
+    def decode(self, target, memory, absent, state):
         h, state = self.decoder(self.dropout(self.target(target)), state)
-        scores = self.score(h) @ memory.transpose(1, 2)
-        context = scores.masked_fill(~here[:, None], -math.inf).softmax(-1) @ memory
-        return self.logits(self.dropout(torch.tanh(self.join(torch.cat([h, context], -1))))), state
+        seen, _ = self.attention(h, memory, memory, key_padding_mask=absent, need_weights=False)
+        return self.logits(self.dropout(torch.tanh(self.join(torch.cat([h, seen], -1))))), state
 
     def forward(self, source, lengths, target):
         return self.decode(target, *self.encode(source, lengths))[0]
 
     @torch.no_grad()
     def translate(self, source, lengths, longest):
-        memory, here, state = self.encode(source, lengths)
+        memory, absent, state = self.encode(source, lengths)
         token = torch.full((len(source), 1), begin)
         written = []
         for _ in range(longest):
-            logits, state = self.decode(token, memory, here, state)
+            logits, state = self.decode(token, memory, absent, state)
             token = logits.argmax(-1)
             written.append(token)
         return torch.cat(written, 1)
@@ -91,10 +90,6 @@ class Transformer(nn.Module):
             nn.LayerNorm(width))
         self.logits = nn.Linear(width, words)
         self.dropout = nn.Dropout(rate)
-        for name, parameter in self.named_parameters():
-            if "in_proj_weight" in name:
-                for part in parameter.chunk(3):
-                    nn.init.xavier_uniform_(part)
 
     def rows(self, table, tokens):
         time_step = torch.arange(tokens.shape[1])[:, None]
@@ -165,11 +160,12 @@ def main():
     parser.add_argument("model", choices=["gru", "transformer"])
     parser.add_argument("folder")
     parser.add_argument("--output", required=True)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int)
     parser.add_argument("--examples", type=int, help="train on so many pairs alone")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     folder = arguments.folder
     ja = vocabulary(f"{folder}/train.ja.vocab.4k")
@@ -178,16 +174,22 @@ def main():
                            sentences(f"{folder}/{part}.en", en)))
             for part in ("train", "dev", "test")}
     train = data["train"][:arguments.examples]
-    model, peak = (GRU(), 0.002) if arguments.model == "gru" else (Transformer(), 0.002)
+    peak = 0.002
+    model, batch, epochs, deviation = ((GRU(), 32, 4, 0.25) if arguments.model == "gru" else
+                                       (Transformer(), 64, 5, 128 ** -0.5))
+    epochs = arguments.epochs or epochs
     for table in (model.source, model.target):
-        nn.init.normal_(table.weight, 0, 0.02 if arguments.model == "gru" else 128 ** -0.5)
+        nn.init.normal_(table.weight, 0, deviation)
     for module in model.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            for part in module.in_proj_weight.chunk(3):
+                nn.init.xavier_uniform_(part)
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     optimizer = torch.optim.AdamW(model.parameters(), peak, weight_decay=0.01)
-    total = math.ceil(len(train) / 64) * arguments.epochs
+    total = math.ceil(len(train) / batch) * epochs
     warmup = min(400, total)
 
     def rate(step):
@@ -196,12 +198,12 @@ def main():
         return 0.5 * (1 + math.cos(math.pi * min(1, (step - warmup) / max(1, total - warmup))))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    for epoch in range(arguments.epochs):
+    for epoch in range(epochs):
         model.train()
         order = torch.randperm(len(train)).tolist()
         start = time.perf_counter()
-        for i in range(0, len(train), 64):
-            source, lengths, target, following = batch_of([train[j] for j in order[i:i + 64]])
+        for i in range(0, len(train), batch):
+            source, lengths, target, following = batch_of([train[j] for j in order[i:i + batch]])
             logits = model(source, lengths, target)
             loss = functional.cross_entropy(logits.flatten(0, 1), following.flatten(),
                                             ignore_index=pad)
