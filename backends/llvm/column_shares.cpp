@@ -84,7 +84,6 @@ std::optional<ColumnUse> column_use(const Step& step, const MatmulTile& tile_f32
     if (step.type.rank() == 0) return std::nullopt;
     out.share = share_of(step.type.dims, fused_block(vector_bytes, size_of(step.type.dtype)));
     out.reads = {true};
-    out.writes = true;
     return out;
   }
   if (step.kind != Step::Kind::fused) return std::nullopt;
@@ -98,7 +97,6 @@ std::optional<ColumnUse> column_use(const Step& step, const MatmulTile& tile_f32
     if (inner.op == Op::reduce_sum || inner.op == Op::reduce_max) return std::nullopt;
   out.share = share_of(domain, fused_block(vector_bytes, widest_element(body)));
   out.reads = Reads(body, domain).run();
-  out.writes = true;
   return out;
 }
 

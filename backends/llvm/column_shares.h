@@ -8,11 +8,10 @@
 namespace treadle {
 
 // A fused step, or a copy, over a domain of `share.rows` rows of `share.width`
-// columns.
+// columns. Each thread writes its own columns of every output.
 struct ColumnUse {
   ColumnShare share;
   std::vector<bool> reads;  // operand i at the thread's own columns alone
-  bool writes = false;      // every output likewise
 };
 // None where the step is something else, or its work is not columns (a
 // reduction). `tile_f32` says how wide vectors are.

@@ -92,7 +92,7 @@ class BarrierPlanner {
     };
     for (std::size_t i = 0; i < step.in.size(); ++i)
       touch(step.in[i], false, column && column->reads[i]);
-    const bool own = column ? column->writes : step.share.block > 0;
+    const bool own = column || step.share.block > 0;
     for (const Location& place : step.out) touch(place, true, own);
     return out;
   }
