@@ -6,6 +6,10 @@ FOLDER holds small_parallel_enja. Prints a JSON line an epoch (seconds of
 training, loss per token on the development set in nats), then one with the loss
 on the test set, and writes greedy translations of the test set to FILE, a
 sentence a line.
+
+With --weights RUN/checkpoint.safetensors the transformer is not trained: it takes
+the weights that Treadle trained, so that losses and translations of the two can be
+compared without the luck of a seed.
 """
 import argparse
 import json
@@ -120,6 +124,40 @@ class Transformer(nn.Module):
         return written[:, 1:]
 
 
+def treadle_weights(path):
+    """A checkpoint of TransformerTranslator as the state of `Transformer`."""
+    from safetensors.torch import load_file
+
+    given = load_file(path)
+    out = {"source.weight": given["words.table"], "target.weight": given["words_2.table"],
+           "logits.weight": given["dense.W"].T, "logits.bias": given["dense.b"]}
+
+    def attention(to, name):
+        out[to + ".in_proj_weight"] = torch.cat([given[f"{name}.W{c}"].T for c in "qkv"])
+        # Keys have no bias there: softmax does not see it.
+        no_bias = torch.zeros_like(given[name + ".bq"])
+        out[to + ".in_proj_bias"] = torch.cat([given[name + ".bq"], no_bias, given[name + ".bv"]])
+        out[to + ".out_proj.weight"] = given[name + ".Wo"].T
+        out[to + ".out_proj.bias"] = given[name + ".bo"]
+
+    def norm(to, name):
+        out[to + ".weight"], out[to + ".bias"] = given[name + ".gain"], given[name + ".bias"]
+
+    for part, norms in (("encoder", 2), ("decoder", 3)):
+        for layer in range(2):
+            to, name = f"{part}.layers.{layer}", f"transformer.{part}.layer[{layer}]"
+            attention(to + ".self_attn", name + ".attention")
+            if part == "decoder":
+                attention(to + ".multihead_attn", name + ".cross")
+            for i in range(1, norms + 1):
+                norm(f"{to}.norm{i}", f"{name}.norm{i}")
+            for i in (1, 2):
+                out[f"{to}.linear{i}.weight"] = given[f"{name}.forward.W{i}"].T
+                out[f"{to}.linear{i}.bias"] = given[f"{name}.forward.b{i}"]
+        norm(f"{part}.norm", f"transformer.{part}.layer_norm")
+    return {name: tensor.contiguous() for name, tensor in out.items()}
+
+
 def vocabulary(path):
     with open(path, encoding="utf-8") as file:
         return file.read().splitlines()
@@ -164,7 +202,10 @@ def main():
     parser.add_argument("--examples", type=int, help="train on so many pairs alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--weights", help="take a Treadle checkpoint's weights, do not train")
     arguments = parser.parse_args()
+    if arguments.weights and arguments.model != "transformer":
+        parser.error("--weights goes with transformer alone")
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     folder = arguments.folder
@@ -198,6 +239,10 @@ def main():
         return 0.5 * (1 + math.cos(math.pi * min(1, (step - warmup) / max(1, total - warmup))))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    if arguments.weights:
+        model.load_state_dict(treadle_weights(arguments.weights))
+        epochs = 0
+        print(json.dumps({"dev": loss_on(model, data["dev"])}), flush=True)
     for epoch in range(epochs):
         model.train()
         order = torch.randperm(len(train)).tolist()
