@@ -112,6 +112,13 @@ bool shows_wide_vectors(const Command& command) {
   return false;
 }
 
+// Weights are packed in panels as wide as the vectors, so that a step's memory is
+// what the tutorial says with AVX-512 only.
+std::vector<std::string> without_step_memory(std::vector<std::string> lines) {
+  std::erase_if(lines, [](const std::string& line) { return line.starts_with("step, predicted"); });
+  return lines;
+}
+
 bool has_wide_vectors() {
   std::ifstream information("/proc/cpuinfo");
   std::stringstream text;
@@ -147,13 +154,14 @@ TEST_CASE("the tutorial, from an empty folder") {
         CHECK(result.status == (fails ? 1 : 0));
         ++commands;
         if (shows_wide_vectors(command) && !has_wide_vectors()) continue;
-        const auto differs = difference(lines_of([&] {
-                                          std::string all;
-                                          for (const std::string& line : command.output)
-                                            all += line + "\n";
-                                          return all;
-                                        }()),
-                                        lines_of(result.output));
+        std::string expected;
+        for (const std::string& line : command.output) expected += line + "\n";
+        std::vector<std::string> said = lines_of(expected), printed = lines_of(result.output);
+        if (!has_wide_vectors()) {
+          said = without_step_memory(said);
+          printed = without_step_memory(printed);
+        }
+        const auto differs = difference(said, printed);
         CHECK(differs.value_or("") == "");
       }
     }
