@@ -215,7 +215,7 @@ std::vector<HeatMapGroup> attention_maps(const Graph& model, const Tensors& tens
   std::vector<std::string> titles;
   for (std::size_t i = 0; i < all.size(); ++i) titles.push_back(title_of(all[i], i));
   const std::vector<bool> wanted = chosen(all, titles, choice.which);
-  const std::unique_ptr<Program> program = compile(watched.graph, {}, {machine.backend, {}, {}});
+  const std::unique_ptr<Program> program = compile(watched.graph, {}, cached(machine.backend));
   std::vector<const Tensor*> given;
   for (const Slot& slot : program->inputs()) given.push_back(&tensors.at(slot.name));
   Team team(machine.threads);

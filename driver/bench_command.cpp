@@ -71,7 +71,7 @@ class Bench {
  public:
   explicit Bench(const Options& options)
       : work_(work_of(options)),
-        program_(compile(work_.graph, work_.updates, {options.machine.backend, {}, {}})),
+        program_(compile(work_.graph, work_.updates, cached(options.machine.backend))),
         team_(options.machine.threads),
         inputs_(rehearsal_inputs(work_.graph, work_.updates, work_.extents)),
         rehearsal_(*program_, inputs_, work_.extents, team_) {

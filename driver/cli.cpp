@@ -122,7 +122,10 @@ int run_command_line(int argc, const char* const* argv) {
       "  treadle generate examples/char_lm.tdl --run runs/char_lm\n"
       "  treadle dump examples/my_cell.tdl --after fuse-gates\n"
       "  treadle explain T0312\n"
-      "  treadle passes");
+      "  treadle passes\n"
+      "Environment:\n"
+      "  TREADLE_CACHE         folder of compiled code, ~/.cache/treadle unless set; 'off': none\n"
+      "  TREADLE_CPU_FEATURES  'avx2' or 'sse': code for less than this processor has");
   Action action;
   add_opt_command(app, action);
   add_gradcheck_command(app, action);

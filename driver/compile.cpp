@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstdlib>
+#include <utility>
 
 #include "backends/llvm/compile.h"
 #include "backends/onednn/matmul.h"
@@ -29,24 +31,46 @@ BackendModels backend_models() {
   return models;
 }
 
+std::optional<std::filesystem::path> code_cache_folder() {
+  const auto value = [](const char* name) {
+    const char* text = std::getenv(name);
+    return std::string_view(text != nullptr ? text : "");
+  };
+  const std::string_view chosen = value("TREADLE_CACHE");
+  if (chosen == "off") return std::nullopt;
+  if (!chosen.empty()) return chosen;
+  // The XDG base directory specification: a relative path is to be ignored.
+  const std::filesystem::path base = value("XDG_CACHE_HOME"), home = value("HOME");
+  if (base.is_absolute()) return base / "treadle";
+  if (home.is_absolute()) return home / ".cache" / "treadle";
+  return std::nullopt;
+}
+
+CompileOptions cached(std::string backend) { return {std::move(backend), {}, code_cache_folder()}; }
+
 namespace {
 // oneDNN asks the processor itself, so code for a masked one is LLVM's alone.
 Graph placed(const Graph& graph, const CompileOptions& options) {
   if (options.backend == "auto")
     return options.features.empty() ? place(graph, backend_models()) : graph;
-  if (options.backend == "onednn") return place_all(graph, onednn_model());
-  if (options.backend != "llvm")
-    throw_user_error("T0836", fmt::format("there is no backend '{}'", options.backend),
+  return options.backend == "onednn" ? place_all(graph, onednn_model()) : graph;
+}
+
+void require_backend(const std::string& name) {
+  if (name != "auto" && name != "llvm" && name != "onednn")
+    throw_user_error("T0836", fmt::format("there is no backend '{}'", name),
                      "the backends are auto, llvm, onednn and reference");
-  return graph;
 }
 }  // namespace
 
 std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpdate> updates,
                                  const CompileOptions& options) {
   if (options.backend == "reference") return make_reference_program(optimise(graph), updates);
-  LlvmOptions llvm{options.features, options.cache, make_onednn_runner};
-  return compile_llvm(placed(lower(graph), options), updates, llvm);
+  require_backend(options.backend);
+  LlvmOptions llvm{options.features, options.cache, make_onednn_runner, {}, {}};
+  llvm.lower = [&](const Graph& whole) { return placed(lower(whole), options); };
+  llvm.lowering = fmt::format("{} {} {}", training_pipeline, options.backend, options.features);
+  return compile_llvm(graph, updates, llvm);
 }
 
 std::vector<InPlaceUpdate> in_place_updates(const TrainingStep& step) {

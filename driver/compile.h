@@ -21,8 +21,16 @@ struct CompileOptions {
   // "reference": the evaluator.
   std::string backend = "auto";
   std::string features;  // mask of the processor's features, backends/llvm/target.h
-  std::optional<std::filesystem::path> cache;  // folder of compiled objects
+  std::optional<std::filesystem::path> cache;  // folder of compiled code
 };
+
+// Where commands keep compiled code between runs: the folder of the environment
+// variable TREADLE_CACHE; else `treadle` in $XDG_CACHE_HOME, or in ~/.cache. None
+// where TREADLE_CACHE is "off", or there is no home.
+std::optional<std::filesystem::path> code_cache_folder();
+
+// What commands compile with: that cache.
+CompileOptions cached(std::string backend = "auto");
 
 // What the reference evaluator and the backends are given: loops hoisted, gates
 // fused.

@@ -83,7 +83,7 @@ Generator::Generator(const Graph& model, NamedTensors parameters)
   } catch (const UserError& error) {
     if (error.diagnostics().empty() || error.diagnostics()[0].code != "T0848") throw;
     blocked_ = error.diagnostics()[0];
-    whole_ = compile(model, {});
+    whole_ = compile(model, {}, cached());
   }
 }
 
@@ -136,10 +136,10 @@ void Generator::compile_step(const Graph& model) {
     updates.push_back({at.string("successor"), name});
     successors_[at.string("successor")] = name;
   }
-  step_ = compile(many, updates);
+  step_ = compile(many, updates, cached());
   if (derived.start.outputs().empty()) return;
   const Graph start = simplify(batch(derived.start, {free_symbol(derived.start)}));
-  start_ = compile(start, {});
+  start_ = compile(start, {}, cached());
 }
 
 void Generator::begin(std::int64_t sequences, const NamedTensors& given) {

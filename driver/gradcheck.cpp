@@ -120,7 +120,7 @@ std::vector<Stage> later_stages(const Graph& value_graph, const std::string& out
   std::vector<const Tensor*> pointers;
   for (const Tensor& tensor : batched) pointers.push_back(&tensor);
   Team team(1);
-  const auto program = compile(gradient, {});
+  const auto program = compile(gradient, {}, cached());
   out.push_back({"compiling", treadle::run(*program, pointers, team)});
   return out;
 }

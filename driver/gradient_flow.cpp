@@ -194,7 +194,7 @@ class Flow {
   };
 
   std::unique_ptr<Program> compiled(const Graph& graph) const {
-    return compile(graph, {}, {options_.machine.backend, {}, {}});
+    return compile(graph, {}, cached(options_.machine.backend));
   }
 
   void run_gradients(const Tensors& parameters, const Batch& batch) {

@@ -27,7 +27,7 @@ ModelRunner::ModelRunner(const Graph& model, std::map<std::string, Tensor> param
                          const MachineOptions& machine)
     : graph_(batch(model)),
       parameters_(std::move(parameters)),
-      program_(compile(graph_, {}, {machine.backend, {}, {}})),
+      program_(compile(graph_, {}, cached(machine.backend))),
       team_(machine.threads) {}
 
 void ModelRunner::set_parameters(std::map<std::string, Tensor> parameters) {

@@ -270,7 +270,7 @@ int run_run(const Options& options) {
   if (shows) return show_attention(graph, std::move(tensors), vocabularies, options);
   if (examples) graph = batch(graph);
   add_state_and_seeds(graph, tensors, examples ? DimEnv{{"B", *examples}} : DimEnv{}, options.seed);
-  const std::unique_ptr<Program> program = compile(graph, {}, {options.machine.backend, {}, {}});
+  const std::unique_ptr<Program> program = compile(graph, {}, cached(options.machine.backend));
   std::vector<const Tensor*> inputs;
   for (const Slot& slot : program->inputs()) inputs.push_back(&tensors.at(slot.name));
   Team team(options.machine.threads);

@@ -43,7 +43,7 @@ class Size {
     model_ = experiment_.model(train_.model, Mode::eval);
     require_numbers(measured);
     step_ = make_training_step(loss_, optimizer_settings(train_.optimizer));
-    const CompileOptions machine{options.machine.backend, {}, {}};
+    const CompileOptions machine = cached(options.machine.backend);
     program_ = compile_step(step_, machine);
     evaluation_ = compile_step(make_evaluation_step(measured), machine);
     data_ = open_evaluation(eval_, false, measured, options.data, {});

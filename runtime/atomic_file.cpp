@@ -61,7 +61,8 @@ void sync_folder(const fs::path& folder) {
 
 }  // namespace
 
-AtomicFile::AtomicFile(const fs::path& target) : target_(follow_link(target)) {
+AtomicFile::AtomicFile(const fs::path& target, Durable durable)
+    : target_(follow_link(target)), durable_(durable) {
   struct stat info {};
   const bool exists = ::stat(target_.c_str(), &info) == 0;
   if (exists && S_ISDIR(info.st_mode)) cannot_write(target_, EISDIR);
@@ -114,7 +115,8 @@ void AtomicFile::write(std::string_view bytes) {
 
 void AtomicFile::commit() {
   ensure(fd_ >= 0, "atomic file", "committed twice");
-  if (::fsync(fd_) != 0 && !direct_) fail(errno);
+  const bool syncs = durable_ == Durable::yes;
+  if (syncs && ::fsync(fd_) != 0 && !direct_) fail(errno);
   if (::close(std::exchange(fd_, -1)) != 0) {
     const int error = errno;
     if (!direct_) ::unlink(written_.c_str());
@@ -126,7 +128,7 @@ void AtomicFile::commit() {
     ::unlink(written_.c_str());
     cannot_write(target_, error);
   }
-  sync_folder(folder_of(target_));
+  if (syncs) sync_folder(folder_of(target_));
 }
 
 void write_file_atomically(const fs::path& target, std::string_view bytes) {

@@ -15,7 +15,10 @@ namespace treadle {
 // the quota is full; T0962: no permission, or a read-only file system.
 class AtomicFile {
  public:
-  explicit AtomicFile(const std::filesystem::path& target);
+  // `no`: nothing is synced, for files that may be lost, or left torn, when the
+  // machine fails.
+  enum class Durable : bool { no, yes };
+  explicit AtomicFile(const std::filesystem::path& target, Durable durable = Durable::yes);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -32,6 +35,7 @@ class AtomicFile {
   std::filesystem::path written_;  // the new file, or the target when written directly
   int fd_ = -1;
   bool direct_ = false;
+  Durable durable_ = Durable::yes;
 };
 
 // One piece of content, written atomically.

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,16 +19,20 @@ struct LlvmOptions {
   std::string features;                        // mask of the host's features, see target.h
   std::optional<std::filesystem::path> cache;  // folder of compiled objects
   NodeRunnerFactory runners;                   // of the products that carry the attribute `backend`
+  // The graph in the form that is compiled; not asked for where its code is in
+  // the cache. `lowering` says all that the result depends on besides the graph.
+  std::function<Graph(const Graph&)> lower;
+  std::string lowering;
 };
 
 struct CompileStats {
   std::uint64_t compilations = 0;  // modules that code was generated for, in this process
-  std::uint64_t cache_hits = 0;    // modules whose object came from the cache
+  std::uint64_t cache_hits = 0;    // programs whose code came from the cache
 };
 CompileStats llvm_compile_stats();
 
-// One native function that all threads of the team run together. The graph
-// holds no composite ops (passes/expand_composites.h) and no bf16 matmul. Its
+// One native function that all threads of the team run together. The graph, once
+// lowered, holds no composite ops (passes/expand_composites.h) and no bf16 matmul. Its
 // symbols stay symbolic: one program serves every value of them.
 // Out-of-range indices: gather reads 0, scatter_add adds nothing.
 std::unique_ptr<Program> compile_llvm(const Graph& graph, std::span<const InPlaceUpdate> updates,

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 
@@ -8,6 +10,7 @@
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
+#include "ir/text_printer.h"
 
 namespace treadle {
 
@@ -16,24 +19,38 @@ namespace {
 // Vectors of columns that one unit of a reduction sums side by side.
 constexpr unsigned wide_columns = 4;
 
+// The only axis of a domain that is flat; the kernel is told what it is.
+const Dim& flat_axis() {
+  static const Dim axis = Dim::symbol("kernel.count");
+  return axis;
+}
+
 bool is_reduction(Op op) { return op == Op::reduce_sum || op == Op::reduce_max; }
 
 }  // namespace
 
 FusedKernel::FusedKernel(const Target& target, DimTable& dims, const Graph& body,
                          const Dims& domain)
-    : target_(target), dims_(dims), body_(body), domain_(domain) {
-  if (domain_.size() > 1 && is_flat()) flatten();
+    : target_(target), dims_(dims), body_(body), domain_(domain), count_(product(domain)) {
   const std::size_t widest = widest_element(body_);
   lanes_ = static_cast<unsigned>(target.vector_bytes) / static_cast<unsigned>(widest);
   block_ = fused_block(target.vector_bytes, widest);
+  flat_ = !domain_.empty() && is_flat();
+  if (!domain_.empty()) {
+    const auto extent = (flat_ ? count_ : domain_.back()).constant();
+    divisible_ = extent && *extent % lanes_ == 0;
+    narrow_ = extent && *extent < lanes_;
+  }
+  if (flat_) flatten();
   const Node& first = body_.node(body_.outputs()[0].value.node);
   if (!is_reduction(first.op)) {
     find_parts();
     if (domain_.empty())
       units_ = 1;
     else
-      units_ = product(Dims(domain_.begin(), domain_.end() - 1)) * blocks_of_row();
+      units_ = flat_
+                   ? blocks_of(count_)
+                   : product(Dims(domain_.begin(), domain_.end() - 1)) * blocks_of(domain_.back());
     return;
   }
   reduction_ = &first;
@@ -55,8 +72,14 @@ FusedKernel::FusedKernel(const Target& target, DimTable& dims, const Graph& body
   units_ = product(outer);
 }
 
-Dim FusedKernel::blocks_of_row() const {
-  return (domain_.back() + Dim(block_ - 1)).floor_div(block_);
+Dim FusedKernel::blocks_of(const Dim& columns) const {
+  return (columns + Dim(block_ - 1)).floor_div(block_);
+}
+
+std::string FusedKernel::key() const {
+  const bool has_columns = flat_ && reduction_ == nullptr;
+  return fmt::format("{} {} {} {}\n{}", to_string(domain_), flat_, has_columns && divisible_,
+                     has_columns && narrow_, print(body_));
 }
 
 // Every value is read at the index that is written, or is the same everywhere.
@@ -85,7 +108,7 @@ bool FusedKernel::is_flat() const {
 }
 
 void FusedKernel::flatten() {
-  const Dims flat{product(domain_)};
+  const Dims flat{flat_axis()};
   Graph out;
   Builder b(out);
   std::map<Value, Value> map;
@@ -143,11 +166,13 @@ void FusedKernel::concat_parts(Value v, std::size_t output, int axis, Dim& start
   start = start + body_.type(v).dims[static_cast<std::size_t>(axis)];
 }
 
-void FusedKernel::emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::Value* begin,
-                       llvm::Value* end, const std::vector<llvm::Value*>& operands,
+void FusedKernel::emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::Value* count,
+                       llvm::Value* begin, llvm::Value* end,
+                       const std::vector<llvm::Value*>& operands,
                        const std::vector<std::vector<llvm::Value*>>& outputs) {
   KernelEmitter e(b, target_, body_, dims_, dim_table);
   for (std::size_t i = 0; i < operands.size(); ++i) e.set_leaf(body_.input_value(i), operands[i]);
+  if (flat_) e.set_extent(flat_axis(), count);
   outputs_ = &outputs;
   if (reduction_ != nullptr)
     emit_reduction(e, begin, end);
@@ -174,7 +199,7 @@ void FusedKernel::emit_pointwise(KernelEmitter& e, llvm::Value* begin, llvm::Val
     return;
   }
   // Whole rows, but for the first and the last one: few rows are shared out too.
-  llvm::Value* blocks = e.extent(blocks_of_row().at_least(1));
+  llvm::Value* blocks = e.extent(blocks_of(domain_.back()).at_least(1));
   llvm::Value *zero = e.integer(0), *one = e.integer(1);
   llvm::Value* behind = b.CreateUDiv(b.CreateSub(b.CreateAdd(end, blocks), one), blocks);
   emit_loop(b, b.CreateUDiv(begin, blocks), behind, one, [&](llvm::Value* row) {
@@ -197,19 +222,16 @@ void FusedKernel::emit_columns(KernelEmitter& e, const LaneIndices& row, llvm::V
     index.push_back({column, 1, nullptr});
     emit_parts(e, index, mask, lanes_);
   };
-  const auto extent = domain_.back().constant();
-  const bool divisible = extent && *extent % lanes_ == 0;
-  const bool narrow = extent && *extent < lanes_;
   llvm::Value* count = b.CreateSub(to, from);
   llvm::Value* left = b.CreateAnd(count, e.integer(lanes_ - 1));
   llvm::Value* whole = b.CreateSub(to, left);
-  if (!narrow)
+  if (!narrow_)
     emit_loop(b, from, whole, e.integer(lanes_),
               [&](llvm::Value* column) { body(column, nullptr); });
-  if (divisible) return;
+  if (divisible_) return;
   // A loop of at most one turn: nothing is left when the threads share no
   // column here.
-  emit_loop(b, narrow ? from : whole, to, e.integer(lanes_), [&](llvm::Value* column) {
+  emit_loop(b, narrow_ ? from : whole, to, e.integer(lanes_), [&](llvm::Value* column) {
     std::vector<llvm::Constant*> steps;
     for (unsigned i = 0; i < lanes_; ++i) steps.push_back(b.getInt64(i));
     llvm::Value* mask = b.CreateICmpSLT(llvm::ConstantVector::get(steps),

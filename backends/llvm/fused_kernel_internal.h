@@ -4,6 +4,8 @@
 #include <llvm/IR/IRBuilder.h>
 
 #include <functional>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "backends/llvm/kernel_emitter_internal.h"
@@ -18,11 +20,16 @@ class FusedKernel {
 
   // How many units there are.
   const Dim& units() const { return units_; }
+  // How many elements the domain has, where the code is to be told.
+  std::optional<Dim> count() const { return flat_ ? std::optional(count_) : std::nullopt; }
+  // Kernels of equal keys are the same code: their shapes may differ where every
+  // value is read at the index that is written.
+  std::string key() const;
 
   // Code for units begin ... end - 1. `operands[i]` points to argument i's
   // elements, `outputs[i]` to the places where output i goes.
-  void emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::Value* begin, llvm::Value* end,
-            const std::vector<llvm::Value*>& operands,
+  void emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::Value* count, llvm::Value* begin,
+            llvm::Value* end, const std::vector<llvm::Value*>& operands,
             const std::vector<std::vector<llvm::Value*>>& outputs);
 
  private:
@@ -34,7 +41,7 @@ class FusedKernel {
     Dim start;      // ... from here on
   };
   bool is_flat() const;
-  Dim blocks_of_row() const;
+  Dim blocks_of(const Dim& columns) const;
   void flatten();
   void find_parts();
   void concat_parts(Value v, std::size_t output, int axis, Dim& start);
@@ -57,6 +64,10 @@ class FusedKernel {
   DimTable& dims_;
   Graph body_;
   Dims domain_;
+  Dim count_;
+  bool flat_ = false;       // the domain is one axis of `count` elements
+  bool divisible_ = false;  // its last axis is a multiple of `lanes_`
+  bool narrow_ = false;     // it is less than that
   unsigned lanes_ = 1;
   std::int64_t block_ = 1;  // columns of a unit (fused_units.h)
   Dim units_;

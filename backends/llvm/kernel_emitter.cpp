@@ -20,6 +20,7 @@ llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype) {
 
 llvm::Value* KernelEmitter::extent(const Dim& dim) {
   if (const auto value = dim.constant()) return integer(*value);
+  if (const auto own = extents_.find(dim); own != extents_.end()) return own->second;
   const std::size_t number = dims_.number(dim);
   auto* load =
       b.CreateLoad(b.getInt64Ty(), b.CreateConstGEP1_64(b.getInt64Ty(), dim_table_, number));

@@ -44,6 +44,8 @@ class KernelEmitter {
       : b(builder), target_(target), graph_(graph), dims_(dims), dim_table_(dim_table) {}
 
   void set_leaf(Value v, llvm::Value* pointer) { leaves_[v] = pointer; }
+  // This kernel is told the value of `dim`; it is not in the table.
+  void set_extent(const Dim& dim, llvm::Value* value) { extents_[dim] = value; }
   // `v` at one index is `value`, until start_block().
   void define(Value v, const LaneIndices& index, llvm::Value* mask, unsigned lanes,
               llvm::Value* value) {
@@ -113,6 +115,7 @@ class KernelEmitter {
   DimTable& dims_;
   llvm::Value* dim_table_;
   std::map<Value, llvm::Value*> leaves_;
+  std::map<Dim, llvm::Value*> extents_;
   std::map<Key, llvm::Value*> known_;
 };
 

@@ -3,25 +3,15 @@
 #include <fmt/format.h>
 
 #include "backends/llvm/attention_kernel_internal.h"
-#include "backends/llvm/fused_kernel_internal.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/product_loops_internal.h"
-#include "backends/llvm/row_product_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
-#include "ir/text_printer.h"
 
 namespace treadle {
-
-namespace {
-
-// Threads share out a product's rows in whole tiles of so many.
-constexpr std::int64_t rows_of_tile = 8;
-
-}  // namespace
 
 void ProgramEmitter::emit() {
   llvm::LLVMContext& context = module_.getContext();
@@ -31,10 +21,13 @@ void ProgramEmitter::emit() {
   auto* entry = llvm::Function::Create(type, llvm::Function::ExternalLinkage, entry_name, module_);
   set_target_attributes(*entry, target_);
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "entry", entry));
-  auto* layout = llvm::StructType::get(
-      context, {pointer_type, pointer_type, pointer_type, i64, pointer_type, i64});
+  context_type_ =
+      llvm::StructType::get(context, {pointer_type, pointer_type, pointer_type, i64, pointer_type,
+                                      i64, pointer_type, pointer_type, pointer_type});
+  context_ = entry->getArg(0);
   const auto field = [&](unsigned i) {
-    return b.CreateLoad(layout->getElementType(i), b.CreateStructGEP(layout, entry->getArg(0), i));
+    return b.CreateLoad(context_type_->getElementType(i),
+                        b.CreateStructGEP(context_type_, context_, i));
   };
   buffers_ = field(0);
   dim_table_ = field(1);
@@ -47,12 +40,6 @@ void ProgramEmitter::emit() {
   emit_steps(b, plan_.steps);
   b.CreateRetVoid();
   emit_binders();
-
-  std::string text;
-  for (const Dim& dim : dims_.dims()) text += dim.to_string() + "\n";
-  auto* bytes = llvm::ConstantDataArray::getString(context, text);
-  new llvm::GlobalVariable(module_, bytes->getType(), true, llvm::GlobalValue::ExternalLinkage,
-                           bytes, dims_name);
 }
 
 llvm::Value* ProgramEmitter::extent(llvm::IRBuilder<>& b, llvm::Value* table, const Dim& dim) {
@@ -67,8 +54,30 @@ llvm::Value* ProgramEmitter::extent(llvm::IRBuilder<>& b, llvm::Value* table, co
 
 void ProgramEmitter::emit_barrier(llvm::IRBuilder<>& b) {
   if (alone_) return;
-  auto* type = llvm::FunctionType::get(b.getVoidTy(), {b.getPtrTy()}, false);
-  b.CreateCall(module_.getOrInsertFunction("treadle_barrier", type), {barrier_});
+  call_out(b, "treadle_barrier", 6, {barrier_});
+}
+
+// A call of what that field of the context points to, by way of a function that
+// has a name.
+void ProgramEmitter::call_out(llvm::IRBuilder<>& b, const char* name, unsigned field,
+                              std::vector<llvm::Value*> arguments) {
+  llvm::Function* way_out = module_.getFunction(name);
+  if (way_out == nullptr) {
+    std::vector<llvm::Type*> types;
+    for (llvm::Value* argument : arguments) types.push_back(argument->getType());
+    auto* target = llvm::FunctionType::get(b.getVoidTy(), types, false);
+    types.push_back(b.getPtrTy());
+    llvm::IRBuilder<> c(module_.getContext());
+    way_out = start_function(c, name, types);
+    std::vector<llvm::Value*> passed;
+    for (llvm::Argument& argument : way_out->args()) passed.push_back(&argument);
+    llvm::Value* place = c.CreateStructGEP(context_type_, passed.back(), field);
+    passed.pop_back();
+    c.CreateCall(target, c.CreateLoad(c.getPtrTy(), place), passed)->setTailCall();
+    c.CreateRetVoid();
+  }
+  arguments.push_back(context_);
+  b.CreateCall(way_out, arguments);
 }
 
 void ProgramEmitter::emit_barrier_unless_one(llvm::IRBuilder<>& b, const std::optional<Dim>& dim) {
@@ -88,17 +97,18 @@ void ProgramEmitter::emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& s
 
 void ProgramEmitter::emit_step(llvm::IRBuilder<>& b, const Step& step) {
   switch (step.kind) {
-    case Step::Kind::fused: return fused(b, step);
-    case Step::Kind::copy: return copy(b, step);
-    case Step::Kind::pack: return pack(b, step);
-    case Step::Kind::matmul: return matmul(b, step);
+    case Step::Kind::fused: fused(b, step); break;
+    case Step::Kind::copy: copy(b, step); break;
+    case Step::Kind::pack: pack(b, step); break;
+    case Step::Kind::matmul: matmul(b, step); break;
     case Step::Kind::prepare:
-    case Step::Kind::claimed: return call_runner(b, step);
-    case Step::Kind::scatter_add: return scatter_add(b, step);
-    case Step::Kind::argmax: return argmax(b, step);
-    case Step::Kind::attention: return attention(b, step);
+    case Step::Kind::claimed: call_runner(b, step); break;
+    case Step::Kind::scatter_add: scatter_add(b, step); break;
+    case Step::Kind::argmax: argmax(b, step); break;
+    case Step::Kind::attention: attention(b, step); break;
     case Step::Kind::scan: return emit_scan(b, step);
   }
+  ++steps_emitted_;
 }
 
 void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
@@ -118,7 +128,7 @@ void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
 // ---- kernels ----
 
 std::string ProgramEmitter::kernel_name(std::string_view what) {
-  return fmt::format("kernel{}.{}", kernels_made_++, what);
+  return fmt::format("kernel{}.{}", steps_emitted_, what);
 }
 
 llvm::Function* ProgramEmitter::start_function(llvm::IRBuilder<>& b, const std::string& name,
@@ -212,38 +222,53 @@ void ProgramEmitter::one_kernel(
 }
 
 // Equal kernels are one function, whatever memory they work on: layers of one
-// kind and parameters of one shape share theirs.
-void ProgramEmitter::fused(llvm::IRBuilder<>& b, const Step& step) {
-  const Node& node = step.graph->node(step.node);
-  FusedKernel kernel(target_, dims_, *node.regions[0], node.attributes.dims("domain"));
-  const std::size_t pointers = step.in.size() + step.out.size();
-  std::string key = to_string(node.attributes.dims("domain")) + "\n";
-  for (const std::uint32_t i : step.out_index) key += std::to_string(i) + " ";
-  llvm::Function*& function = fused_kernels_[key + print(*node.regions[0])];
+// kind and parameters share theirs. `outputs` are the places of each output.
+void ProgramEmitter::call_fused(llvm::IRBuilder<>& b, FusedKernel& kernel, std::string_view name,
+                                const std::vector<llvm::Value*>& operands,
+                                const std::vector<std::vector<llvm::Value*>>& outputs) {
+  std::string key = kernel.key();
+  std::vector<llvm::Value*> arguments = operands;
+  for (const std::vector<llvm::Value*>& places : outputs) {
+    key += std::to_string(places.size()) + " ";
+    arguments.insert(arguments.end(), places.begin(), places.end());
+  }
+  const std::size_t pointers = arguments.size();
+  llvm::Function*& function = fused_kernels_[key];
   if (function == nullptr) {
     llvm::IRBuilder<> inside(module_.getContext());
     std::vector<llvm::Type*> types(pointers + 1, b.getPtrTy());
-    types.insert(types.end(), {b.getInt64Ty(), b.getInt64Ty()});
-    function = start_function(inside, kernel_name("fused"), types);
-    const auto argument = [&](std::size_t i) { return function->getArg(static_cast<unsigned>(i)); };
-    std::vector<llvm::Value*> operands;
-    for (std::size_t i = 0; i < step.in.size(); ++i) operands.push_back(argument(i));
-    std::vector<std::vector<llvm::Value*>> outputs(node.types.size());
-    for (std::size_t i = 0; i < step.out.size(); ++i)
-      outputs[step.out_index[i]].push_back(argument(step.in.size() + i));
-    kernel.emit(inside, argument(pointers), argument(pointers + 1), argument(pointers + 2),
-                operands, outputs);
+    types.insert(types.end(), kernel.count() ? 3 : 2, b.getInt64Ty());
+    function = start_function(inside, kernel_name(name), types);
+    auto* next = function->arg_begin();
+    std::vector<llvm::Value*> from;
+    for (std::size_t i = 0; i < operands.size(); ++i) from.push_back(next++);
+    std::vector<std::vector<llvm::Value*>> to(outputs.size());
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+      for (std::size_t j = 0; j < outputs[i].size(); ++j) to[i].push_back(next++);
+    llvm::Value *dims = next++, *begin = next++, *end = next++;
+    llvm::Value* count = kernel.count() ? next : nullptr;
+    kernel.emit(inside, dims, count, begin, end, from, to);
     inside.CreateRetVoid();
   }
-  const Kernel here = entry();
-  std::vector<llvm::Value*> arguments;
-  for (std::size_t i = 0; i < step.in.size(); ++i)
-    arguments.push_back(pointer(b, here, step.in[i], step.graph->type(node.operands[i]).dtype));
-  for (std::size_t i = 0; i < step.out.size(); ++i)
-    arguments.push_back(pointer(b, here, step.out[i], node.types[step.out_index[i]].dtype));
   arguments.push_back(dim_table_);
   for (llvm::Value* bound : share_of(b, kernel.units())) arguments.push_back(bound);
+  if (const auto count = kernel.count()) arguments.push_back(extent(b, dim_table_, *count));
   b.CreateCall(function, arguments);
+}
+
+void ProgramEmitter::fused(llvm::IRBuilder<>& b, const Step& step) {
+  const Node& node = step.graph->node(step.node);
+  FusedKernel kernel(target_, dims_, *node.regions[0], node.attributes.dims("domain"));
+  const Kernel here = entry();
+  std::vector<llvm::Value*> operands;
+  for (std::size_t i = 0; i < step.in.size(); ++i)
+    operands.push_back(pointer(b, here, step.in[i], step.graph->type(node.operands[i]).dtype));
+  std::vector<std::vector<llvm::Value*>> outputs(node.types.size());
+  for (std::size_t i = 0; i < step.out.size(); ++i) {
+    const std::uint32_t output = step.out_index[i];
+    outputs[output].push_back(pointer(b, here, step.out[i], node.types[output].dtype));
+  }
+  call_fused(b, kernel, "fused", operands, outputs);
 }
 
 void ProgramEmitter::attention(llvm::IRBuilder<>& b, const Step& step) {
@@ -278,10 +303,9 @@ void ProgramEmitter::copy(llvm::IRBuilder<>& b, const Step& step) {
   const Dims flat{step.type.count()};
   body.add_output("", builder.argument({step.type.dtype, flat}));
   FusedKernel kernel(target_, dims_, body, flat);
-  one_kernel(b, step, "copy", kernel.units(), [&](llvm::IRBuilder<>& inside, const Kernel& k) {
-    kernel.emit(inside, k.dims, k.begin, k.end, {pointer(inside, k, step.in[0], step.type.dtype)},
-                {{pointer(inside, k, step.out[0], step.type.dtype)}});
-  });
+  const Kernel here = entry();
+  call_fused(b, kernel, "copy", {pointer(b, here, step.in[0], step.type.dtype)},
+             {{pointer(b, here, step.out[0], step.type.dtype)}});
 }
 
 // ---- products ----
@@ -294,11 +318,22 @@ const MatmulKernels& ProgramEmitter::kernels(DType dtype) {
       .first->second;
 }
 
-// Units are the panels of all batches, or of all turns of the loops of sums.
+// Units are the panels, those of all batches, or of all turns of the loops of sums.
 void ProgramEmitter::pack(llvm::IRBuilder<>& b, const Step& step) {
   const DType dtype = step.graph->node(step.node).types[0].dtype;
   const MatmulKernels& made = kernels(dtype);
   const Dim panels = (step.shape.n + Dim(made.tile.columns - 1)).floor_div(made.tile.columns);
+  if (step.shape.batch == Dim(1) && step.sum_loops.empty()) {
+    const Kernel here = entry();
+    const auto size = [&](const Dim& dim) { return extent(b, dim_table_, dim); };
+    llvm::Value* from = b.CreateGEP(memory_type(b.getContext(), dtype),
+                                    pointer(b, here, step.in[0], dtype), size(step.view_b.offset));
+    llvm::Value* to = pointer(b, here, step.out[0], dtype);
+    const auto [begin, end] = share_of(b, panels);
+    b.CreateCall(made.pack, {from, size(step.view_b.contract_stride), size(step.view_b.free_stride),
+                             size(step.shape.k), size(step.shape.n), begin, end, to});
+    return;
+  }
   one_kernel(b, step, "pack", step.shape.batch * turns(step.sum_loops) * panels,
              [&](llvm::IRBuilder<>& c, const Kernel& k) {
                const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
@@ -313,10 +348,6 @@ void ProgramEmitter::pack(llvm::IRBuilder<>& b, const Step& step) {
                                           size(step.view_b.free_stride), size(step.shape.k),
                                           size(step.shape.n), begin, end, target});
                };
-               if (step.shape.batch == Dim(1) && step.sum_loops.empty()) {
-                 call(from, to, k.begin, k.end);
-                 return;
-               }
                emit_loop(c, k.begin, k.end, one, [&](llvm::Value* unit) {
                  llvm::Value* batch = c.CreateUDiv(unit, size(panels));
                  llvm::Value* panel = c.CreateURem(unit, size(panels));
@@ -333,85 +364,35 @@ void ProgramEmitter::pack(llvm::IRBuilder<>& b, const Step& step) {
              });
 }
 
-// A product alone is split by rows or by panels of columns, whichever leaves
-// the slowest thread less to do; of a batch, each unit is one whole product.
 void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
   if (!step.row_loops.empty() || !step.sum_loops.empty()) return looped_matmul(b, step);
   const DType dtype = step.graph->node(step.node).types[0].dtype;
-  const MatmulKernels& made = kernels(dtype);
   const MatmulShape& shape = step.shape;
-  const bool single = shape.batch == Dim(1);
-  llvm::IRBuilder<> c(module_.getContext());
-  const Kernel k = start_kernel(c, kernel_name("matmul"), step.loops);
-  // Here `begin` is the thread and `end` the number of threads.
-  const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
-  const Dim panels_dim = (shape.n + Dim(made.tile.columns - 1)).floor_div(made.tile.columns);
-  llvm::Type* element = memory_type(c.getContext(), dtype);
-  llvm::Value* a = c.CreateGEP(element, pointer(c, k, step.in[0], dtype), size(step.view_a.offset));
-  llvm::Value* packed = pointer(c, k, step.in[1], dtype);
-  llvm::Value* out = pointer(c, k, step.out[0], dtype);
-  llvm::Value *m = size(shape.m), *n = size(shape.n), *panels = size(panels_dim);
-  llvm::Value *zero = c.getInt64(0), *one = c.getInt64(1);
-  auto* null = llvm::ConstantPointerNull::get(c.getPtrTy());
-  const auto call = [&](llvm::Value* a_from, llvm::Value* b_from, llvm::Value* to,
-                        llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
-                        llvm::Value* p_end) {
-    c.CreateCall(made.gemm,
-                 {a_from, size(step.view_a.free_stride), size(step.view_a.contract_stride), b_from,
-                  to, n, null, zero, m_begin, m_end, n, size(shape.k), p_begin, p_end});
-  };
-  const auto part = [&](llvm::Value* all, llvm::Value* i) {
-    return c.CreateUDiv(c.CreateMul(all, i), k.end);
-  };
-  llvm::Value* next = c.CreateAdd(k.begin, one);
-  if (single) {
-    const auto several_rows = [&] {
-      const auto rounded_up = [&](llvm::Value* x, llvm::Value* y) {
-        return c.CreateUDiv(c.CreateSub(c.CreateAdd(x, y), one), y);
-      };
-      llvm::Value* tiles = rounded_up(m, c.getInt64(rows_of_tile));
-      llvm::Value* by_rows = c.CreateMul(rounded_up(tiles, k.end), panels);
-      llvm::Value* by_panels = c.CreateMul(rounded_up(panels, k.end), tiles);
-      emit_if(
-          c, c.CreateICmpULT(by_rows, by_panels),
-          [&] {
-            const auto row = [&](llvm::Value* i) {
-              llvm::Value* r = c.CreateMul(part(tiles, i), c.getInt64(rows_of_tile));
-              return c.CreateSelect(c.CreateICmpSLT(r, m), r, m);
-            };
-            call(a, packed, out, row(k.begin), row(next), zero, panels);
-          },
-          [&] { call(a, packed, out, zero, m, part(panels, k.begin), part(panels, next)); });
-    };
-    const auto one_row = [&] {
-      row_product(
-          c, step, a, packed, out,
-          [&](llvm::Value* blocks) {
-            return std::array{part(blocks, k.begin), part(blocks, next)};
-          },
-          size);
-    };
-    if (shape.m == Dim(1))
-      one_row();
-    else if (shape.m.is_constant())
-      several_rows();
-    else
-      emit_if(c, c.CreateICmpEQ(m, one), one_row, several_rows);
-  } else {
-    llvm::Value* batch = size(shape.batch);
-    emit_loop(c, part(batch, k.begin), part(batch, next), one, [&](llvm::Value* i) {
-      const auto at = [&](llvm::Value* base, const Dim& stride) {
-        return c.CreateGEP(element, base, c.CreateMul(i, size(stride)));
-      };
-      call(at(a, step.view_a.batch_stride),
-           at(packed, panels_dim * Dim(made.tile.columns) * shape.k), at(out, shape.m * shape.n),
-           zero, m, zero, panels);
-    });
+  const Kernel here = entry();
+  const auto size = [&](const Dim& dim) { return extent(b, dim_table_, dim); };
+  llvm::Value* a = b.CreateGEP(memory_type(b.getContext(), dtype),
+                               pointer(b, here, step.in[0], dtype), size(step.view_a.offset));
+  std::vector<llvm::Value*> arguments{a,
+                                      size(step.view_a.free_stride),
+                                      size(step.view_a.contract_stride),
+                                      pointer(b, here, step.in[1], dtype),
+                                      pointer(b, here, step.out[0], dtype),
+                                      size(shape.m),
+                                      size(shape.n),
+                                      size(shape.k),
+                                      thread_,
+                                      threads_};
+  if (shape.batch != Dim(1)) {
+    arguments.insert(arguments.end(), {size(shape.batch), size(step.view_a.batch_stride)});
+    b.CreateCall(product_kernel(dtype, ProductKind::batch), arguments);
+    return;
   }
-  c.CreateRetVoid();
-  std::vector<llvm::Value*> arguments{buffers_, dim_table_, thread_, threads_};
-  arguments.insert(arguments.end(), counters_.begin(), counters_.begin() + step.loops);
-  b.CreateCall(k.function, arguments);
+  ProductKind kind = ProductKind::rows;
+  if (!shape.m.is_constant() || shape.m == Dim(1)) {
+    arguments.insert(arguments.end(), {size(step.share.width), size(Dim(step.share.block))});
+    kind = shape.m == Dim(1) ? ProductKind::one_row : ProductKind::any_rows;
+  }
+  b.CreateCall(product_kernel(dtype, kind), arguments);
 }
 
 // Units are tiles of rows, counted through the turns of the loops of rows; the
@@ -489,11 +470,10 @@ void ProgramEmitter::call_runner(llvm::IRBuilder<>& b, const Step& step) {
   const bool prepares = step.kind == Step::Kind::prepare;
   arguments.push_back(from(prepares ? step.view_b.offset : step.view_a.offset));
   if (!prepares) arguments.push_back(pointer(b, here, step.out[0], dtype));
-  std::vector<llvm::Type*> types;
-  for (llvm::Value* argument : arguments) types.push_back(argument->getType());
-  b.CreateCall(module_.getOrInsertFunction(prepares ? prepare_name : claimed_name,
-                                           llvm::FunctionType::get(b.getVoidTy(), types, false)),
-               arguments);
+  if (prepares)
+    call_out(b, "treadle_prepare_claimed", 7, std::move(arguments));
+  else
+    call_out(b, "treadle_run_claimed", 8, std::move(arguments));
 }
 
 }  // namespace treadle

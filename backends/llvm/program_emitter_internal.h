@@ -9,35 +9,26 @@
 #include <string>
 #include <vector>
 
+#include "backends/llvm/fused_kernel_internal.h"
 #include "backends/llvm/kernel_emitter_internal.h"
 #include "backends/llvm/matmul_kernel_internal.h"
 #include "backends/llvm/program_plan.h"
 
 namespace treadle {
 
-// What the entry function is given. The layout is that of the compiled code.
-struct ProgramContext {
-  void* const* buffers = nullptr;
-  const std::int64_t* dims = nullptr;
-  void* barrier = nullptr;
-  std::int64_t threads = 1;
-  void* const* runners = nullptr;  // NodeRunner
-  std::int64_t dim_count = 0;      // of `dims`
-};
-using ProgramEntry = void(const ProgramContext*, std::int64_t thread);
-inline constexpr const char* entry_name = "treadle_step";
-// void(NodeRunner*, thread, B) and void(NodeRunner*, thread, A, C)
-inline constexpr const char* prepare_name = "treadle_prepare_claimed";
-inline constexpr const char* claimed_name = "treadle_run_claimed";
-inline constexpr const char* dims_name = "treadle_dims";
+// Threads share out a product's rows in whole tiles of so many.
+inline constexpr std::int64_t rows_of_tile = 8;
+inline constexpr const char* entry_name = "treadle_step";  // a ProgramEntry
 
-// Adds the entry function `treadle_step` and its kernels to the module, and the
-// constant `treadle_dims`: the expressions of the table of dims, one a line.
+// Adds the entry function `treadle_step` and its kernels to the module, which
+// refers to nothing outside but functions of the C library.
 class ProgramEmitter {
  public:
   ProgramEmitter(llvm::Module& module, const Target& target, const ProgramPlan& plan)
       : module_(module), target_(target), plan_(plan) {}
   void emit();
+  // Whose values the entry function expects in its table, once it is emitted.
+  const std::vector<Dim>& dims() const { return dims_.dims(); }
 
  private:
   // A kernel under construction: void(buffers, dims, begin, end, counters...).
@@ -63,12 +54,17 @@ class ProgramEmitter {
   llvm::Value* own_buffer_table(llvm::IRBuilder<>& b);
   void emit_alone(llvm::IRBuilder<>& b, const std::vector<Step>& steps);
   void emit_barrier(llvm::IRBuilder<>& b);
+  void call_out(llvm::IRBuilder<>& b, const char* name, unsigned field,
+                std::vector<llvm::Value*> arguments);
   void emit_barrier_unless_one(llvm::IRBuilder<>& b, const std::optional<Dim>& dim);
   std::array<llvm::Value*, 2> share_of(llvm::IRBuilder<>& b, const Dim& units);
   void call_shared(llvm::IRBuilder<>& b, llvm::Function* kernel, const Dim& units, int loops);
 
   std::string kernel_name(std::string_view what);
   void fused(llvm::IRBuilder<>& b, const Step& step);
+  void call_fused(llvm::IRBuilder<>& b, FusedKernel& kernel, std::string_view name,
+                  const std::vector<llvm::Value*>& operands,
+                  const std::vector<std::vector<llvm::Value*>>& outputs);
   void copy(llvm::IRBuilder<>& b, const Step& step);
   void pack(llvm::IRBuilder<>& b, const Step& step);
   void matmul(llvm::IRBuilder<>& b, const Step& step);
@@ -80,20 +76,27 @@ class ProgramEmitter {
   void one_kernel(llvm::IRBuilder<>& b, const Step& step, std::string_view name, const Dim& units,
                   const std::function<void(llvm::IRBuilder<>&, const Kernel&)>& body);
   const MatmulKernels& kernels(DType dtype);
-  // The product of `step` where A is one row: this thread's columns.
-  void row_product(llvm::IRBuilder<>& c, const Step& step, llvm::Value* a, llvm::Value* packed,
-                   llvm::Value* out,
-                   const std::function<std::array<llvm::Value*, 2>(llvm::Value* blocks)>& part,
-                   const std::function<llvm::Value*(const Dim&)>& size);
+  // One function for all products of a kind, whatever their sizes:
+  // void(a, a_m, a_k, packed, c, m, n, k, thread, threads, ...).
+  enum class ProductKind : std::uint8_t {
+    rows,      // of more than one row
+    one_row,   // ..., width, block): a ColumnShare
+    any_rows,  // one of the two, with one_row's arguments
+    batch,     // ..., batch, a's batch stride)
+  };
+  llvm::Function* product_kernel(DType dtype, ProductKind kind);
+  void several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype);
+  void one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype);
+  void products_of_batch(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype);
 
   llvm::Module& module_;
   const Target& target_;
   const ProgramPlan& plan_;
   DimTable dims_;
   std::map<DType, MatmulKernels> matmuls_;
-  std::map<DType, llvm::Function*> row_products_;
+  std::map<std::pair<DType, ProductKind>, llvm::Function*> products_;
   std::map<std::string, llvm::Function*> fused_kernels_;  // by what they compute
-  int kernels_made_ = 0;
+  int steps_emitted_ = 0;  // a kernel has the number of the first step that it is for
   // Functions that write the extents which a loop's bounds change into a
   // thread's table; they are written last, when the table is complete.
   struct Binder {
@@ -102,6 +105,8 @@ class ProgramEmitter {
   };
   std::vector<Binder> binders_;
   // Of the entry function:
+  llvm::StructType* context_type_ = nullptr;  // ProgramContext
+  llvm::Value* context_ = nullptr;
   llvm::Value *buffers_ = nullptr, *dim_table_ = nullptr, *barrier_ = nullptr, *threads_ = nullptr,
               *thread_ = nullptr, *runners_ = nullptr;
   std::vector<llvm::Value*> counters_;

@@ -6,7 +6,6 @@
 
 #include "backends/llvm/float_emitter_internal.h"
 #include "backends/llvm/loop_internal.h"
-#include "backends/llvm/program_emitter_internal.h"
 #include "backends/llvm/row_product_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
@@ -16,6 +15,9 @@ namespace treadle {
 namespace {
 
 using llvm::Value;
+
+// Vectors that are summed side by side.
+constexpr int group = 8;
 
 class RowProduct {
  public:
@@ -36,28 +38,24 @@ class RowProduct {
         end_(f->getArg(7)) {}
 
   void run() {
-    Value* whole = b_.CreateUDiv(n_, i64(tile_.lanes));
-    whole = b_.CreateSelect(b_.CreateICmpSLT(whole, end_), whole, end_);
-    Value* done = begin_;
-    for (const int count : {8, 4, 2, 1}) {
-      Value* last = b_.CreateSub(whole, i64(count - 1));
-      done =
-          emit_loop(b_, done, last, i64(count), {done}, [&](Value* v, std::vector<Value*>& next) {
-            store(v, sums(v, count));
-            next[0] = b_.CreateAdd(v, i64(count));
-          })[0];
-    }
-    // The vector that reaches past n.
-    emit_loop(b_, done, end_, i64(1), [&](Value* v) {
-      Value* column = b_.CreateMul(v, i64(tile_.lanes));
-      std::vector<llvm::Constant*> lanes;
-      for (int i = 0; i < tile_.lanes; ++i)
-        lanes.push_back(b_.getInt64(static_cast<std::uint64_t>(i)));
-      Value* mask = b_.CreateICmpSLT(
-          llvm::ConstantVector::get(lanes),
-          b_.CreateVectorSplat(static_cast<unsigned>(tile_.lanes), b_.CreateSub(n_, column)));
-      b_.CreateMaskedStore(sums(v, 1)[0], b_.CreateGEP(element_, c_, column),
-                           llvm::Align(size_of(tile_.dtype)), mask);
+    // Of the last vectors, where fewer than a group are left.
+    llvm::AllocaInst* rest = b_.CreateAlloca(llvm::ArrayType::get(vector_, group));
+    rest->setAlignment(llvm::Align(64));
+    Value* whole = smaller(b_.CreateUDiv(n_, i64(tile_.lanes)), end_);
+    emit_loop(b_, begin_, end_, i64(group), [&](Value* v) {
+      const std::vector<Value*> values = sums(v);
+      emit_if(
+          b_, b_.CreateICmpSLE(b_.CreateAdd(v, i64(group)), whole), [&] { store(at(v), values); },
+          [&] {
+            store(rest, values);
+            emit_loop(b_, v, smaller(b_.CreateAdd(v, i64(group)), end_), i64(1), [&](Value* one) {
+              Value* from = b_.CreateGEP(vector_, rest, b_.CreateSub(one, v));
+              Value* value = b_.CreateAlignedLoad(vector_, from, llvm::Align(size_of(tile_.dtype)));
+              emit_if(
+                  b_, b_.CreateICmpSLT(one, whole), [&] { store(at(one), {value}); },
+                  [&] { copy(value, one); });
+            });
+          });
     });
     b_.CreateRetVoid();
   }
@@ -66,6 +64,22 @@ class RowProduct {
   Value* i64(std::int64_t value) { return b_.getInt64(static_cast<std::uint64_t>(value)); }
   Value* offset(Value* pointer, Value* bytes) {
     return b_.CreateGEP(b_.getInt8Ty(), pointer, bytes);
+  }
+
+  Value* smaller(Value* x, Value* y) { return b_.CreateSelect(b_.CreateICmpSLT(x, y), x, y); }
+
+  // Where vector v goes.
+  Value* at(Value* v) { return b_.CreateGEP(element_, c_, b_.CreateMul(v, i64(tile_.lanes))); }
+
+  // The columns of vector v below n.
+  void copy(Value* value, Value* v) {
+    std::vector<llvm::Constant*> lanes;
+    for (int i = 0; i < tile_.lanes; ++i)
+      lanes.push_back(b_.getInt64(static_cast<std::uint64_t>(i)));
+    Value* left = b_.CreateSub(n_, b_.CreateMul(v, i64(tile_.lanes)));
+    Value* mask = b_.CreateICmpSLT(llvm::ConstantVector::get(lanes),
+                                   b_.CreateVectorSplat(static_cast<unsigned>(tile_.lanes), left));
+    b_.CreateMaskedStore(value, at(v), llvm::Align(size_of(tile_.dtype)), mask);
   }
 
   // Where vector v's first row stands in packed B.
@@ -77,10 +91,15 @@ class RowProduct {
                                      b_.CreateMul(within, i64(tile_.lanes))));
   }
 
-  std::vector<Value*> sums(Value* first, int count) {
+  // Of a group of vectors from `first` on. Those behind the last one are the last
+  // one again: a group takes as long as one vector alone, whose sums wait for each
+  // other.
+  std::vector<Value*> sums(Value* first) {
     std::vector<Value*> starts;
-    for (int j = 0; j < count; ++j) starts.push_back(start(b_.CreateAdd(first, i64(j))));
-    std::vector<Value*> values(static_cast<std::size_t>(count),
+    Value* last = b_.CreateSub(end_, i64(1));
+    for (int j = 0; j < group; ++j)
+      starts.push_back(start(smaller(b_.CreateAdd(first, i64(j)), last)));
+    std::vector<Value*> values(static_cast<std::size_t>(group),
                                llvm::Constant::getNullValue(vector_));
     values.push_back(i64(0));  // along k in A and in B, in bytes
     values.push_back(i64(0));
@@ -96,14 +115,13 @@ class RowProduct {
           along_a = b_.CreateAdd(along_a, a_k_);
           along_b = b_.CreateAdd(along_b, i64(tile_.columns * size_));
         });
-    values.resize(static_cast<std::size_t>(count));
+    values.resize(static_cast<std::size_t>(group));
     return values;
   }
 
-  void store(Value* first, const std::vector<Value*>& sums) {
-    Value* to = b_.CreateGEP(element_, c_, b_.CreateMul(first, i64(tile_.lanes)));
-    for (std::size_t j = 0; j < sums.size(); ++j)
-      b_.CreateAlignedStore(sums[j], b_.CreateGEP(vector_, to, i64(static_cast<std::int64_t>(j))),
+  void store(Value* to, const std::vector<Value*>& values) {
+    for (std::size_t j = 0; j < values.size(); ++j)
+      b_.CreateAlignedStore(values[j], b_.CreateGEP(vector_, to, i64(static_cast<std::int64_t>(j))),
                             llvm::Align(size_of(tile_.dtype)));
   }
 
@@ -131,47 +149,6 @@ llvm::Function* emit_row_product(llvm::Module& module, const Target& target, con
   f->setDoesNotThrow();
   RowProduct(f, target, tile).run();
   return f;
-}
-
-void ProgramEmitter::row_product(
-    llvm::IRBuilder<>& c, const Step& step, llvm::Value* a, llvm::Value* packed, llvm::Value* out,
-    const std::function<std::array<llvm::Value*, 2>(llvm::Value* blocks)>& part,
-    const std::function<llvm::Value*(const Dim&)>& size) {
-  const DType dtype = step.graph->node(step.node).types[0].dtype;
-  const MatmulTile& tile = kernels(dtype).tile;
-  llvm::Function*& function = row_products_[dtype];
-  if (function == nullptr)
-    function = emit_row_product(module_, target_, tile, dtype == DType::f32 ? "f32" : "f64");
-  const auto i64 = [&](std::int64_t x) { return c.getInt64(static_cast<std::uint64_t>(x)); };
-  const MatmulShape& shape = step.shape;
-  llvm::Value* k = size(shape.k);
-  // A may stand in another core's cache: all its lines are asked for at once.
-  if (step.view_a.contract_stride == Dim(1)) {
-    llvm::Type* element = memory_type(c.getContext(), dtype);
-    emit_loop(c, i64(0), k, i64(64 / static_cast<std::int64_t>(size_of(dtype))),
-              [&](llvm::Value* at) {
-                c.CreateIntrinsic(
-                    llvm::Intrinsic::prefetch, {c.getPtrTy()},
-                    {c.CreateGEP(element, a, at), c.getInt32(0), c.getInt32(3), c.getInt32(1)});
-              });
-  }
-  const ColumnShare& share = step.share;
-  llvm::Value* width = size(share.width);
-  const auto [first, last] =
-      part(size((share.width + Dim(share.block - 1)).floor_div(share.block)));
-  const auto column = [&](llvm::Value* block) {
-    llvm::Value* at = c.CreateMul(block, i64(share.block));
-    return c.CreateSelect(c.CreateICmpSLT(at, width), at, width);
-  };
-  llvm::Value *from = column(first), *to = column(last);
-  emit_loop(c, i64(0), size(shape.n), width, [&](llvm::Value* run) {
-    const auto vector = [&](llvm::Value* at) {
-      llvm::Value* up = c.CreateAdd(c.CreateAdd(run, at), i64(tile.lanes - 1));
-      return c.CreateUDiv(up, i64(tile.lanes));
-    };
-    c.CreateCall(function, {a, size(step.view_a.contract_stride), packed, out, size(shape.n), k,
-                            vector(from), vector(to)});
-  });
 }
 
 }  // namespace treadle

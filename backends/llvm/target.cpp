@@ -74,14 +74,12 @@ Target make_target(std::string_view mask) {
   return target;
 }
 
-Target host_target() {
+std::string host_mask() {
   const char* mask = std::getenv("TREADLE_CPU_FEATURES");
-  return make_target(mask != nullptr ? mask : "");
+  return mask != nullptr ? mask : "";
 }
 
-std::string target_key(const Target& target) {
-  return target.triple + '|' + target.cpu + '|' + target.features;
-}
+Target host_target() { return make_target(host_mask()); }
 
 std::unique_ptr<llvm::TargetMachine> create_target_machine(const Target& target) {
   llvm::InitializeNativeTarget();
@@ -101,9 +99,12 @@ std::unique_ptr<llvm::TargetMachine> create_target_machine(const Target& target)
 #else
   const std::string& name = target.triple;
 #endif
+  // A program and its constants are one small image (link_code_internal.h), so that
+  // short distances do; for code made in memory LLVM would take long ones.
   return std::unique_ptr<llvm::TargetMachine>(
       found->createTargetMachine(name, target.cpu, target.features, options, llvm::Reloc::PIC_,
-                                 std::nullopt, llvm::CodeGenOptLevel::Default, /*JIT=*/true));
+                                 llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default,
+                                 /*JIT=*/true));
 }
 
 void set_module_target(llvm::Module& module, llvm::TargetMachine& machine) {

@@ -19,10 +19,10 @@ struct Target {
 // host lacks. Throws UserError T0984 for another mask.
 Target make_target(std::string_view mask);
 
-// make_target() with the mask of the environment variable TREADLE_CPU_FEATURES.
-Target host_target();
+// The mask in the environment variable TREADLE_CPU_FEATURES, "" without one.
+std::string host_mask();
 
-// Identifies the code that a target gets, for the key of an object cache.
-std::string target_key(const Target& target);
+// make_target() with that mask.
+Target host_target();
 
 }  // namespace treadle

@@ -114,7 +114,7 @@ TEST_CASE("assembly shows one entry function for the step") {
   std::size_t globals = 0;
   for (std::size_t at = 0; (at = result.output.find(".globl", at)) != std::string::npos; ++at)
     ++globals;
-  CHECK(globals == 2);  // the function and the table of its dims
+  CHECK(globals == 1);
 }
 
 TEST_CASE("a step that is not finite names its op and its line") {

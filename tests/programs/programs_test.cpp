@@ -76,27 +76,13 @@ TEST_CASE("the time loop calls the step's own kernels, the barrier and oneDNN, n
     const std::string callee = entry.substr(at + 11, entry.find('(', at) - at - 11);
     INFO(callee);
     const bool known = callee == "treadle_barrier" || callee.starts_with("kernel") ||
-                       callee == "treadle_prepare_claimed" || callee == "treadle_run_claimed";
+                       callee.starts_with("f32.") || callee == "treadle_prepare_claimed" ||
+                       callee == "treadle_run_claimed";
     CHECK(known);
     ++calls;
   }
   CHECK(calls > 10);
   CHECK(entry.find("treadle_run_claimed") != std::string::npos);
-}
-
-TEST_CASE("an object from the cache is the same program") {
-  const TemporaryFolder cache;
-  const std::filesystem::path folder = cache.path() / "objects";
-  Team team(1);
-  const Graph graph = batched_gradient(token_loss());
-  const std::vector<Tensor> inputs = inputs_for(graph, {{"B", 3}, {"T", 4}});
-  const CompileOptions options{"llvm", {}, folder};
-  const std::vector<Tensor> first = run_with(*compile(graph, {}, options), inputs, team);
-  const CompileStats before = llvm_compile_stats();
-  const std::vector<Tensor> second = run_with(*compile(graph, {}, options), inputs, team);
-  CHECK(llvm_compile_stats().cache_hits == before.cache_hits + 1);
-  CHECK(llvm_compile_stats().compilations == before.compilations);
-  for (std::size_t i = 0; i < first.size(); ++i) CHECK(same_bits(first[i], second[i]));
 }
 
 TEST_CASE("1, 2 and 3 threads give the same bits") {

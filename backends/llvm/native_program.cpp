@@ -1,0 +1,138 @@
+#include "backends/llvm/native_program.h"
+
+#include <cstdlib>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "backends/llvm/native_code.h"
+#include "backends/llvm/program_context.h"
+#include "ir/diagnostic.h"
+#include "ir/memory.h"
+#include "ir/slice_bounds.h"
+#include "runtime/team.h"
+
+namespace treadle {
+namespace {
+
+void prepare_claimed(void* runner, std::int64_t thread, const void* b) {
+  static_cast<NodeRunner*>(runner)->prepare(static_cast<int>(thread),
+                                            static_cast<const std::byte*>(b));
+}
+void run_claimed(void* runner, std::int64_t thread, const void* a, void* c) {
+  static_cast<NodeRunner*>(runner)->run(static_cast<int>(thread), static_cast<const std::byte*>(a),
+                                        static_cast<std::byte*>(c));
+}
+
+class NativeProgram final : public Program {
+ public:
+  NativeProgram(const Graph& graph, std::span<const InPlaceUpdate> updates,
+                CompiledProgram compiled, const NodeRunnerFactory& factory)
+      : plan_(std::move(compiled.plan)),
+        slices_(slice_bounds(graph)),
+        code_(compiled.code),
+        entry_(code_.function<ProgramEntry>(compiled.code.entry)),
+        dims_(std::move(compiled.dims)) {
+    inputs_ = input_slots(graph);
+    outputs_ = output_slots(graph, updates);
+    for (const MatmulClaim& claim : plan_.claims) {
+      ensure(factory != nullptr, "llvm", "a product is placed on a backend that is not there");
+      runners_.push_back(factory(claim));
+    }
+  }
+
+  void run(const DimEnv& env, std::span<const std::byte* const> inputs,
+           std::span<std::byte* const> outputs, Team& team) override {
+    const Binding& binding = bind(env, team.size());
+    if (arena_bytes_ < binding.bytes) {
+      constexpr std::string_view what = "the working space of one step";
+      require_memory(binding.bytes, [&] { return std::string(what); });
+      arena_.reset(static_cast<std::byte*>(std::aligned_alloc(64, binding.bytes)));
+      if (!arena_) no_memory(binding.bytes, what);
+      arena_bytes_ = binding.bytes;
+    }
+    std::vector<void*> buffers;
+    buffers.reserve(plan_.buffers.size());
+    for (std::size_t i = 0; i < plan_.buffers.size(); ++i) {
+      const BufferPlan& buffer = plan_.buffers[i];
+      const auto slot = static_cast<std::size_t>(buffer.slot);
+      switch (buffer.kind) {
+        case BufferPlan::Kind::input:
+          buffers.push_back(const_cast<std::byte*>(inputs[slot]));
+          break;
+        case BufferPlan::Kind::output: buffers.push_back(outputs[slot]); break;
+        case BufferPlan::Kind::arena: buffers.push_back(arena_.get() + binding.offsets[i]); break;
+      }
+    }
+    std::vector<void*> runners;
+    for (const auto& runner : runners_) {
+      runner->bind(env, team.size());
+      runners.push_back(runner.get());
+    }
+    const ProgramContext context{
+        buffers.data(),  binding.dims.data(), &team.barrier(),
+        team.size(),     runners.data(),      static_cast<std::int64_t>(binding.dims.size()),
+        treadle_barrier, prepare_claimed,     run_claimed};
+    struct Call {
+      ProgramEntry* entry;
+      const ProgramContext* context;
+    } call{entry_, &context};
+    team.run(
+        [](void* p, int thread) {
+          const Call& c = *static_cast<Call*>(p);
+          c.entry(c.context, thread);
+        },
+        &call);
+  }
+
+  std::size_t workspace_bytes(const DimEnv& env) const override {
+    std::size_t bytes = 0;
+    plan_.arena_offsets(env, 1, &bytes);
+    return bytes;
+  }
+
+ private:
+  struct Binding {
+    std::vector<std::int64_t> dims;
+    std::vector<std::size_t> offsets;
+    std::size_t bytes = 0;
+  };
+  struct Free {
+    void operator()(std::byte* p) const { std::free(p); }
+  };
+
+  // Offsets are assigned once for each set of extents and number of threads; the
+  // last ones are kept.
+  const Binding& bind(const DimEnv& env, int threads) {
+    const std::pair key{env, threads};
+    if (const auto found = bindings_.find(key); found != bindings_.end()) return found->second;
+    require_slices(slices_, env);
+    if (bindings_.size() >= 256) bindings_.clear();
+    Binding& out = bindings_[key];
+    for (const Dim& dim : dims_) out.dims.push_back(plan_.is_bound(dim) ? 0 : dim.evaluate(env));
+    out.offsets = plan_.arena_offsets(env, threads, &out.bytes);
+    out.bytes = (out.bytes + 63) / 64 * 64 + 64;
+    return out;
+  }
+
+  ProgramPlan plan_;
+  std::vector<SliceBound> slices_;
+  std::vector<std::unique_ptr<NodeRunner>> runners_;
+  NativeCode code_;
+  ProgramEntry* entry_;
+  std::vector<Dim> dims_;
+  std::map<std::pair<DimEnv, int>, Binding> bindings_;
+  std::unique_ptr<std::byte, Free> arena_;
+  std::size_t arena_bytes_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Program> make_native_program(const Graph& graph,
+                                             std::span<const InPlaceUpdate> updates,
+                                             CompiledProgram compiled,
+                                             const NodeRunnerFactory& runners) {
+  return std::make_unique<NativeProgram>(graph, updates, std::move(compiled), runners);
+}
+
+}  // namespace treadle

@@ -1,0 +1,157 @@
+// How the threads share out a product.
+#include "backends/llvm/loop_internal.h"
+#include "backends/llvm/program_emitter_internal.h"
+#include "backends/llvm/row_product_internal.h"
+
+namespace treadle {
+
+namespace {
+
+// A product kernel's arguments.
+struct Arguments {
+  explicit Arguments(llvm::Function* f)
+      : a(f->getArg(0)),
+        a_m(f->getArg(1)),
+        a_k(f->getArg(2)),
+        packed(f->getArg(3)),
+        c(f->getArg(4)),
+        m(f->getArg(5)),
+        n(f->getArg(6)),
+        k(f->getArg(7)),
+        thread(f->getArg(8)),
+        threads(f->getArg(9)) {}
+  llvm::Value *a, *a_m, *a_k, *packed, *c, *m, *n, *k, *thread, *threads;
+
+  // Where thread `i`'s part of `all` starts.
+  llvm::Value* part(llvm::IRBuilder<>& b, llvm::Value* all, llvm::Value* i) const {
+    return b.CreateUDiv(b.CreateMul(all, i), threads);
+  }
+  llvm::Value* next(llvm::IRBuilder<>& b) const { return b.CreateAdd(thread, b.getInt64(1)); }
+};
+
+llvm::Value* rounded_up(llvm::IRBuilder<>& b, llvm::Value* x, llvm::Value* y) {
+  return b.CreateUDiv(b.CreateSub(b.CreateAdd(x, y), b.getInt64(1)), y);
+}
+llvm::Value* constant(llvm::IRBuilder<>& b, std::int64_t x) {
+  return b.getInt64(static_cast<std::uint64_t>(x));
+}
+llvm::Value* smaller(llvm::IRBuilder<>& b, llvm::Value* x, llvm::Value* y) {
+  return b.CreateSelect(b.CreateICmpSLT(x, y), x, y);
+}
+
+}  // namespace
+
+llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
+  llvm::Function*& out = products_[{dtype, kind}];
+  if (out != nullptr) return out;
+  static constexpr std::array<const char*, 4> names{"product", "row_product", "any_product",
+                                                    "products"};
+  llvm::IRBuilder<> b(module_.getContext());
+  llvm::Type *p = b.getPtrTy(), *i = b.getInt64Ty();
+  std::vector<llvm::Type*> types{p, i, i, p, p, i, i, i, i, i};
+  if (kind != ProductKind::rows) types.insert(types.end(), {i, i});
+  const std::string name =
+      std::string(dtype == DType::f32 ? "f32." : "f64.") + names[static_cast<std::size_t>(kind)];
+  llvm::Function* f = start_function(b, name, types);
+  out = f;
+  switch (kind) {
+    case ProductKind::rows: several_rows(b, f, dtype); break;
+    case ProductKind::one_row: one_row(b, f, dtype); break;
+    case ProductKind::batch: products_of_batch(b, f, dtype); break;
+    case ProductKind::any_rows: {
+      std::vector<llvm::Value*> arguments;
+      for (llvm::Argument& argument : f->args()) arguments.push_back(&argument);
+      const auto call = [&](ProductKind one) {
+        llvm::Function* callee = product_kernel(dtype, one);
+        b.CreateCall(callee, llvm::ArrayRef(arguments).take_front(callee->arg_size()));
+      };
+      emit_if(
+          b, b.CreateICmpEQ(Arguments(f).m, b.getInt64(1)), [&] { call(ProductKind::one_row); },
+          [&] { call(ProductKind::rows); });
+      break;
+    }
+  }
+  b.CreateRetVoid();
+  return f;
+}
+
+// Split by rows or by panels of columns, whichever leaves the slowest thread less
+// to do.
+void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype) {
+  const MatmulKernels& made = kernels(dtype);
+  const Arguments x(f);
+  llvm::Value *zero = b.getInt64(0), *height = constant(b, rows_of_tile);
+  llvm::Value* panels = rounded_up(b, x.n, constant(b, made.tile.columns));
+  llvm::Value* tiles = rounded_up(b, x.m, height);
+  const auto call = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
+                        llvm::Value* p_end) {
+    b.CreateCall(made.gemm, {x.a, x.a_m, x.a_k, x.packed, x.c, x.n,
+                             llvm::ConstantPointerNull::get(b.getPtrTy()), zero, m_begin, m_end,
+                             x.n, x.k, p_begin, p_end});
+  };
+  llvm::Value* by_rows = b.CreateMul(rounded_up(b, tiles, x.threads), panels);
+  llvm::Value* by_panels = b.CreateMul(rounded_up(b, panels, x.threads), tiles);
+  emit_if(
+      b, b.CreateICmpULT(by_rows, by_panels),
+      [&] {
+        const auto row = [&](llvm::Value* i) {
+          return smaller(b, b.CreateMul(x.part(b, tiles, i), height), x.m);
+        };
+        call(row(x.thread), row(x.next(b)), zero, panels);
+      },
+      [&] { call(zero, x.m, x.part(b, panels, x.thread), x.part(b, panels, x.next(b))); });
+}
+
+// This thread's columns.
+void ProgramEmitter::one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype) {
+  const MatmulTile& tile = kernels(dtype).tile;
+  llvm::Function* row =
+      emit_row_product(module_, target_, tile, dtype == DType::f32 ? "f32" : "f64");
+  const Arguments x(f);
+  llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *width = f->getArg(10),
+              *block = f->getArg(11);
+  llvm::Type* element = memory_type(b.getContext(), dtype);
+  // A may stand in another core's cache: all its lines are asked for at once.
+  llvm::Value* dense = b.CreateSelect(b.CreateICmpEQ(x.a_k, one), x.k, zero);
+  emit_loop(b, zero, dense, constant(b, 64 / static_cast<std::int64_t>(size_of(dtype))),
+            [&](llvm::Value* at) {
+              b.CreateIntrinsic(
+                  llvm::Intrinsic::prefetch, {b.getPtrTy()},
+                  {b.CreateGEP(element, x.a, at), b.getInt32(0), b.getInt32(3), b.getInt32(1)});
+            });
+  llvm::Value* blocks = rounded_up(b, width, block);
+  const auto column = [&](llvm::Value* i) {
+    return smaller(b, b.CreateMul(x.part(b, blocks, i), block), width);
+  };
+  llvm::Value *from = column(x.thread), *to = column(x.next(b));
+  emit_loop(b, zero, x.n, width, [&](llvm::Value* run) {
+    const auto vector = [&](llvm::Value* at) {
+      return rounded_up(b, b.CreateAdd(run, at), constant(b, tile.lanes));
+    };
+    b.CreateCall(row, {x.a, x.a_k, x.packed, x.c, x.n, x.k, vector(from), vector(to)});
+  });
+}
+
+// Each unit is one whole product.
+void ProgramEmitter::products_of_batch(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype) {
+  const MatmulKernels& made = kernels(dtype);
+  const Arguments x(f);
+  llvm::Value *zero = b.getInt64(0), *batch = f->getArg(10), *a_batch = f->getArg(11);
+  llvm::Value* columns = constant(b, made.tile.columns);
+  llvm::Value* panels = rounded_up(b, x.n, columns);
+  llvm::Value* packed_batch = b.CreateMul(b.CreateMul(panels, columns), x.k);
+  llvm::Value* c_batch = b.CreateMul(x.m, x.n);
+  llvm::Type* element = memory_type(b.getContext(), dtype);
+  emit_loop(b, x.part(b, batch, x.thread), x.part(b, batch, x.next(b)), b.getInt64(1),
+            [&](llvm::Value* i) {
+              const auto at = [&](llvm::Value* base, llvm::Value* stride) {
+                return b.CreateGEP(element, base, b.CreateMul(i, stride));
+              };
+              b.CreateCall(made.gemm,
+                           {at(x.a, a_batch), x.a_m, x.a_k, at(x.packed, packed_batch),
+                            at(x.c, c_batch), x.n, llvm::ConstantPointerNull::get(b.getPtrTy()),
+                            zero, zero, x.m, x.n, x.k, zero, panels});
+            });
+}
+
+}  // namespace treadle

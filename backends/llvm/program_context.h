@@ -1,0 +1,21 @@
+// What compiled code is given. The layout is that of the code.
+#pragma once
+#include <cstdint>
+
+namespace treadle {
+
+struct ProgramContext {
+  void* const* buffers = nullptr;
+  const std::int64_t* dims = nullptr;
+  void* barrier = nullptr;
+  std::int64_t threads = 1;
+  void* const* runners = nullptr;  // NodeRunner
+  std::int64_t dim_count = 0;      // of `dims`
+  // Code has no other way out, so that it runs wherever it stands:
+  void (*wait)(void* barrier) = nullptr;
+  void (*prepare)(void* runner, std::int64_t thread, const void* b) = nullptr;
+  void (*run)(void* runner, std::int64_t thread, const void* a, void* c) = nullptr;
+};
+using ProgramEntry = void(const ProgramContext*, std::int64_t thread);
+
+}  // namespace treadle
