@@ -1,4 +1,4 @@
-"""The programs that bench/compare.py times, and how large."""
+"""The programs that the rows of bench/rows.py time."""
 
 TRAIN = """
 train M {
@@ -9,22 +9,8 @@ train M {
 }
 """
 
+# Cells that no framework has built in.
 USER_CELLS = {
-    # Gates that are declared one by one, in another order and with other names.
-    "my_lstm": """
-cell my_lstm[I, H](x: real[I], (state, memory): (real[H], real[H])) {
-  param Wout, Wnew, Wkeep, Wadd: real[I, H] ~ xavier
-  param Uout, Unew, Ukeep, Uadd: real[H, H] ~ orthogonal
-  param bout, bnew, bkeep, badd: real[H]    ~ zeros
-  keep = sigmoid(x @ Wkeep + state @ Ukeep + bkeep)
-  add = sigmoid(x @ Wadd + state @ Uadd + badd)
-  new = tanh(x @ Wnew + state @ Unew + bnew)
-  out = sigmoid(x @ Wout + state @ Uout + bout)
-  memory = keep * memory + add * new
-  state = out * tanh(memory)
-  yield state, (state, memory)
-}
-""",
     # [Zhou et al. 2016], the minimal gated unit.
     "mgu": """
 cell mgu[I, H](x: real[I], h: real[H]) {
@@ -77,10 +63,77 @@ cell mlstm[I, H](x: real[I], (h, c): (real[H], real[H])) {
 """,
 }
 
+# The library's LSTM as others would write it.
+LSTM_VARIANTS = {
+    "lstm_renamed": """
+cell lstm_renamed[I, H](row: real[I], (output, memory): (real[H], real[H])) {
+  param from_row: real[I, 4*H]    ~ xavier
+  param from_state: real[H, 4*H]  ~ orthogonal
+  param offset: real[4*H]         ~ zeros
+  write, keep, proposal, show = split(row @ from_row + output @ from_state + offset, 4)
+  memory = sigmoid(keep) * memory + sigmoid(write) * tanh(proposal)
+  output = sigmoid(show) * tanh(memory)
+  yield output, (output, memory)
+}
+""",
+    "lstm_reordered": """
+cell lstm_reordered[I, H](x: real[I], (h, c): (real[H], real[H])) {
+  param W: real[I, 4*H] ~ xavier
+  param U: real[H, 4*H] ~ orthogonal
+  param b: real[4*H]    ~ zeros
+  o, g, i, f = split(b + h @ U + x @ W, 4)
+  c = tanh(g) * sigmoid(i) + c * sigmoid(f)
+  h = tanh(c) * sigmoid(o)
+  yield h, (h, c)
+}
+""",
+    "lstm_separate": """
+cell lstm_separate[I, H](x: real[I], (state, memory): (real[H], real[H])) {
+  param Wout, Wnew, Wkeep, Wadd: real[I, H] ~ xavier
+  param Uout, Unew, Ukeep, Uadd: real[H, H] ~ orthogonal
+  param bout, bnew, bkeep, badd: real[H]    ~ zeros
+  keep = sigmoid(x @ Wkeep + state @ Ukeep + bkeep)
+  add = sigmoid(x @ Wadd + state @ Uadd + badd)
+  new = tanh(x @ Wnew + state @ Unew + bnew)
+  out = sigmoid(x @ Wout + state @ Uout + bout)
+  memory = keep * memory + add * new
+  state = out * tanh(memory)
+  yield state, (state, memory)
+}
+""",
+    # With the gates' look at the memory, and a scaled, shifted memory.
+    "lstm_more_terms": """
+cell lstm_more_terms[I, H](x: real[I], (h, c): (real[H], real[H])) {
+  param W: real[I, 4*H]     ~ xavier
+  param U: real[H, 4*H]     ~ orthogonal
+  param b: real[4*H]        ~ zeros
+  param pi, pf, po: real[H] ~ zeros
+  param gain, shift: real[H] ~ zeros
+  i, f, g, o = split(x @ W + h @ U + b, 4)
+  c = sigmoid(f + pf * c) * c + sigmoid(i + pi * c) * tanh(g)
+  h = sigmoid(o + po * c) * tanh((1 + gain) * c + shift)
+  yield h, (h, c)
+}
+""",
+}
+
 
 def recurrent(cell, inputs, hidden):
-    return (USER_CELLS.get(cell, "") + f"model M(x: real[T, {inputs}]) {{\n"
+    written = {**USER_CELLS, **LSTM_VARIANTS}.get(cell, "")
+    return (written + f"model M(x: real[T, {inputs}]) {{\n"
             f"  y, _ = scan {cell}[{inputs}, {hidden}] over x\n  return y: y\n}}\n" + TRAIN)
+
+
+def attention(causal, gradient):
+    mask = ", mask: causal_mask[T]()" if causal else ""
+    text = ("model M(q: real[N, T, D], k: real[N, T, D], v: real[N, T, D]"
+            + (", w: real[N, T, D]" if gradient else "") + f") {{\n  y = attention(q, k, v{mask})\n")
+    if gradient:
+        text += ("  dq, dk, dv = grad(sum(y * w), (q, k, v))\n"
+                 "  return y: y, dq: dq, dk: dk, dv: dv\n}\n")
+    else:
+        text += "  return y: y\n}\n"
+    return text
 
 
 CHARACTERS = """
@@ -112,44 +165,3 @@ train M {{
   epochs    1
 }}
 """
-
-
-class Row:
-    """One line of the table. `peers`: names of bench/peers.py."""
-
-    def __init__(self, name, program, part, extents, peers, kind, **about):
-        self.name, self.program, self.part = name, program, part
-        self.extents, self.peers, self.kind, self.about = extents, peers, kind, about
-
-
-def cell_row(cell, part, steps, batch, inputs, hidden):
-    peers = {"forward": {"LSTM": ["torch", "jax", "onnxruntime", "openvino"],
-                         "GRU": ["torch", "jax", "onnxruntime", "openvino"],
-                         "RNN": ["torch", "jax", "onnxruntime", "openvino"]},
-             "gradient": {"LSTM": ["torch", "jax"], "GRU": ["torch", "jax"],
-                          "RNN": ["torch", "jax"]}}[part].get(cell, ["torch"])
-    return Row(f"{cell} {part} T{steps} B{batch} I{inputs} H{hidden}",
-               recurrent(cell, inputs, hidden), part, {"T": steps, "B": batch}, peers, "cell",
-               cell=cell)
-
-
-def rows():
-    out = []
-    sizes = [(100, 1, 256, 256), (50, 64, 256, 256), (28, 128, 28, 128), (64, 32, 512, 512)]
-    for part in ("forward", "gradient"):
-        for size in sizes:
-            out.append(cell_row("LSTM", part, *size))
-        for cell in ("GRU", "RNN"):
-            for size in sizes[:2]:
-                out.append(cell_row(cell, part, *size))
-    for cell in USER_CELLS:
-        out.append(cell_row(cell, "gradient", 50, 64, 256, 256))
-    for steps in (28, 100):
-        out.append(cell_row("my_lstm", "gradient", steps, 32, 64, 128))
-    out.append(Row("character LSTM 2 x 256 step T128 B32", CHARACTERS, "step",
-                   {"T": 128, "B": 32}, ["torch"], "characters"))
-    out.append(Row("GPT 4 x 128 step T64 B12", gpt(4, 4, 128, 64), "step", {"T": 64, "B": 12},
-                   ["torch"], "gpt", layers=4, heads=4))
-    out.append(Row("GPT 6 x 384 step T256 B16", gpt(6, 6, 384, 256), "step",
-                   {"T": 256, "B": 16}, ["torch"], "gpt", layers=6, heads=6))
-    return out

@@ -96,8 +96,9 @@ class Bench {
   Flops flops() const {
     Flops out;
     for (const KernelRow& row : compiled_kernels(lower(work_.graph), work_.updates)) {
-      const double value = value_of(row.times * row.flops, work_.extents).value_or(0);
-      (row.kind == "matmul" || row.kind == "attention" ? out.products : out.rest) += value;
+      const double products = value_of(row.times * row.products, work_.extents).value_or(0);
+      out.products += products;
+      out.rest += value_of(row.times * row.flops, work_.extents).value_or(0) - products;
     }
     return out;
   }

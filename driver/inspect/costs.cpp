@@ -53,9 +53,17 @@ Dim type_bytes(const Type& type) {
 Dim node_flops(const Graph& graph, NodeId id) {
   const Node& node = graph.node(id);
   if (node.op == Op::scan) return ScanView(node).length * body_sum(*node.regions[0], node_flops);
-  if (!node.regions.empty()) return body_sum(*node.regions[0], node_flops);
   const OpDef& def = op_def(node.op);
-  return def.flops == nullptr ? Dim() : def.flops(node, operand_types(graph, node));
+  const Dim own = def.flops == nullptr ? Dim() : def.flops(node, operand_types(graph, node));
+  return node.regions.empty() ? own : own + body_sum(*node.regions[0], node_flops);
+}
+
+Dim product_flops(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  if (node.op == Op::scan) return ScanView(node).length * body_sum(*node.regions[0], product_flops);
+  if (node.op != Op::matmul && node.op != Op::attention && node.op != Op::attention_gradient)
+    return {};
+  return op_def(node.op).flops(node, operand_types(graph, node));
 }
 
 Dim node_bytes(const Graph& graph, NodeId id) {

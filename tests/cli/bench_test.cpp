@@ -43,6 +43,23 @@ TEST_CASE("bench counts the flops of products as the formula does") {
   CHECK(table.output.find("B = 4, T = 10") != std::string::npos);
 }
 
+TEST_CASE("bench counts the products of attention and of its gradient") {
+  const auto path = fresh_folder("bench_attention") / "attention.tdl";
+  std::ofstream(path) << "model M(q: real[T, D], k: real[T, D], v: real[T, D], w: real[T, D]) {\n"
+                         "  y = attention(q, k, v)\n"
+                         "  dq, dk, dv = grad(sum(y * w), (q, k, v))\n"
+                         "  return y: y, dq: dq, dk: dk, dv: dv\n}\n";
+  const auto made =
+      run("bench " + path.string() + " --part forward -D B=3 -D T=32 -D D=16 --json --rounds 1");
+  INFO(made.output);
+  REQUIRE(made.status == 0);
+  const auto numbers = nlohmann::json::parse(made.output);
+  // two products; and of the gradient five, one of them computed again
+  CHECK(numbers["product_flops"].get<double>() == 3 * 32 * 32 * 2 * 16 * (2 + 5));
+  // at least scaling the scores and the weights' gradients
+  CHECK(numbers["other_flops"].get<double>() >= 2 * 3 * 32 * 32);
+}
+
 TEST_CASE("bench writes what it read and computed") {
   const auto file = fresh_folder("bench_tensors") / "out.safetensors";
   const auto made =

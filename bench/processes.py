@@ -1,0 +1,45 @@
+"""Processes that are asked for timings, a line each way, and what they answer."""
+import json
+import math
+import os
+import statistics
+import subprocess
+
+
+class Process:
+    def __init__(self, command, errors=None, **environment):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=errors, text=True,
+                                        env={**os.environ, **environment})
+        self.about = self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"ended with status {self.process.wait()}")
+        return json.loads(line)
+
+    def ask(self, request):
+        self.process.stdin.write(request + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def spread(values):
+    """The median and the narrowest interval of two order statistics that has the
+    median of what was drawn from with 95 % probability; of fewer than six values
+    the smallest and the largest, and `covers` says with which probability."""
+    values, n = sorted(values), len(values)
+    out = None
+    for k in range(n // 2, 0, -1):  # from the k-th smallest to the k-th largest
+        covers = 1 - 2 * sum(math.comb(n, i) for i in range(k)) / 2 ** n
+        out = {"median": statistics.median(values), "low": values[k - 1], "high": values[n - k],
+               "rounds": n, "covers": round(covers, 4)}
+        if covers >= 0.95:
+            break
+    return out or {"median": values[0], "low": values[0], "high": values[0], "rounds": 1,
+                   "covers": 0}

@@ -1,0 +1,158 @@
+"""docs/performance.md from the JSON that bench/compare.py writes.
+
+    python3 bench/report.py [docs/performance.json [docs/performance.md]]
+
+Needs Python alone. tests/bench holds the document against the JSON.
+"""
+import json
+import os
+import statistics
+import sys
+
+import targets
+
+root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PEERS = ["torch", "torch.compile", "jax", "onnxruntime", "openvino", "onednn", "library"]
+# Other work took a part of the processor where the loop of multiply-adds ran slower than this.
+UNDISTURBED = 0.93
+
+
+def number(value):
+    """three digits"""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def peak_of(results):
+    """The best of all readings of a run."""
+    return max((peak for row in results["rows"] for peak in row["peaks"]), default=0)
+
+
+def disturbed(row, peak):
+    return statistics.median(row["peaks"]) < UNDISTURBED * peak
+
+
+def rate(row):
+    return row["flops"] / (row["milliseconds"]["median"] * 1e-3)
+
+
+def share_text(row, peak):
+    if not peak:
+        return "-"
+    mark = " (disturbed)" if disturbed(row, peak) else ""
+    return f"{100 * rate(row) / peak:.0f} %{mark}"
+
+
+def range_text(values, suffix=""):
+    return (f"{number(values['median'])}{suffix} "
+            f"({number(values['low'])} - {number(values['high'])})")
+
+
+def peer_text(peer):
+    if peer is None or "ratio" not in peer:
+        why = (peer or {}).get("failed", "")
+        return why if why.startswith("differs") else "-"
+    return f"{number(peer['milliseconds']['median'])}: {range_text(peer['ratio'], 'x')}"
+
+
+def reached(row, peak):
+    """What a row reached of each of its targets."""
+    out = []
+    for target in row["targets"]:
+        value = targets.measured(target, row, peak)
+        if value is None:
+            out.append("-")
+        elif target["kind"] == "share":
+            out.append(f"{100 * value:.0f} % of peak")
+        else:
+            out.append(f"{value:.2f}x")
+    return ", ".join(out)
+
+
+def line(row, peak):
+    """What compare.py prints of a row."""
+    peers = "; ".join(f"{targets.PEER_NAMES[name]} {peer_text(peer)}"
+                      for name, peer in row["peers"].items())
+    return (f"{row['name']}: {range_text(row['milliseconds'])} ms, {rate(row) / 1e9:.0f} GFLOP/s, "
+            f"{share_text(row, peak)} of peak\n    {peers}\n"
+            f"    target {targets.targets_text(row)}; reached {reached(row, peak)}: "
+            f"{targets.verdict(row, peak)}")
+
+
+def summary(results):
+    peak = peak_of(results)
+    verdicts = [targets.verdict(row, peak) for row in results["rows"]]
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("met", "MISSED") if v in verdicts)
+    without = verdicts.count("-")
+    if without:
+        counts += f", {without} without what decides"
+    return f"{len(verdicts)} rows: {counts}; peak {peak / 1e9:.0f} GFLOP/s"
+
+
+def table(group, results):
+    rows = [row for row in results["rows"] if row["group"] == group]
+    names = [name for name in PEERS if any(name in row["peers"] for row in rows)]
+    head = ["work", "Treadle, ms", "GFLOP/s", "of peak",
+            *(targets.PEER_NAMES[name] for name in names), "target", "reached", ""]
+    lines = [head, ["---"] * len(head)]
+    peak = peak_of(results)
+    for row in rows:
+        lines.append([row["name"], range_text(row["milliseconds"]), f"{rate(row) / 1e9:.0f}",
+                      share_text(row, peak), *(peer_text(row["peers"].get(name)) for name in names),
+                      targets.targets_text(row), reached(row, peak), targets.verdict(row, peak)])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def machine_text(results):
+    about = results["machine"]
+    versions = ", ".join(f"{targets.PEER_NAMES[name]} {version}"
+                         for name, version in about["peers"].items() if name != "torch.compile")
+    dates = sorted({row["date"] for row in results["rows"]})
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return (f"{about['processor']} ({', '.join(about['features'])}), {about['cores']} cores, "
+            f"{about['second_level_cache']} of second-level cache a core; {results['threads']} "
+            f"threads on both sides, f32. {about['treadle']}; {versions}; Python "
+            f"{about['python']}; {when}.")
+
+
+def pointwise_text(results):
+    """The work that the flops of products leave out."""
+    cells = [row for row in results["rows"] if row["pointwise"] and row["flops"]]
+    most = max(cells, key=lambda row: row["pointwise"] / row["flops"])
+    return (f"Flops are those of products alone. Pointwise work is counted as one an element and "
+            f"function, though a sigmoid costs about 27 multiply-adds; it adds at the most "
+            f"{100 * most['pointwise'] / most['flops']:.1f} % ({most['name']}).")
+
+
+def document(results):
+    groups = list(dict.fromkeys(row["group"] for row in results["rows"]))
+    parts = [
+        "# Performance",
+        "Written by `bench/report.py` from `docs/performance.json`, which `./dev bench --output "
+        "docs/performance.json` writes. " + machine_text(results),
+        "Every peer gets the same weights and inputs, and its results (of training: gradients) "
+        "are compared with Treadle's before anything is timed. Then all run in turns, round "
+        "after round. A number is the median over rounds, in brackets its 95 % interval (order "
+        "statistics; of fewer than six rounds the smallest and the largest). Beside a peer's "
+        "milliseconds stands how many times as long it takes, the median over rounds and its "
+        "interval. Peak is the best rate, in this run, of a loop of multiply-adds on all "
+        f"threads: {peak_of(results) / 1e9:.0f} GFLOP/s. A row is marked as disturbed where that "
+        f"loop, run between its rounds, reached less than {100 * UNDISTURBED:.0f} % of it: its "
+        "ratios hold, its share of the peak is too small. Where a share and a ratio disagree, "
+        "the share decides. " + pointwise_text(results),
+        summary(results) + "."]
+    for group in groups:
+        parts += [f"## {group}", table(group, results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def main():
+    source = sys.argv[1] if len(sys.argv) > 1 else f"{root}/docs/performance.json"
+    goal = sys.argv[2] if len(sys.argv) > 2 else os.path.splitext(source)[0] + ".md"
+    with open(source, encoding="utf-8") as file:
+        results = json.load(file)
+    with open(goal, "w", encoding="utf-8") as file:
+        file.write(document(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""What a row promises, and whether its numbers keep it."""
+
+PEER_NAMES = {"torch": "PyTorch", "torch.compile": "torch.compile", "jax": "JAX",
+              "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "onednn": "oneDNN",
+              "library": "the library's LSTM"}
+
+
+def share(least):
+    """of the machine's peak, by the flops of products"""
+    return {"kind": "share", "at_least": least}
+
+
+def beats(peer, least):
+    """the peer's time over ours"""
+    return {"kind": "ratio", "peer": peer, "at_least": least}
+
+
+def beats_best(least):
+    """the fastest peer's time over ours; the library is none"""
+    return {"kind": "best", "at_least": least}
+
+
+def best_peer(row):
+    ran = {name: peer["ratio"]["median"] for name, peer in row["peers"].items()
+           if "ratio" in peer and name != "library"}
+    return min(ran, key=ran.get) if ran else None
+
+
+def measured(target, row, peak):
+    """What the row reached of this target, or None where the peer did not run."""
+    if target["kind"] == "share":
+        return row["flops"] / (row["milliseconds"]["median"] * 1e-3) / peak if peak else None
+    peer = target["peer"] if target["kind"] == "ratio" else best_peer(row)
+    return row["peers"].get(peer, {}).get("ratio", {}).get("median")
+
+
+def text(target):
+    least = target["at_least"]
+    if target["kind"] == "share":
+        return f"{100 * least:.0f} % of peak"
+    if target["kind"] == "best":
+        return f"{least:.1f}x the best peer"
+    if target["peer"] == "library":
+        return f"within {100 * (1 / least - 1):.0f} % of {PEER_NAMES['library']}"
+    return f"{least:.1f}x {PEER_NAMES[target['peer']]}"
+
+
+def met(target, row, peak):
+    value = measured(target, row, peak)
+    return None if value is None else value >= target["at_least"]
+
+
+def verdict(row, peak):
+    """"met", "MISSED", or "-" where what decides could not be measured"""
+    judged = [(t, met(t, row, peak)) for t in row["targets"]]
+    if row["rule"] == "share":
+        judged = [(t, m) for t, m in judged if t["kind"] == "share"]
+    known = [m for _, m in judged if m is not None]
+    if not known:
+        return "-"
+    kept = any(known) if row["rule"] == "any" else all(known) and len(known) == len(judged)
+    if not kept and row["rule"] == "all" and all(known):
+        return "-"
+    return "met" if kept else "MISSED"
+
+
+def targets_text(row):
+    """What decides, and behind it in brackets what else was promised."""
+    if row["rule"] != "share":
+        return {"all": " and ", "any": " or "}[row["rule"]].join(text(t) for t in row["targets"])
+    deciding = ", ".join(text(t) for t in row["targets"] if t["kind"] == "share")
+    others = ", ".join(text(t) for t in row["targets"] if t["kind"] != "share")
+    return deciding + (f" ({others})" if others else "")

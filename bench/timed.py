@@ -1,0 +1,117 @@
+"""Treadle and its peers on one row: held against each other, then timed in turns."""
+import os
+import statistics
+import sys
+import time
+
+from processes import Process, spread
+
+here = os.path.dirname(os.path.abspath(__file__))
+tolerance = 2e-3  # f32 sums of another order, over up to 4096 terms
+
+
+class Peers:
+    """The processes of peers.py and oneDNN's; each serves all rows, and is started
+    when first asked."""
+
+    def __init__(self, settings, errors):
+        self.settings, self.names, self.errors = settings, settings.peers, errors
+        self.running, self.versions = {}, {}
+
+    def start(self, name):
+        threads = str(self.settings.threads)
+        if name == "onednn":
+            return Process([f"{os.path.dirname(self.settings.treadle)}/treadle_bench_onednn_lstm"],
+                           self.errors, OMP_NUM_THREADS=threads)
+        return Process([sys.executable, f"{here}/peers.py", name, threads], self.errors)
+
+    def prepare(self, name, row, tensors):
+        """The process, ready to run the row, and what it says about it."""
+        if name not in self.names:
+            return None, {"failed": "not asked for"}
+        try:
+            if name not in self.running:
+                self.running[name] = self.start(name)
+                self.versions[name] = self.running[name].about["version"]
+            answer = self.running[name].ask(f"row {tensors} {row.name}")
+        except (RuntimeError, OSError) as failure:  # it ended, or is not there
+            self.running.pop(name, None)
+            return None, {"failed": str(failure)}
+        if "failed" in answer:
+            return None, answer
+        if not answer["difference"] < tolerance:
+            return None, {**answer, "failed": f"differs by {answer['difference']:.1e}"}
+        return self.running[name], answer
+
+    def close(self):
+        for process in self.running.values():
+            process.close()
+
+
+class Treadle:
+    """A program as a process of `treadle bench --serve`."""
+
+    def __init__(self, row, program, settings, folder, tensors=None):
+        path = f"{folder}/model.tdl"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(program)
+        sizes = [word for name, value in row.extents.items() for word in ("-D", f"{name}={value}")]
+        self.process = Process(
+            [settings.treadle, "bench", path, "--part", row.part, *sizes, "--serve", "--threads",
+             str(settings.threads), *(["--tensors", tensors] if tensors else [])])
+
+    def ask(self, request):
+        return self.process.ask(request)
+
+    def close(self):
+        self.process.close()
+
+
+def turns(running, treadle, settings):
+    """Times of each, an entry a round (the median of its runs), and peaks between them."""
+    once = {name: process.ask("run 2")[1] for name, process in running.items()}
+    runs = {name: max(1, min(50, int(25 / max(ms, 0.01)))) for name, ms in once.items()}
+    # What ran before has left caches and threads in another state.
+    warm = {name: ms < 50 for name, ms in once.items()}
+    a_round = sum((runs[name] + warm[name]) * ms + 10 for name, ms in once.items()) * 1e-3 + 0.06
+    rounds = max(settings.least_rounds, min(settings.rounds, int(settings.seconds / a_round)))
+    times, peaks = {name: [] for name in running}, []
+    for _ in range(rounds):
+        for name, process in running.items():
+            # Threads of the one before spin for some milliseconds before they sleep.
+            time.sleep(0.01)
+            if warm[name]:
+                process.ask("run 1")
+            times[name].append(statistics.median(process.ask(f"run {runs[name]}")))
+        peaks.append(treadle.ask("peak"))
+    return times, peaks
+
+
+def measure(row, peers, settings, folder):
+    tensors = f"{folder}/tensors.safetensors"
+    treadle = Treadle(row, row.program, settings, folder, tensors)
+    about = treadle.process.about
+    out = {"name": row.name, "group": row.group, "targets": row.targets, "rule": row.rule,
+           "flops": row.flops, "pointwise": about["other_flops"], "peers": {}}
+    running = {"treadle": treadle}
+    for name in row.peers:
+        if name == "library":
+            running[name] = Treadle(row, row.library, settings, folder)
+            out["peers"][name] = {}
+            continue
+        process, out["peers"][name] = peers.prepare(name, row, tensors)
+        if process:
+            running[name] = process
+    times, peaks = turns(running, treadle, settings)
+    for name in ("treadle", "library"):
+        if name in running:
+            running[name].close()
+    os.remove(tensors)
+    out["peaks"] = peaks
+    out["milliseconds"] = spread(times["treadle"])
+    for name in times:
+        if name != "treadle":
+            out["peers"][name]["milliseconds"] = spread(times[name])
+            out["peers"][name]["ratio"] = spread(
+                [theirs / ours for theirs, ours in zip(times[name], times["treadle"])])
+    return out

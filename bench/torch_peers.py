@@ -1,0 +1,272 @@
+"""The rows of rows.py in PyTorch."""
+import numpy
+import torch
+from torch import sigmoid, tanh
+from torch.nn import functional
+
+from tensors import relative
+
+
+def library_cell(row, tensors):
+    """nn.LSTM, nn.GRU, nn.RNN"""
+    cell = row.about["cell"]
+    W, U, b = (torch.from_numpy(tensors.input(n)) for n in ("W", "U", "b"))
+    layer = getattr(torch.nn, cell)(W.shape[0], U.shape[0], batch_first=True)
+    with torch.no_grad():
+        layer.weight_ih_l0.copy_(W.T)
+        layer.weight_hh_l0.copy_(U.T)
+        layer.bias_ih_l0.copy_(b)
+        layer.bias_hh_l0.copy_(torch.from_numpy(tensors.input("c")) if cell == "GRU"
+                               else torch.zeros_like(b))
+    x = torch.from_numpy(tensors.input("x"))
+    if row.part == "forward":
+        def work():
+            with torch.no_grad():
+                return layer(x)[0]
+        return work, lambda y: relative(y.numpy(), tensors.output("y"))
+
+    def work():
+        layer.zero_grad(set_to_none=True)
+        layer(x)[0].square().mean().backward()
+        return layer
+
+    def check(layer):
+        found = {"W": layer.weight_ih_l0.grad.T, "U": layer.weight_hh_l0.grad.T,
+                 "b": layer.bias_ih_l0.grad, "c": layer.bias_hh_l0.grad}
+        return max(relative(found[name.split(".")[-1]], gradient)
+                   for name, gradient in tensors.gradients().items())
+    return work, check
+
+
+# One step of each cell of programs.py: its parameters by name, a row, the state.
+
+def lstm_from(i, f, g, o, c):
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    h = sigmoid(o) * tanh(c)
+    return h, (h, c)
+
+
+def lstm_renamed(p, x, state):
+    h, c = state
+    i, f, g, o = (x @ p["from_row"] + h @ p["from_state"] + p["offset"]).chunk(4, -1)
+    return lstm_from(i, f, g, o, c)
+
+
+def lstm_reordered(p, x, state):
+    h, c = state
+    o, g, i, f = (x @ p["W"] + h @ p["U"] + p["b"]).chunk(4, -1)
+    return lstm_from(i, f, g, o, c)
+
+
+def lstm_separate(p, x, state):
+    h, c = state
+
+    def gate(name):
+        return x @ p["W" + name] + h @ p["U" + name] + p["b" + name]
+    return lstm_from(gate("add"), gate("keep"), gate("new"), gate("out"), c)
+
+
+def lstm_more_terms(p, x, state):
+    h, c = state
+    i, f, g, o = (x @ p["W"] + h @ p["U"] + p["b"]).chunk(4, -1)
+    c = sigmoid(f + p["pf"] * c) * c + sigmoid(i + p["pi"] * c) * tanh(g)
+    h = sigmoid(o + p["po"] * c) * tanh((1 + p["gain"]) * c + p["shift"])
+    return h, (h, c)
+
+
+def mgu(p, x, state):
+    h = state[0]
+    f = sigmoid(x @ p["Wf"] + h @ p["Uf"] + p["bf"])
+    n = tanh(x @ p["Wn"] + (f * h) @ p["Un"] + p["bn"])
+    h = (1 - f) * h + f * n
+    return h, (h,)
+
+
+def janet(p, x, state):
+    h = state[0]
+    s = x @ p["Wf"] + h @ p["Uf"] + p["bf"]
+    h = sigmoid(s) * h + (1 - sigmoid(s - 1)) * tanh(x @ p["Wn"] + h @ p["Un"] + p["bn"])
+    return h, (h,)
+
+
+def fastgrnn(p, x, state):
+    h = state[0]
+    s = x @ p["W"] + h @ p["U"]
+    z = sigmoid(s + p["bz"])
+    h = (0.9 * (1 - z) + 0.1) * tanh(s + p["bn"]) + z * h
+    return h, (h,)
+
+
+def mlstm(p, x, state):
+    h, c = state
+    m = (x @ p["Wm"]) * (h @ p["Um"])
+    i, f, g, o = (x @ p["W"] + m @ p["U"] + p["b"]).chunk(4, -1)
+    return lstm_from(i, f, g, o, c)
+
+
+USER_STEPS = {step.__name__: step for step in (
+    lstm_renamed, lstm_reordered, lstm_separate, lstm_more_terms, mgu, janet, fastgrnn, mlstm)}
+
+
+def user_cell(row, tensors, compiled):
+    """A loop in Python over the steps, as the cell's author would write it."""
+    training = row.part == "gradient"
+    p = {name.split(".")[-1]: torch.from_numpy(value).requires_grad_(training)
+         for name, value in tensors.inputs().items() if name != "x"}
+    x = torch.from_numpy(tensors.input("x"))
+    step = USER_STEPS[row.about["cell"]]
+    hidden = row.about["hidden"]
+
+    def forward(x):
+        zero = torch.zeros(x.shape[0], hidden)
+        state, rows = (zero, zero), []
+        for t in range(x.shape[1]):
+            y, state = step(p, x[:, t], state)
+            rows.append(y)
+        return torch.stack(rows, 1)
+
+    def loss(x):
+        return forward(x).square().mean()
+
+    if not training:
+        def work():
+            with torch.no_grad():
+                return forward(x)
+        return work, lambda y: relative(y, tensors.output("y"))
+    if compiled:
+        loss = torch.compile(loss)
+
+    def work():
+        for value in p.values():
+            value.grad = None
+        loss(x).backward()
+
+    def check(_):
+        return max(relative(p[name.split(".")[-1]].grad, gradient)
+                   for name, gradient in tensors.gradients().items())
+    return work, check
+
+
+def attention(row, tensors):
+    gradient = row.about["gradient"]
+    q, k, v = (torch.from_numpy(tensors.input(n)).requires_grad_(gradient) for n in "qkv")
+
+    def attend():
+        return functional.scaled_dot_product_attention(q, k, v, is_causal=row.about["causal"])
+    if not gradient:
+        def work():
+            with torch.no_grad():
+                return attend()
+        return work, lambda y: relative(y, tensors.output("y"))
+    w = torch.from_numpy(tensors.input("w"))
+
+    def work():
+        y = attend()
+        return (y.detach(), *torch.autograd.grad(y, (q, k, v), w))
+    return work, lambda found: max(relative(a, tensors.output(name))
+                                   for a, name in zip(found, ("y", "dq", "dk", "dv")))
+
+
+def training_step(row, tensors, compiled):
+    """A whole training step with AdamW, on parameters named as Treadle's."""
+    slots = ("m:", "v:")
+    own = {name: value for name, value in tensors.inputs().items()
+           if value.dtype == numpy.float32 and not name.startswith(slots)
+           and name not in ("learning_rate", "step")}
+    p = {name: torch.from_numpy(value).requires_grad_() for name, value in own.items()}
+    text, following = (torch.from_numpy(tensors.input(n)).long() for n in ("text", "next"))
+    optimizer = torch.optim.AdamW(p.values(), 1e-4, weight_decay=0, fused=True)
+
+    def named(*ends):
+        return next(v for k, v in p.items() if all(e in k for e in ends))
+
+    if row.kind == "characters":
+        layers = []
+        names = sorted({k.rsplit(".", 1)[0] for k in p if k.endswith(".U")})
+        for name in names:
+            W, U, b = (p[f"{name}.{n}"] for n in ("W", "U", "b"))
+            layer = torch.nn.LSTM(W.shape[0], U.shape[0], batch_first=True)
+            with torch.no_grad():
+                layer.weight_ih_l0.copy_(W.T)
+                layer.weight_hh_l0.copy_(U.T)
+                layer.bias_ih_l0.copy_(b)
+                layer.bias_hh_l0.zero_()
+            layers.append(layer)
+        rest = [v for k, v in p.items() if not any(k.startswith(n) for n in names)]
+        optimizer = torch.optim.AdamW(
+            rest + [v for layer in layers for v in layer.parameters()], 1e-4, weight_decay=0,
+            fused=True)
+
+        def logits():
+            x = named("embedding")[text]
+            for layer in layers:
+                x = layer(x)[0]
+            return x @ named("dense", ".W") + named("dense", ".b")
+    else:
+        heads = row.about["heads"]
+
+        def norm(x, name):
+            return functional.layer_norm(x, x.shape[-1:], p[name + ".gain"], p[name + ".bias"])
+
+        def logits():
+            width = named("table", "embedding").shape[1]
+            x = named("table", "embedding")[text] + named("positions")[:text.shape[1]]
+            for i in range(row.about["layers"]):
+                layer = next(k for k in p if f"layer[{i}]" in k).split(f"layer[{i}]")[0]
+                layer += f"layer[{i}]."
+                def split(y):
+                    return y.unflatten(-1, (heads, width // heads)).transpose(1, 2)
+                y = norm(x, layer + "norm1")
+                a = layer + "attention."
+                y = functional.scaled_dot_product_attention(
+                    split(y @ p[a + "Wq"] + p[a + "bq"]), split(y @ p[a + "Wk"]),
+                    split(y @ p[a + "Wv"] + p[a + "bv"]), is_causal=True)
+                x = x + y.transpose(1, 2).flatten(2) @ p[a + "Wo"] + p[a + "bo"]
+                f = layer + "forward."
+                y = norm(x, layer + "norm2")
+                y = functional.gelu(y @ p[f + "W1"] + p[f + "b1"])
+                x = x + y @ p[f + "W2"] + p[f + "b2"]
+            last = next(k for k in p if k.endswith(".gain") and "layer[" not in k)
+            x = norm(x, last.rsplit(".", 1)[0])
+            return x @ named("dense", ".W") + named("dense", ".b")
+
+    def mean_loss():
+        return functional.cross_entropy(logits().flatten(0, 1), following.flatten())
+
+    if compiled:
+        mean_loss = torch.compile(mean_loss)
+
+    def work():
+        optimizer.zero_grad()
+        loss = mean_loss()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def gradients():
+        """by Treadle's names"""
+        if row.kind == "characters":
+            for name, layer in zip(names, layers):
+                yield f"{name}.W", layer.weight_ih_l0.grad.T
+                yield f"{name}.U", layer.weight_hh_l0.grad.T
+                yield f"{name}.b", layer.bias_ih_l0.grad
+        yield from ((name, value.grad) for name, value in p.items() if value.grad is not None)
+
+    def check(loss):
+        """After the first step, Adam's mean of gradients is a tenth of the gradient."""
+        found = dict(gradients())
+        assert found.keys() == p.keys()
+        return max(relative(loss.detach(), tensors.output("loss")),
+                   *(relative(0.1 * gradient, tensors.output(f"next:m:{name}"))
+                     for name, gradient in found.items()))
+    return work, check
+
+
+def make(row, tensors, compiled):
+    if row.kind == "attention":
+        return attention(row, tensors)
+    if row.kind != "cell":
+        return training_step(row, tensors, compiled)
+    if row.about["cell"] in USER_STEPS:
+        return user_cell(row, tensors, compiled)
+    return library_cell(row, tensors)
