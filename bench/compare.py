@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import costs
 import machine
 import report
 import rows
@@ -40,6 +41,8 @@ def parse():
                         help="which, with commas between; the others are left out")
     parser.add_argument("--compile", action="store_true",
                         help="torch.compile, too: it compiles for minutes")
+    parser.add_argument("--data", metavar="FOLDER",
+                        help="with mnist/ and tinyshakespeare/: whole epochs, too, some minutes")
     parser.add_argument("--output", metavar="FILE",
                         help="results as JSON, for bench/report.py")
     parser.add_argument("--merge", action="store_true",
@@ -52,6 +55,8 @@ def parse():
     if settings.quick:
         settings.rounds, settings.least_rounds, settings.seconds = 3, 3, 2
     settings.peers = settings.peers.split(",") + (["torch.compile"] if settings.compile else [])
+    if "torch" in settings.peers:
+        settings.peers.append("torch.padded")
     return settings
 
 
@@ -65,7 +70,7 @@ def write_programs(selected, folder):
     """One file a row, and an index of how each is run."""
     os.makedirs(folder, exist_ok=True)
     index = []
-    for number, row in enumerate(selected):
+    for number, row in enumerate(row for row in selected if isinstance(row, rows.Row)):
         path = f"{folder}/{number}.tdl"
         with open(path, "w", encoding="utf-8") as file:
             file.write(row.program)
@@ -83,25 +88,38 @@ def write(path, results):
     os.replace(path + ".part", path)
 
 
-def measure_all(selected, settings):
+def numbers(row, settings, folder):
+    return {"name": row.name, "group": row.group, "targets": row.targets, "rule": row.rule,
+            **row.take(settings, folder)}
+
+
+def earlier(settings, names, selected):
+    """What of the file's rows stays; each was checked and timed by an earlier run."""
     results = {"machine": {}, "threads": settings.threads, "rows": []}
-    kept = []
     if settings.merge and settings.output and os.path.exists(settings.output):
         with open(settings.output, encoding="utf-8") as file:
-            kept = json.load(file)["rows"]
+            results = json.load(file)
+        if results["threads"] != settings.threads:
+            sys.exit(f"{settings.output} was measured with --threads {results['threads']}")
+        results["rows"] = [row for row in results["rows"]
+                           if row["name"] in names and row["name"] not in selected]
+    return results
+
+
+def measure_all(selected, settings):
     names = [row.name for row in rows.rows()]
-    # What stays was checked and timed by an earlier run.
-    results["rows"] = [row for row in kept
-                       if row["name"] in names and row["name"] not in {r.name for r in selected}]
+    results = earlier(settings, names, {row.name for row in selected})
     errors = open(f"{root}/build/bench_peers.log", "w", encoding="utf-8")
     peers = timed.Peers(settings, errors)
+    peers.versions.update(results["machine"].get("peers", {}))
     begin, group = time.perf_counter(), None
     with tempfile.TemporaryDirectory() as folder:
         for row in selected:
             if row.group != group:
                 group = row.group
                 print(f"\n{group}", flush=True)
-            result = timed.measure(row, peers, settings, folder)
+            result = (numbers(row, settings, folder) if isinstance(row, costs.Numbers)
+                      else timed.measure(row, peers, settings, folder))
             result["date"] = datetime.date.today().isoformat()
             results["rows"].append(result)
             results["rows"].sort(key=lambda r: names.index(r["name"]))

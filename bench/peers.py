@@ -22,12 +22,11 @@ from tensors import Tensors
 
 def maker(peer, threads):
     """The peer's version, and the function from (row, tensors) to (work, check)."""
-    if peer in ("torch", "torch.compile"):
+    if peer.startswith("torch"):
         import torch
         import torch_peers
         torch.set_num_threads(threads)
-        return torch.__version__, lambda row, tensors: torch_peers.make(
-            row, tensors, compiled=peer == "torch.compile")
+        return torch.__version__, lambda row, tensors: torch_peers.make(row, tensors, peer)
     if peer == "jax":
         # XLA makes as many threads as the process may use cores.
         cores = sorted(os.sched_getaffinity(0))

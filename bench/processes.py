@@ -27,6 +27,7 @@ class Process:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def spread(values):

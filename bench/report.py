@@ -9,10 +9,12 @@ import os
 import statistics
 import sys
 
+import curves
 import targets
 
 root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PEERS = ["torch", "torch.compile", "jax", "onnxruntime", "openvino", "onednn", "library"]
+PEERS = ["torch", "torch.padded", "torch.compile", "jax", "onnxruntime", "openvino", "onednn",
+         "library", "full", "one"]
 # Other work took a part of the processor where the loop of multiply-adds ran slower than this.
 UNDISTURBED = 0.93
 
@@ -24,7 +26,7 @@ def number(value):
 
 def peak_of(results):
     """The best of all readings of a run."""
-    return max((peak for row in results["rows"] for peak in row["peaks"]), default=0)
+    return max((peak for row in results["rows"] for peak in row.get("peaks", [])), default=0)
 
 
 def disturbed(row, peak):
@@ -35,8 +37,12 @@ def rate(row):
     return row["flops"] / (row["milliseconds"]["median"] * 1e-3)
 
 
+def rate_text(row):
+    return f"{rate(row) / 1e9:.0f}" if row["flops"] else "-"
+
+
 def share_text(row, peak):
-    if not peak:
+    if not peak or not row["flops"]:
         return "-"
     mark = " (disturbed)" if disturbed(row, peak) else ""
     return f"{100 * rate(row) / peak:.0f} %{mark}"
@@ -63,43 +69,82 @@ def reached(row, peak):
             out.append("-")
         elif target["kind"] == "share":
             out.append(f"{100 * value:.0f} % of peak")
+        elif target["kind"] == "bound":
+            out.append(f"{value:.2f} of it")
+        elif target["kind"] == "number":
+            out.append(with_unit(value, row["numbers"][target["number"]]["unit"]))
         else:
             out.append(f"{value:.2f}x")
     return ", ".join(out)
 
 
+def with_unit(value, unit):
+    return f"{number(value)}{'' if unit == 'x' else ' '}{unit}".strip()
+
+
+def numbers_text(row):
+    parts = [f"{name} {with_unit(value['median'], value['unit'])}"
+             + (f" ({number(value['low'])} - {number(value['high'])})"
+                if value["rounds"] > 1 else "")
+             for name, value in row["numbers"].items()]
+    return ", ".join(parts) or row["note"]
+
+
+def target_line(row, peak):
+    if not row["targets"]:
+        return ""
+    return (f"\n    target {targets.targets_text(row)}; reached {reached(row, peak)}: "
+            f"{targets.verdict(row, peak)}")
+
+
 def line(row, peak):
     """What compare.py prints of a row."""
+    if "numbers" in row:
+        return f"{row['name']}: {numbers_text(row)}" + target_line(row, peak)
     peers = "; ".join(f"{targets.PEER_NAMES[name]} {peer_text(peer)}"
                       for name, peer in row["peers"].items())
-    return (f"{row['name']}: {range_text(row['milliseconds'])} ms, {rate(row) / 1e9:.0f} GFLOP/s, "
-            f"{share_text(row, peak)} of peak\n    {peers}\n"
-            f"    target {targets.targets_text(row)}; reached {reached(row, peak)}: "
-            f"{targets.verdict(row, peak)}")
+    return (f"{row['name']}: {range_text(row['milliseconds'])} ms, {rate_text(row)} GFLOP/s, "
+            f"{share_text(row, peak)} of peak\n    {peers}" + target_line(row, peak))
 
 
 def summary(results):
     peak = peak_of(results)
-    verdicts = [targets.verdict(row, peak) for row in results["rows"]]
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("met", "MISSED") if v in verdicts)
-    without = verdicts.count("-")
-    if without:
-        counts += f", {without} without what decides"
-    return f"{len(verdicts)} rows: {counts}; peak {peak / 1e9:.0f} GFLOP/s"
+    verdicts = [targets.verdict(row, peak) for row in results["rows"] if row["targets"]]
+    words = {"met": "met", "MISSED": "MISSED", "-": "without what decides"}
+    counts = ", ".join(f"{verdicts.count(v)} {word}" for v, word in words.items() if v in verdicts)
+    return f"{len(verdicts)} targets: {counts}" + (
+        f"; peak {peak / 1e9:.0f} GFLOP/s" if peak else "")
+
+
+def table_of(lines):
+    lines = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def numbers_table(rows, peak):
+    if not any(row["targets"] for row in rows):
+        return table_of([["work", "measured"]] + [[row["name"], numbers_text(row)] for row in rows])
+    return table_of([["work", "measured", "target", "reached", ""]] + [
+        [row["name"], numbers_text(row), targets.targets_text(row), reached(row, peak),
+         targets.verdict(row, peak)] for row in rows])
 
 
 def table(group, results):
     rows = [row for row in results["rows"] if row["group"] == group]
+    if "numbers" in rows[0]:
+        return numbers_table(rows, peak_of(results))
     names = [name for name in PEERS if any(name in row["peers"] for row in rows)]
     head = ["work", "Treadle, ms", "GFLOP/s", "of peak",
             *(targets.PEER_NAMES[name] for name in names), "target", "reached", ""]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     peak = peak_of(results)
     for row in rows:
-        lines.append([row["name"], range_text(row["milliseconds"]), f"{rate(row) / 1e9:.0f}",
+        lines.append([row["name"], range_text(row["milliseconds"]), rate_text(row),
                       share_text(row, peak), *(peer_text(row["peers"].get(name)) for name in names),
                       targets.targets_text(row), reached(row, peak), targets.verdict(row, peak)])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    if not any(row["targets"] for row in rows):
+        lines = [cells[:-3] for cells in lines]
+    return table_of(lines)
 
 
 def machine_text(results):
@@ -116,7 +161,7 @@ def machine_text(results):
 
 def pointwise_text(results):
     """The work that the flops of products leave out."""
-    cells = [row for row in results["rows"] if row["pointwise"] and row["flops"]]
+    cells = [row for row in results["rows"] if row.get("pointwise") and row["flops"]]
     most = max(cells, key=lambda row: row["pointwise"] / row["flops"])
     return (f"Flops are those of products alone. Pointwise work is counted as one an element and "
             f"function, though a sigmoid costs about 27 multiply-adds; it adds at the most "
@@ -142,6 +187,9 @@ def document(results):
         summary(results) + "."]
     for group in groups:
         parts += [f"## {group}", table(group, results)]
+        rows = [row for row in results["rows"] if row["group"] == group and "at" in row]
+        for symbol in dict.fromkeys(row["at"]["curve"] for row in rows):
+            parts.append(curves.text(symbol, curves.series(rows, symbol)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -152,6 +200,11 @@ def main():
         results = json.load(file)
     with open(goal, "w", encoding="utf-8") as file:
         file.write(document(results))
+    rows = [row for row in results["rows"] if "at" in row]
+    for symbol in dict.fromkeys(row["at"]["curve"] for row in rows):
+        with open(f"{os.path.dirname(goal)}/{curves.file_of(symbol)}", "w",
+                  encoding="utf-8") as file:
+            file.write(curves.svg(symbol, curves.series(rows, symbol)))
 
 
 if __name__ == "__main__":

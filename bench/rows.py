@@ -7,8 +7,10 @@ by hand here; tests/bench compares them with what the compiler counts.
 import dataclasses
 from typing import Callable
 
+import costs
 import programs
-from targets import beats_best, beats, share
+import ragged
+from targets import beats, beats_best, share, within_bound
 
 
 @dataclasses.dataclass
@@ -19,12 +21,14 @@ class Row:
     part: str  # of the program: forward, gradient, step
     extents: dict  # of the program's symbols
     count: Callable  # of those extents: the flops of the products
-    peers: list  # names of peers.py; "library": `library` in place of `program`
+    peers: list  # names of peers.py
     targets: list  # of targets.py
     rule: str = "all"  # which of the targets decide: all, any, share (that one alone)
     kind: str = "cell"  # which program of a peer: cell, attention, characters, gpt
     about: dict = dataclasses.field(default_factory=dict)  # for the peer
-    library: str = ""
+    beside: dict = dataclasses.field(default_factory=dict)  # programs of ours, by name
+    lengths: dict = None  # of the examples, by symbol, where they differ; of `part` "step"
+    at: dict = None  # a point of a curve: {"curve": name, "x": value}
     # What the compiler counts, which takes attention's mask for full.
     counted: Callable = None
 
@@ -36,6 +40,7 @@ class Row:
 INFERENCE, TRAINING = "Recurrent inference", "Recurrent forward and backward"
 CELLS, VARIANTS = "Cells of one's own", "One LSTM in other words"
 ATTENTION, STEPS = "Attention", "Whole training steps"
+RAGGED, GROWTH = "Examples of different lengths", "Growth"
 
 # Columns of the products with the input and with the state, in units of H.
 PRODUCTS = {"LSTM": 4, "GRU": 3, "RNN": 1, "mgu": 2, "janet": 2, "fastgrnn": 1, "mlstm": 5,
@@ -104,8 +109,8 @@ def user_cell_rows():
 def variant_rows():
     """Beside the library's cell on sizes of the same name: as fast within 5 %."""
     library = programs.recurrent("LSTM", WIDE[2], WIDE[3])
-    return [cell_row(VARIANTS, cell, part, WIDE, ["library", "torch"],
-                     [beats("library", 1 / 1.05)], library=library)
+    return [cell_row(VARIANTS, cell, part, WIDE, ["torch"],
+                     [beats("library", 1 / 1.05)], beside={"library": library})
             for cell in programs.LSTM_VARIANTS for part in ("forward", "gradient")]
 
 
@@ -165,5 +170,42 @@ def step_rows():
     return out
 
 
+def lstm_step_flops(inputs, hidden, outputs, every_row):
+    """A layer and a head over its rows, or over its last one; no gradient of the input."""
+    def count(extents):
+        rows = extents.get("T.rows", extents["B"] * extents.get("T", 1))
+        layer = recurrent_flops("LSTM", "gradient", inputs, hidden)({"B": 1, "T": rows})
+        return layer + 3 * 2 * hidden * outputs * (rows if every_row else extents["B"])
+    return count
+
+
+def ragged_rows():
+    out = []
+    for name, program, lengths, kind in ragged.CASES:
+        extents = {"B": 64, "T.rows": sum(lengths["T"])}
+        flops = {"last": lstm_step_flops(128, 128, 18, False),
+                 "every": lstm_step_flops(128, 128, 65, True)}.get(kind, lambda extents: None)
+        out.append(Row(f"{name}, B64 step", RAGGED, program, "step", extents, flops,
+                       ["torch", "torch.padded"] if kind else [], [within_bound()],
+                       kind="ragged", about={"every": kind == "every"}, lengths=lengths))
+    return out
+
+
+def growth_rows():
+    """One step of a small LSTM over more steps, and over more examples."""
+    out = []
+    points = [("T", steps, {"T": steps, "B": 32}) for steps in (32, 64, 128, 256, 512, 1024)]
+    points += [("B", batch, {"T": 64, "B": batch}) for batch in (1, 4, 16, 64, 128, 256)]
+    for symbol, value, extents in points:
+        out.append(Row(f"LSTM forward + backward over {symbol}: "
+                       + sizes_text(extents["T"], extents["B"], 64, 128),
+                       GROWTH, programs.recurrent("LSTM", 64, 128), "gradient", extents,
+                       recurrent_flops("LSTM", "gradient", 64, 128), ["torch"], [],
+                       about={"cell": "LSTM", "hidden": 128},
+                       at={"curve": symbol, "x": value}))
+    return out
+
+
 def rows():
-    return recurrent_rows() + user_cell_rows() + variant_rows() + attention_rows() + step_rows()
+    return (recurrent_rows() + user_cell_rows() + variant_rows() + attention_rows() + step_rows()
+            + ragged_rows() + growth_rows() + costs.rows())

@@ -1,8 +1,10 @@
 """What a row promises, and whether its numbers keep it."""
 
-PEER_NAMES = {"torch": "PyTorch", "torch.compile": "torch.compile", "jax": "JAX",
-              "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "onednn": "oneDNN",
-              "library": "the library's LSTM"}
+PEER_NAMES = {"torch": "PyTorch", "torch.compile": "torch.compile",
+              "torch.padded": "PyTorch, padded", "jax": "JAX", "onnxruntime": "ONNX Runtime",
+              "openvino": "OpenVINO", "onednn": "oneDNN", "library": "the library's LSTM",
+              "full": "the full batch", "one": "the longest alone"}
+OURS = ("library", "full", "one")  # Treadle's own, on another program or batch
 
 
 def share(least):
@@ -16,13 +18,23 @@ def beats(peer, least):
 
 
 def beats_best(least):
-    """the fastest peer's time over ours; the library is none"""
+    """the fastest peer's time over ours"""
     return {"kind": "best", "at_least": least}
+
+
+def within_bound():
+    """of a batch of different lengths: bench/ragged.py"""
+    return {"kind": "bound", "at_most": 1.0}
+
+
+def at_most(number, limit, words):
+    """of a row of costs.py"""
+    return {"kind": "number", "number": number, "at_most": limit, "text": words}
 
 
 def best_peer(row):
     ran = {name: peer["ratio"]["median"] for name, peer in row["peers"].items()
-           if "ratio" in peer and name != "library"}
+           if "ratio" in peer and name not in OURS}
     return min(ran, key=ran.get) if ran else None
 
 
@@ -30,11 +42,19 @@ def measured(target, row, peak):
     """What the row reached of this target, or None where the peer did not run."""
     if target["kind"] == "share":
         return row["flops"] / (row["milliseconds"]["median"] * 1e-3) / peak if peak else None
+    if target["kind"] == "bound":
+        return row["of_bound"]["median"]
+    if target["kind"] == "number":
+        return row["numbers"].get(target["number"], {}).get("median")
     peer = target["peer"] if target["kind"] == "ratio" else best_peer(row)
     return row["peers"].get(peer, {}).get("ratio", {}).get("median")
 
 
 def text(target):
+    if target["kind"] == "bound":
+        return "1.2 x the full batch by its share of rows + the longest alone"
+    if target["kind"] == "number":
+        return target["text"]
     least = target["at_least"]
     if target["kind"] == "share":
         return f"{100 * least:.0f} % of peak"
@@ -47,11 +67,15 @@ def text(target):
 
 def met(target, row, peak):
     value = measured(target, row, peak)
-    return None if value is None else value >= target["at_least"]
+    if value is None:
+        return None
+    return value <= target["at_most"] if "at_most" in target else value >= target["at_least"]
 
 
 def verdict(row, peak):
     """"met", "MISSED", or "-" where what decides could not be measured"""
+    if row.get("failed"):
+        return "MISSED"
     judged = [(t, met(t, row, peak)) for t in row["targets"]]
     if row["rule"] == "share":
         judged = [(t, m) for t, m in judged if t["kind"] == "share"]

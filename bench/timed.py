@@ -4,6 +4,7 @@ import statistics
 import sys
 import time
 
+import ragged
 from processes import Process, spread
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -48,23 +49,38 @@ class Peers:
             process.close()
 
 
-class Treadle:
+def written(program, folder):
+    path = f"{folder}/model.tdl"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(program)
+    return path
+
+
+def treadle_process(program, part, extents, settings, folder, tensors=None):
     """A program as a process of `treadle bench --serve`."""
+    sizes = [word for name, value in extents.items() for word in ("-D", f"{name}={value}")]
+    return Process([settings.treadle, "bench", written(program, folder), "--part", part, *sizes,
+                    "--serve", "--threads", str(settings.threads),
+                    *(["--tensors", tensors] if tensors else [])])
 
-    def __init__(self, row, program, settings, folder, tensors=None):
-        path = f"{folder}/model.tdl"
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(program)
-        sizes = [word for name, value in row.extents.items() for word in ("-D", f"{name}={value}")]
-        self.process = Process(
-            [settings.treadle, "bench", path, "--part", row.part, *sizes, "--serve", "--threads",
-             str(settings.threads), *(["--tensors", tensors] if tensors else [])])
 
-    def ask(self, request):
-        return self.process.ask(request)
+def ragged_process(row, settings, folder, tensors):
+    """Its training step on examples of those lengths."""
+    return Process([f"{os.path.dirname(settings.treadle)}/treadle_bench_ragged",
+                    written(row.program, folder), str(settings.threads), tensors,
+                    *ragged.arguments(row.lengths)])
 
-    def close(self):
-        self.process.close()
+
+def start(row, settings, folder, tensors):
+    """The row's own process, and those of our own that stand beside it."""
+    if row.lengths:
+        full = ragged.full_batch(row.lengths)
+        return ragged_process(row, settings, folder, tensors), {
+            "full": treadle_process(row.program, "step", full, settings, folder),
+            "one": treadle_process(row.program, "step", {**full, "B": 1}, settings, folder)}
+    return treadle_process(row.program, row.part, row.extents, settings, folder, tensors), {
+        name: treadle_process(program, row.part, row.extents, settings, folder)
+        for name, program in row.beside.items()}
 
 
 def turns(running, treadle, settings):
@@ -89,23 +105,20 @@ def turns(running, treadle, settings):
 
 def measure(row, peers, settings, folder):
     tensors = f"{folder}/tensors.safetensors"
-    treadle = Treadle(row, row.program, settings, folder, tensors)
-    about = treadle.process.about
+    treadle, beside = start(row, settings, folder, tensors)
     out = {"name": row.name, "group": row.group, "targets": row.targets, "rule": row.rule,
-           "flops": row.flops, "pointwise": about["other_flops"], "peers": {}}
-    running = {"treadle": treadle}
+           "flops": row.flops, "pointwise": treadle.about.get("other_flops", 0),
+           "peers": {name: {} for name in beside}}
+    if row.at:
+        out["at"] = row.at
+    running = {"treadle": treadle, **beside}
     for name in row.peers:
-        if name == "library":
-            running[name] = Treadle(row, row.library, settings, folder)
-            out["peers"][name] = {}
-            continue
         process, out["peers"][name] = peers.prepare(name, row, tensors)
         if process:
             running[name] = process
     times, peaks = turns(running, treadle, settings)
-    for name in ("treadle", "library"):
-        if name in running:
-            running[name].close()
+    for process in (treadle, *beside.values()):
+        process.close()
     os.remove(tensors)
     out["peaks"] = peaks
     out["milliseconds"] = spread(times["treadle"])
@@ -114,4 +127,7 @@ def measure(row, peers, settings, folder):
             out["peers"][name]["milliseconds"] = spread(times[name])
             out["peers"][name]["ratio"] = spread(
                 [theirs / ours for theirs, ours in zip(times[name], times["treadle"])])
+    if row.lengths:
+        out["of_bound"] = spread([ragged.of_bound(*each, row.lengths) for each in zip(
+            times["treadle"], times["full"], times["one"])])
     return out

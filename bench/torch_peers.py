@@ -167,106 +167,151 @@ def attention(row, tensors):
                                    for a, name in zip(found, ("y", "dq", "dk", "dv")))
 
 
-def training_step(row, tensors, compiled):
-    """A whole training step with AdamW, on parameters named as Treadle's."""
-    slots = ("m:", "v:")
-    own = {name: value for name, value in tensors.inputs().items()
-           if value.dtype == numpy.float32 and not name.startswith(slots)
-           and name not in ("learning_rate", "step")}
-    p = {name: torch.from_numpy(value).requires_grad_() for name, value in own.items()}
-    text, following = (torch.from_numpy(tensors.input(n)).long() for n in ("text", "next"))
-    optimizer = torch.optim.AdamW(p.values(), 1e-4, weight_decay=0, fused=True)
+class Step:
+    """A training step with AdamW on parameters named as Treadle's; LSTMs are torch's own."""
 
-    def named(*ends):
-        return next(v for k, v in p.items() if all(e in k for e in ends))
+    def __init__(self, tensors):
+        own = {name: value for name, value in tensors.inputs().items()
+               if value.dtype == numpy.float32 and not name.startswith(("m:", "v:"))
+               and name not in ("learning_rate", "step", "x")}
+        self.tensors = tensors
+        self.p = {name: torch.from_numpy(value).requires_grad_() for name, value in own.items()}
+        self.layers = {}
 
-    if row.kind == "characters":
-        layers = []
-        names = sorted({k.rsplit(".", 1)[0] for k in p if k.endswith(".U")})
-        for name in names:
-            W, U, b = (p[f"{name}.{n}"] for n in ("W", "U", "b"))
+    def named(self, *parts):
+        return next(v for k, v in self.p.items() if all(part in k for part in parts))
+
+    def lstm_layers(self):
+        for name in sorted(k.rsplit(".", 1)[0] for k in self.p if k.endswith(".U")):
+            W, U, b = (self.p[f"{name}.{n}"] for n in ("W", "U", "b"))
             layer = torch.nn.LSTM(W.shape[0], U.shape[0], batch_first=True)
             with torch.no_grad():
                 layer.weight_ih_l0.copy_(W.T)
                 layer.weight_hh_l0.copy_(U.T)
                 layer.bias_ih_l0.copy_(b)
                 layer.bias_hh_l0.zero_()
-            layers.append(layer)
-        rest = [v for k, v in p.items() if not any(k.startswith(n) for n in names)]
-        optimizer = torch.optim.AdamW(
-            rest + [v for layer in layers for v in layer.parameters()], 1e-4, weight_decay=0,
-            fused=True)
+            self.layers[name] = layer
+        return list(self.layers.values())
 
-        def logits():
-            x = named("embedding")[text]
-            for layer in layers:
-                x = layer(x)[0]
-            return x @ named("dense", ".W") + named("dense", ".b")
-    else:
-        heads = row.about["heads"]
+    def dense(self, x):
+        return x @ self.named("dense", ".W") + self.named("dense", ".b")
 
-        def norm(x, name):
-            return functional.layer_norm(x, x.shape[-1:], p[name + ".gain"], p[name + ".bias"])
+    def work(self, loss_of, compiled=False):
+        """The step, and how its first run is held against Treadle's."""
+        inside = tuple(f"{name}." for name in self.layers)
+        learned = [v for k, v in self.p.items() if not (inside and k.startswith(inside))]
+        learned += [v for layer in self.layers.values() for v in layer.parameters()]
+        optimizer = torch.optim.AdamW(learned, 1e-4, weight_decay=0, fused=True)
+        if compiled:
+            loss_of = torch.compile(loss_of)
 
-        def logits():
-            width = named("table", "embedding").shape[1]
-            x = named("table", "embedding")[text] + named("positions")[:text.shape[1]]
-            for i in range(row.about["layers"]):
-                layer = next(k for k in p if f"layer[{i}]" in k).split(f"layer[{i}]")[0]
-                layer += f"layer[{i}]."
-                def split(y):
-                    return y.unflatten(-1, (heads, width // heads)).transpose(1, 2)
-                y = norm(x, layer + "norm1")
-                a = layer + "attention."
-                y = functional.scaled_dot_product_attention(
-                    split(y @ p[a + "Wq"] + p[a + "bq"]), split(y @ p[a + "Wk"]),
-                    split(y @ p[a + "Wv"] + p[a + "bv"]), is_causal=True)
-                x = x + y.transpose(1, 2).flatten(2) @ p[a + "Wo"] + p[a + "bo"]
-                f = layer + "forward."
-                y = norm(x, layer + "norm2")
-                y = functional.gelu(y @ p[f + "W1"] + p[f + "b1"])
-                x = x + y @ p[f + "W2"] + p[f + "b2"]
-            last = next(k for k in p if k.endswith(".gain") and "layer[" not in k)
-            x = norm(x, last.rsplit(".", 1)[0])
-            return x @ named("dense", ".W") + named("dense", ".b")
+        def work():
+            optimizer.zero_grad()
+            loss = loss_of()
+            loss.backward()
+            optimizer.step()
+            return loss
+        return work, self.check
 
-    def mean_loss():
-        return functional.cross_entropy(logits().flatten(0, 1), following.flatten())
+    def gradients(self):
+        for name, layer in self.layers.items():
+            yield f"{name}.W", layer.weight_ih_l0.grad.T
+            yield f"{name}.U", layer.weight_hh_l0.grad.T
+            yield f"{name}.b", layer.bias_ih_l0.grad
+        yield from ((name, v.grad) for name, v in self.p.items() if v.grad is not None)
 
-    if compiled:
-        mean_loss = torch.compile(mean_loss)
-
-    def work():
-        optimizer.zero_grad()
-        loss = mean_loss()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    def gradients():
-        """by Treadle's names"""
-        if row.kind == "characters":
-            for name, layer in zip(names, layers):
-                yield f"{name}.W", layer.weight_ih_l0.grad.T
-                yield f"{name}.U", layer.weight_hh_l0.grad.T
-                yield f"{name}.b", layer.bias_ih_l0.grad
-        yield from ((name, value.grad) for name, value in p.items() if value.grad is not None)
-
-    def check(loss):
+    def check(self, loss):
         """After the first step, Adam's mean of gradients is a tenth of the gradient."""
-        found = dict(gradients())
-        assert found.keys() == p.keys()
-        return max(relative(loss.detach(), tensors.output("loss")),
-                   *(relative(0.1 * gradient, tensors.output(f"next:m:{name}"))
+        found = dict(self.gradients())
+        assert found.keys() == self.p.keys()
+        return max(relative(loss.detach(), self.tensors.output("loss")),
+                   *(relative(0.1 * gradient, self.tensors.output(f"next:m:{name}"))
                      for name, gradient in found.items()))
-    return work, check
 
 
-def make(row, tensors, compiled):
+def characters_logits(step, text):
+    layers = step.lstm_layers()
+
+    def logits():
+        x = step.named("embedding")[text]
+        for layer in layers:
+            x = layer(x)[0]
+        return step.dense(x)
+    return logits
+
+
+def gpt_logits(step, text, blocks, heads):
+    p = step.p
+
+    def norm(x, name):
+        return functional.layer_norm(x, x.shape[-1:], p[name + ".gain"], p[name + ".bias"])
+
+    def split(y):
+        return y.unflatten(-1, (heads, y.shape[-1] // heads)).transpose(1, 2)
+
+    def logits():
+        x = step.named("table", "embedding")[text] + step.named("positions")[:text.shape[1]]
+        for i in range(blocks):
+            layer = next(k for k in p if f"layer[{i}]" in k).split(f"layer[{i}]")[0]
+            layer += f"layer[{i}]."
+            y = norm(x, layer + "norm1")
+            a = layer + "attention."
+            y = functional.scaled_dot_product_attention(
+                split(y @ p[a + "Wq"] + p[a + "bq"]), split(y @ p[a + "Wk"]),
+                split(y @ p[a + "Wv"] + p[a + "bv"]), is_causal=True)
+            x = x + y.transpose(1, 2).flatten(2) @ p[a + "Wo"] + p[a + "bo"]
+            f = layer + "forward."
+            y = norm(x, layer + "norm2")
+            y = functional.gelu(y @ p[f + "W1"] + p[f + "b1"])
+            x = x + y @ p[f + "W2"] + p[f + "b2"]
+        last = next(k for k in p if k.endswith(".gain") and "layer[" not in k)
+        return step.dense(norm(x, last.rsplit(".", 1)[0]))
+    return logits
+
+
+def language_model_step(row, tensors, compiled):
+    step = Step(tensors)
+    text, following = (torch.from_numpy(tensors.input(n)).long() for n in ("text", "next"))
+    if row.kind == "characters":
+        logits = characters_logits(step, text)
+    else:
+        logits = gpt_logits(step, text, row.about["layers"], row.about["heads"])
+    return step.work(
+        lambda: functional.cross_entropy(logits().flatten(0, 1), following.flatten()), compiled)
+
+
+def ragged_step(row, tensors, padded):
+    """An LSTM and a dense layer on rows of different lengths: packed, or padded."""
+    step = Step(tensors)
+    [layer] = step.lstm_layers()
+    lengths = torch.tensor(row.lengths["T"])
+    active = torch.tensor([int((lengths > t).sum()) for t in range(int(lengths.max()))])
+    # Treadle's rows stand as PyTorch packs them: time by time, longest first.
+    x = torch.nn.utils.rnn.PackedSequence(torch.from_numpy(tensors.input("x")), active)
+    # Of each row, its share of the mean over its example, and over the examples.
+    shares = torch.where(torch.arange(len(active)) < lengths[:, None],
+                         1 / (lengths[:, None] * len(lengths)), 0.0)
+    if not padded:
+        shares = torch.nn.utils.rnn.pack_padded_sequence(shares, lengths, batch_first=True).data
+        if row.about["every"]:
+            return step.work(
+                lambda: (step.dense(layer(x)[0].data).square().mean(-1) * shares).sum())
+        return step.work(lambda: step.dense(layer(x)[1][0][0]).square().mean())
+    rows = torch.nn.utils.rnn.pad_packed_sequence(x, batch_first=True)[0]
+    if row.about["every"]:
+        return step.work(lambda: (step.dense(layer(rows)[0]).square().mean(-1) * shares).sum())
+    examples = torch.arange(len(lengths))
+    return step.work(
+        lambda: step.dense(layer(rows)[0][examples, lengths - 1]).square().mean())
+
+
+def make(row, tensors, peer):
     if row.kind == "attention":
         return attention(row, tensors)
+    if row.kind == "ragged":
+        return ragged_step(row, tensors, padded=peer == "torch.padded")
     if row.kind != "cell":
-        return training_step(row, tensors, compiled)
+        return language_model_step(row, tensors, compiled=peer == "torch.compile")
     if row.about["cell"] in USER_STEPS:
-        return user_cell(row, tensors, compiled)
+        return user_cell(row, tensors, compiled=peer == "torch.compile")
     return library_cell(row, tensors)

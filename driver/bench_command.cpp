@@ -12,6 +12,7 @@
 
 #include "driver/commands.h"
 #include "driver/compile.h"
+#include "driver/inspect/costs.h"
 #include "driver/inspect/kernels.h"
 #include "driver/inspect/stages.h"
 #include "driver/machine_peak.h"
@@ -95,11 +96,12 @@ class Bench {
   };
   Flops flops() const {
     Flops out;
-    for (const KernelRow& row : compiled_kernels(lower(work_.graph), work_.updates)) {
-      const double products = value_of(row.times * row.products, work_.extents).value_or(0);
-      out.products += products;
-      out.rest += value_of(row.times * row.flops, work_.extents).value_or(0) - products;
-    }
+    const Graph graph = lower(work_.graph);
+    const auto value = [&](const Dim& dim) { return value_of(dim, work_.extents).value_or(0); };
+    for (NodeId id = 0; id < graph.size(); ++id) out.products += value(product_flops(graph, id));
+    for (const KernelRow& row : compiled_kernels(graph, work_.updates))
+      out.rest += value(row.times * row.flops);
+    out.rest -= out.products;
     return out;
   }
   const DimEnv& extents() const { return work_.extents; }

@@ -83,7 +83,7 @@ class Walk {
             fmt::format("{}[{}, {}] @ [{}, {}]", many, shape.m.to_string(), shape.k.to_string(),
                         shape.k.to_string(), shape.n.to_string());
         out.backend = node.attributes.string("backend", "llvm");
-        out.flops = out.products = node_flops(*step.graph, step.node);
+        out.flops = node_flops(*step.graph, step.node);
         out.bytes = shape_bytes(shape, shape.m, shape.k, dtype) +
                     shape_bytes(shape, shape.k, shape.n, dtype) +
                     shape_bytes(shape, shape.m, shape.n, dtype);
@@ -93,7 +93,6 @@ class Walk {
         out.description =
             node.op == Op::fused ? body_summary(*node.regions[0]) : to_string(node.types[0]);
         out.flops = node_flops(*step.graph, step.node);
-        out.products = product_flops(*step.graph, step.node);
         out.bytes = node_bytes(*step.graph, step.node);
     }
     return out;

@@ -18,7 +18,6 @@ struct KernelRow {
   std::vector<SourceRange> sources;  // where it comes from, each once
   Dim times;                         // how often a step runs it
   Dim flops, bytes;                  // of one run: what it computes, reads and writes
-  Dim products;                      // of the flops, those of matrix products
 };
 
 // In the order in which they run. `graph` is the last stage of compile_stages.

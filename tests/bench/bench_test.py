@@ -10,12 +10,16 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.dont_write_bytecode = True
 sys.path.insert(0, f"{root}/bench")
 
+import curves  # noqa: E402
 import processes  # noqa: E402
+import programs  # noqa: E402
+import ragged  # noqa: E402
 import report  # noqa: E402
 import rows  # noqa: E402
 import targets  # noqa: E402
@@ -43,6 +47,10 @@ def results(*measured):
         "third_level_cache": "?", "treadle": "treadle 0", "python": "3", "peers": {"torch": "2"}}}
 
 
+def timed_rows():
+    return [row for row in rows.rows() if isinstance(row, rows.Row)]
+
+
 class Rows(unittest.TestCase):
     def test_names_are_distinct(self):
         names = [row.name for row in rows.rows()]
@@ -51,23 +59,80 @@ class Rows(unittest.TestCase):
     def test_programs_run_and_cost_what_the_rows_say(self):
         """At small extents: the rows' own formulas, the compiler's own count."""
         seen = set()
-        for row in rows.rows():
+        for row in timed_rows():
             key = (row.program, row.part)
             if key in seen:
                 continue
             seen.add(key)
+            sizes = {**row.extents, "T": 8, "B": 2}
+            if row.lengths:
+                sizes = {"B": 2, **{symbol: 8 for symbol in row.lengths}}
             with self.subTest(row=row.name), tempfile.TemporaryDirectory() as folder:
                 path = f"{folder}/model.tdl"
                 with open(path, "w", encoding="utf-8") as file:
                     file.write(row.program)
-                sizes = {**row.extents, "T": 8, "B": 2}
                 made = subprocess.run(
-                    [treadle, "bench", path, "--part", row.part, "--json", "--rounds", "1",
+                    [treadle, "bench", path, "--part", row.part, "--json", "--rounds", "1", "--threads", "1",
                      *(word for n, v in sizes.items() for word in ("-D", f"{n}={v}"))],
                     capture_output=True, text=True, check=False)
                 self.assertEqual(made.returncode, 0, made.stderr)
                 counted = json.loads(made.stdout)["product_flops"]
-                self.assertEqual(counted, (row.counted or row.count)(sizes))
+                expected = (row.counted or row.count)(sizes)
+                if expected is not None:
+                    self.assertEqual(counted, expected)
+
+
+class Servers(unittest.TestCase):
+    """The binaries beside treadle: each answers a request with a time a run."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.built = os.path.dirname(treadle)
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def file(self, name, text):
+        path = f"{self.folder.name}/{name}"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def check_times(self, process, request, count):
+        times = process.ask(request)
+        process.close()
+        self.assertEqual(len(times), count)
+        self.assertTrue(all(time > 0 for time in times))
+
+    def test_different_lengths(self):
+        tensors = f"{self.folder.name}/out.safetensors"
+        process = processes.Process([
+            f"{self.built}/treadle_bench_ragged", self.file("m.tdl", ragged.LAST_STATE), "1",
+            tensors, *ragged.arguments({"T": [3, 2, 1]})])
+        self.assertGreaterEqual(process.ask("peak"), 0)
+        self.check_times(process, "run 3", 3)
+        with open(tensors, "rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        self.assertEqual(header["input:x"]["shape"], [6, 128])  # no padding
+        self.assertEqual(header["output:next:m:lstm.U"]["shape"], [128, 512])
+
+    def test_compiling(self):
+        program = self.file("m.tdl", "dim T = 3\n" + programs.recurrent("LSTM", 8, 8))
+        process = processes.Process([f"{self.built}/treadle_bench_compile", program])
+        process.ask("run 1 T 5")
+        self.check_times(process, "run 2", 2)
+
+    def test_the_lstm_of_onednn_agrees(self):
+        tensors = f"{self.folder.name}/out.safetensors"
+        subprocess.run([treadle, "bench", self.file("m.tdl", programs.recurrent("LSTM", 24, 40)),
+                        "--part", "forward", "-D", "T=7", "-D", "B=3", "--rounds", "1",
+                        "--threads", "1", "--tensors", tensors], check=True, stdout=subprocess.DEVNULL)
+        process = processes.Process([f"{self.built}/treadle_bench_onednn_lstm"],
+                                    OMP_NUM_THREADS="1")
+        answer = process.ask(f"row {tensors} any name")
+        self.assertGreater(answer["difference"], 0)  # two ways to the same
+        self.assertLess(answer["difference"], 1e-5)
+        self.check_times(process, "run 2", 2)
 
 
 class Targets(unittest.TestCase):
@@ -102,6 +167,39 @@ class Targets(unittest.TestCase):
         self.assertEqual(self.judged({**alone, "rule": "all"}), "-")
         alone["targets"] = [targets.share(0.6), both[1]]
         self.assertEqual(self.judged({**alone, "rule": "all"}), "MISSED")
+
+
+    def test_a_number_may_be_as_large_as_its_limit(self):
+        row = {"targets": [targets.at_most("cold", 150, "150 ms")], "rule": "all",
+               "numbers": {"cold": {"median": 150}}}
+        self.assertEqual(self.judged(row), "met")
+        row["numbers"]["cold"]["median"] = 151
+        self.assertEqual(self.judged(row), "MISSED")
+        self.assertEqual(self.judged({**row, "numbers": {}}), "-")
+        self.assertEqual(self.judged({**row, "numbers": {}, "failed": True}), "MISSED")
+
+    def test_different_lengths_are_held_to_their_rows_and_the_longest(self):
+        lengths = {"T": [4, 2, 2]}  # 8 of 12 rows
+        self.assertAlmostEqual(ragged.of_bound(9, 10, 1, lengths), 9 / (1.2 * 10 * 8 / 12 + 1))
+        row = timed(targets=[targets.within_bound()], of_bound={"median": 1.01})
+        self.assertEqual(self.judged(row), "MISSED")
+
+
+class Curves(unittest.TestCase):
+    def test_the_line_of_least_squares(self):
+        """By hand: through (1, 2), (2, 3), (4, 4) with slope 9/14 and intercept 3/2."""
+        intercept, slope, r2 = curves.fit([(1, 2), (2, 3), (4, 4)])
+        self.assertAlmostEqual(intercept, 1.5)
+        self.assertAlmostEqual(slope, 9 / 14)
+        self.assertAlmostEqual(r2, (9 / 14) ** 2 * (14 / 3) / 2)
+
+    def test_the_drawing_is_xml_with_a_point_each(self):
+        points = {"treadle": [(1, 2.0), (64, 9.0)], "torch": [(1, 3.0), (64, 30.0)]}
+        tree = xml.etree.ElementTree.fromstring(curves.svg("T", points))
+        circles = tree.findall("{http://www.w3.org/2000/svg}circle")
+        self.assertEqual(len(circles), 4)
+        lowest = max(circles, key=lambda c: float(c.get("cy")))
+        self.assertEqual(lowest, circles[0])  # the smallest time is nearest to the axis
 
 
 class Spread(unittest.TestCase):
@@ -145,6 +243,28 @@ class Report(unittest.TestCase):
         self.assertIn("| MISSED |", text)
         self.assertIn("2 met, 1 MISSED", text)
 
+    def test_numbers_and_notes_stand_in_tables_of_their_own(self):
+        goal = [targets.at_most("cold", 150, "150 ms")]
+        some = results(
+            timed(), {"name": "compile", "group": "Costs", "rule": "all", "targets": goal,
+                      "date": "2026-01-01", "numbers": {"cold": {
+                          "median": 120.0, "low": 110.0, "high": 130.0, "rounds": 6, "unit": "ms"}}},
+            {"name": "narrow", "group": "Costs", "rule": "all", "targets": goal,
+             "date": "2026-01-01", "numbers": {}, "note": "not on this machine"})
+        text = report.document(some)
+        self.check_tables(text)
+        self.assertIn("| compile | cold 120 ms (110 - 130) | 150 ms | 120 ms | met |", text)
+        self.assertIn("| narrow | not on this machine | 150 ms | - | - |", text)
+
+    def test_a_curve_has_its_line_and_its_drawing(self):
+        points = [timed(name=f"T{x}", targets=[], at={"curve": "T", "x": x},
+                        milliseconds={**timed()["milliseconds"], "median": 2.0 * x + 1})
+                  for x in (10, 20, 40)]
+        text = report.document(results(timed(), *[{**p, "group": "Growth"} for p in points]))
+        self.check_tables(text)
+        self.assertIn("Treadle: 1.00 ms + 2000.0 us x T, R² 1.0000.", text)
+        self.assertIn("](performance_T.svg)", text)
+
     def test_a_disturbed_row_says_so(self):
         some = results(timed(), timed(name="another", peaks=[10e9, 11e9, 20e9]))
         text = report.document(some)
@@ -159,6 +279,10 @@ class Report(unittest.TestCase):
         self.assertEqual(report.document(measured), text,
                          "python3 bench/report.py writes it anew")
         self.check_tables(text)
+        drawn = [row for row in measured["rows"] if "at" in row]
+        for symbol in {row["at"]["curve"] for row in drawn}:
+            with open(f"{root}/docs/{curves.file_of(symbol)}", encoding="utf-8") as file:
+                self.assertEqual(curves.svg(symbol, curves.series(drawn, symbol)), file.read())
         names = {row.name for row in rows.rows()}
         self.assertLessEqual({row["name"] for row in measured["rows"]}, names)
 
