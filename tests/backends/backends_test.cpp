@@ -61,7 +61,7 @@ TEST_CASE("oneDNN's products are the reference's, whatever their layout and size
     const Graph graph = product_graph(layout);
     const Graph placed = place_all(graph, onednn_model());
     REQUIRE(claimed_products(placed) == 1);
-    const auto program = compile_llvm(placed, {}, {{}, {}, make_onednn_runner});
+    const auto program = compile_llvm(placed, {}, {{}, {}, make_onednn_runner, {}, {}});
     for (const auto& [m, n, k] : std::vector<std::array<std::int64_t, 3>>{{1, 1, 1},
                                                                           {1, 65, 3},
                                                                           {17, 5, 64},
@@ -102,7 +102,7 @@ TEST_CASE("each op agrees across the three backends in f32") {
     const Graph placed = place_all(lowered, onednn_model());
     if (claimed_products(placed) == 0) continue;
     ++claimed;
-    const auto program = compile_llvm(placed, {}, {{}, {}, make_onednn_runner});
+    const auto program = compile_llvm(placed, {}, {{}, {}, make_onednn_runner, {}, {}});
     require_close(graph, run_with(*program, inputs, team), expected, 1e-5);
   }
   CHECK(claimed > 0);
