@@ -17,11 +17,14 @@
 #include "driver/inspect/stages.h"
 #include "driver/machine_peak.h"
 #include "driver/options.h"
+#include "driver/profile_trace.h"
 #include "driver/rehearsal.h"
+#include "driver/step_profile.h"
 #include "ir/diagnostic.h"
 #include "passes/batch.h"
 #include "passes/differentiate.h"
 #include "passes/training_step.h"
+#include "runtime/atomic_file.h"
 #include "runtime/safetensors.h"
 #include "runtime/team.h"
 
@@ -29,11 +32,11 @@ namespace treadle {
 namespace {
 
 struct Options {
-  std::string file, part = "step", tensors;
+  std::string file, part = "step", tensors, trace;
   LanguageOptions language;
   MachineOptions machine;
   int rounds = 30;
-  bool json = false, serve = false;
+  bool json = false, serve = false, profile = false;
 };
 
 // What is measured: a graph of batches, and what it updates in place.
@@ -68,11 +71,41 @@ Work work_of(const Options& options) {
   return out;
 }
 
+// The work once more, compiled so that it measures its kernels.
+class ProfiledWork {
+ public:
+  ProfiledWork(const Work& work, const std::string& backend, std::vector<Tensor>& inputs,
+               Team& team)
+      : program_(compile(work.graph, work.updates, {backend, {}, {}, &profile_})),
+        rehearsal_(*program_, inputs, work.extents, team) {
+    rehearsal_.milliseconds();
+  }
+  void run() {
+    rehearsal_.milliseconds();
+    runs_.push_back(profile_.times());
+  }
+  const std::vector<RunTimes>& runs() const { return runs_; }
+  // Of one run more, behind one that makes the room for its spans.
+  std::string trace(std::span<const KernelRow> rows) {
+    profile_.keep_spans();
+    rehearsal_.milliseconds();
+    rehearsal_.milliseconds();
+    return trace_json(profile_, rows);
+  }
+
+ private:
+  Profile profile_;
+  std::unique_ptr<Program> program_;
+  Rehearsal rehearsal_;
+  std::vector<RunTimes> runs_;
+};
+
 class Bench {
  public:
   explicit Bench(const Options& options)
       : work_(work_of(options)),
-        program_(compile(work_.graph, work_.updates, cached(options.machine.backend))),
+        backend_(options.machine.backend),
+        program_(compile(work_.graph, work_.updates, cached(backend_))),
         team_(options.machine.threads),
         inputs_(rehearsal_inputs(work_.graph, work_.updates, work_.extents)),
         rehearsal_(*program_, inputs_, work_.extents, team_) {
@@ -87,8 +120,22 @@ class Bench {
     write_safetensors(options.tensors, written);
   }
 
-  double milliseconds() { return rehearsal_.milliseconds(); }
+  double milliseconds() {
+    const double out = rehearsal_.milliseconds();
+    if (profiled_) profiled_->run();
+    return out;
+  }
   double peak() { return measured_peak_flops(team_); }
+
+  // What milliseconds() does from now on is followed by a run that measures kernels.
+  void start_profile() { profiled_.emplace(work_, backend_, inputs_, team_); }
+  StepProfile profile() const {
+    return profile_of(profiled_->runs(), profiled_kernels(), work_.extents);
+  }
+  std::string trace() {
+    if (!profiled_) start_profile();
+    return profiled_->trace(profiled_kernels());
+  }
 
   // Flops of the products, and of all the rest.
   struct Flops {
@@ -108,11 +155,17 @@ class Bench {
   std::size_t workspace() const { return program_->workspace_bytes(work_.extents); }
 
  private:
+  std::vector<KernelRow> profiled_kernels() const {
+    return compiled_kernels(lower(work_.graph, {backend_, {}, {}}), work_.updates);
+  }
+
   Work work_;
+  std::string backend_;
   std::unique_ptr<Program> program_;
   Team team_;
   std::vector<Tensor> inputs_;
   Rehearsal rehearsal_;
+  std::optional<ProfiledWork> profiled_;
 };
 
 // The median and its 95 % interval, from order statistics: ranks
@@ -166,6 +219,7 @@ int run_bench(const Options& options) {
     serve(bench, out);
     return 0;
   }
+  if (options.profile) bench.start_profile();
   std::vector<double> times, peaks;
   for (int i = 0; i < options.rounds; ++i) {
     times.push_back(bench.milliseconds());
@@ -177,6 +231,16 @@ int run_bench(const Options& options) {
   out["milliseconds"] = {{"median", time.median}, {"low", time.low}, {"high", time.high}};
   out["product_flops_per_second"] = rate;
   out["peak_flops_per_second"] = peak;
+  std::optional<StepProfile> profile;
+  if (options.profile) {
+    profile = bench.profile();
+    out["profile"] = profile_json(*profile);
+  }
+  if (!options.trace.empty()) {
+    AtomicFile file(options.trace);
+    file.write(bench.trace());
+    file.commit();
+  }
   if (options.json) {
     std::cout << out.dump() << "\n";
     return 0;
@@ -194,6 +258,7 @@ int run_bench(const Options& options) {
     std::cout << fmt::format(": {:.1f} % of this machine's {}", 100 * rate / peak,
                              short_number(peak));
   std::cout << "\n";
+  if (profile) std::cout << "\n" << profile_text(*profile, peak);
   return 0;
 }
 
@@ -213,9 +278,18 @@ void add_bench_command(CLI::App& app, Action& action) {
   command->add_option("--tensors", options->tensors,
                       "Write what goes in and what comes out (.safetensors)");
   command->add_flag("--json", options->json, "One line of JSON");
-  command->add_flag("--serve", options->serve,
-                    "Time on request: a line 'run N' on standard input is answered with a JSON "
-                    "list of milliseconds, 'peak' with flops a second");
+  CLI::Option* profile = command->add_flag(
+      "--profile", options->profile,
+      "Say where the time goes, by kernel and by line, and how long the threads wait");
+  CLI::Option* trace = command->add_option(
+      "--trace", options->trace,
+      "Write one run, kernel by kernel on each thread, for ui.perfetto.dev (.json)");
+  command
+      ->add_flag("--serve", options->serve,
+                 "Time on request: a line 'run N' on standard input is answered with a JSON "
+                 "list of milliseconds, 'peak' with flops a second")
+      ->excludes(profile)
+      ->excludes(trace);
   add_language_options(*command, options->language);
   add_machine_options(*command, options->machine);
   command->callback([options, &action] { action = [options] { return run_bench(*options); }; });

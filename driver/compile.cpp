@@ -63,13 +63,23 @@ void require_backend(const std::string& name) {
 }
 }  // namespace
 
+Graph lower(const Graph& graph, const CompileOptions& options) {
+  return placed(lower(graph), options);
+}
+
 std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpdate> updates,
                                  const CompileOptions& options) {
-  if (options.backend == "reference") return make_reference_program(optimise(graph), updates);
+  if (options.backend == "reference") {
+    if (options.profile != nullptr)
+      throw_user_error("T0926", "the evaluator runs node by node and has no kernels to time",
+                       "leave --backend away, or name llvm or onednn");
+    return make_reference_program(optimise(graph), updates);
+  }
   require_backend(options.backend);
   LlvmOptions llvm{options.features, options.cache, make_onednn_runner, {}, {}};
-  llvm.lower = [&](const Graph& whole) { return placed(lower(whole), options); };
+  llvm.lower = [&](const Graph& whole) { return treadle::lower(whole, options); };
   llvm.lowering = fmt::format("{} {} {}", training_pipeline, options.backend, options.features);
+  llvm.profile = options.profile;
   return compile_llvm(graph, updates, llvm);
 }
 

@@ -15,6 +15,8 @@
 
 namespace treadle {
 
+class Profile;
+
 struct CompileOptions {
   // "auto": LLVM, and oneDNN where the cost model says so; "llvm": LLVM alone;
   // "onednn": oneDNN for every product that it can run, LLVM for the rest;
@@ -22,6 +24,8 @@ struct CompileOptions {
   std::string backend = "auto";
   std::string features;  // mask of the processor's features, backends/llvm/target.h
   std::optional<std::filesystem::path> cache;  // folder of compiled code
+  // Filled by each run; it outlives the program, which is not kept in the cache.
+  Profile* profile = nullptr;
 };
 
 // Where commands keep compiled code between runs: the folder of the environment
@@ -38,6 +42,8 @@ Graph optimise(const Graph& graph);
 // The same in the form that the LLVM backend takes: no composite ops, pointwise
 // work in kernels.
 Graph lower(const Graph& graph);
+// And with the products placed: what `compile` gives to LLVM.
+Graph lower(const Graph& graph, const CompileOptions& options);
 // The passes of `lower` by name, then `place`.
 inline constexpr std::string_view training_pipeline =
     "simplify,hoist-scan,fuse-gates,simplify,fuse-attention,expand-composites,simplify,"
@@ -46,7 +52,7 @@ inline constexpr std::string_view training_pipeline =
 // For `place`: LLVM, then oneDNN.
 BackendModels backend_models();
 
-// Throws UserError T0836 for an unknown backend.
+// Throws UserError T0836 for an unknown backend, T0926 where the evaluator is to be profiled.
 std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpdate> updates,
                                  const CompileOptions& options = {});
 

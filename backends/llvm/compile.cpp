@@ -56,6 +56,7 @@ void optimise(llvm::Module& module, llvm::TargetMachine& machine) {
 struct Compiled {
   Target target;
   ProgramPlan plan;
+  bool profiled = false;
   std::unique_ptr<llvm::TargetMachine> machine;
   std::unique_ptr<llvm::LLVMContext> context;
   std::unique_ptr<llvm::Module> module;
@@ -69,6 +70,7 @@ std::string cpu_features(const LlvmOptions& options) {
 Compiled make_plan(const Graph& graph, std::span<const InPlaceUpdate> updates,
                    const LlvmOptions& options) {
   Compiled out;
+  out.profiled = options.profile != nullptr;
   out.target = make_target(cpu_features(options));
   out.plan = plan_program(graph, updates, matmul_tile(out.target, DType::f32),
                           matmul_tile(out.target, DType::f64));
@@ -80,7 +82,7 @@ void emit_module(Compiled& work) {
   work.context = std::make_unique<llvm::LLVMContext>();
   work.module = std::make_unique<llvm::Module>("step", *work.context);
   set_module_target(*work.module, *work.machine);
-  ProgramEmitter emitter(*work.module, work.target, work.plan);
+  ProgramEmitter emitter(*work.module, work.target, work.plan, work.profiled);
   emitter.emit();
   work.dims = emitter.dims();
   std::string error;
@@ -147,7 +149,7 @@ CompileStats llvm_compile_stats() { return {compilations.load(), cache_hits.load
 std::unique_ptr<Program> compile_llvm(const Graph& graph, std::span<const InPlaceUpdate> updates,
                                       const LlvmOptions& options) {
   std::optional<CompiledProgram> program;
-  if (options.cache) {
+  if (options.cache && options.profile == nullptr) {
     const FileCache cache(*options.cache);
     const std::string key = cache_key(graph, updates, options);
     program = find_compiled(cache, key);
@@ -158,7 +160,7 @@ std::unique_ptr<Program> compile_llvm(const Graph& graph, std::span<const InPlac
   } else {
     program = compile_now(graph, updates, options);
   }
-  return make_native_program(graph, updates, std::move(*program), options.runners);
+  return make_native_program(graph, updates, std::move(*program), options.runners, options.profile);
 }
 
 std::string llvm_version() { return LLVM_VERSION_STRING; }

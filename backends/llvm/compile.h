@@ -15,6 +15,8 @@
 
 namespace treadle {
 
+class Profile;
+
 struct LlvmOptions {
   std::string features;                        // mask of the host's features, see target.h
   std::optional<std::filesystem::path> cache;  // folder of compiled objects
@@ -23,6 +25,8 @@ struct LlvmOptions {
   // the cache. `lowering` says all that the result depends on besides the graph.
   std::function<Graph(const Graph&)> lower;
   std::string lowering;
+  // Filled by each run; it outlives the program, which is not kept in the cache.
+  Profile* profile = nullptr;
 };
 
 struct CompileStats {

@@ -10,6 +10,7 @@
 #include "ir/diagnostic.h"
 #include "ir/memory.h"
 #include "ir/slice_bounds.h"
+#include "runtime/profile.h"
 #include "runtime/team.h"
 
 namespace treadle {
@@ -27,8 +28,9 @@ void run_claimed(void* runner, std::int64_t thread, const void* a, void* c) {
 class NativeProgram final : public Program {
  public:
   NativeProgram(const Graph& graph, std::span<const InPlaceUpdate> updates,
-                CompiledProgram compiled, const NodeRunnerFactory& factory)
+                CompiledProgram compiled, const NodeRunnerFactory& factory, Profile* profile)
       : plan_(std::move(compiled.plan)),
+        profile_(profile),
         slices_(slice_bounds(graph)),
         code_(compiled.code),
         entry_(code_.function<ProgramEntry>(compiled.code.entry)),
@@ -69,20 +71,29 @@ class NativeProgram final : public Program {
       runner->bind(env, team.size());
       runners.push_back(runner.get());
     }
+    std::vector<void*> ticks;
+    if (profile_ != nullptr) {
+      profile_->begin(team.size(), static_cast<std::size_t>(plan_.kernels));
+      for (int i = 0; i < team.size(); ++i) ticks.push_back(&profile_->thread(i));
+    }
     const ProgramContext context{
         buffers.data(),  binding.dims.data(), &team.barrier(),
         team.size(),     runners.data(),      static_cast<std::int64_t>(binding.dims.size()),
-        treadle_barrier, prepare_claimed,     run_claimed};
+        treadle_barrier, prepare_claimed,     run_claimed,
+        ticks.data(),    treadle_kernel_done, treadle_barrier_done};
     struct Call {
       ProgramEntry* entry;
       const ProgramContext* context;
-    } call{entry_, &context};
+      Profile* profile;
+    } call{entry_, &context, profile_};
     team.run(
         [](void* p, int thread) {
           const Call& c = *static_cast<Call*>(p);
+          if (c.profile != nullptr) c.profile->thread(thread).start();
           c.entry(c.context, thread);
         },
         &call);
+    if (profile_ != nullptr) profile_->end();
   }
 
   std::size_t workspace_bytes(const DimEnv& env) const override {
@@ -116,6 +127,7 @@ class NativeProgram final : public Program {
   }
 
   ProgramPlan plan_;
+  Profile* profile_;
   std::vector<SliceBound> slices_;
   std::vector<std::unique_ptr<NodeRunner>> runners_;
   NativeCode code_;
@@ -131,8 +143,8 @@ class NativeProgram final : public Program {
 std::unique_ptr<Program> make_native_program(const Graph& graph,
                                              std::span<const InPlaceUpdate> updates,
                                              CompiledProgram compiled,
-                                             const NodeRunnerFactory& runners) {
-  return std::make_unique<NativeProgram>(graph, updates, std::move(compiled), runners);
+                                             const NodeRunnerFactory& runners, Profile* profile) {
+  return std::make_unique<NativeProgram>(graph, updates, std::move(compiled), runners, profile);
 }
 
 }  // namespace treadle

@@ -9,10 +9,13 @@
 
 namespace treadle {
 
-// `graph` is what `compiled` was made of; it may go afterwards.
+class Profile;
+
+// `graph` is what `compiled` was made of; it may go afterwards. `profile` is that of a
+// profiled program, or null.
 std::unique_ptr<Program> make_native_program(const Graph& graph,
                                              std::span<const InPlaceUpdate> updates,
                                              CompiledProgram compiled,
-                                             const NodeRunnerFactory& runners);
+                                             const NodeRunnerFactory& runners, Profile* profile);
 
 }  // namespace treadle

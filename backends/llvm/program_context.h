@@ -15,6 +15,10 @@ struct ProgramContext {
   void (*wait)(void* barrier) = nullptr;
   void (*prepare)(void* runner, std::int64_t thread, const void* b) = nullptr;
   void (*run)(void* runner, std::int64_t thread, const void* a, void* c) = nullptr;
+  // Of a profiled program:
+  void* const* ticks = nullptr;  // ThreadTicks of each thread
+  void (*kernel_done)(void* ticks, std::int64_t kernel) = nullptr;
+  void (*barrier_done)(void* ticks, std::int64_t kernel) = nullptr;
 };
 using ProgramEntry = void(const ProgramContext*, std::int64_t thread);
 

@@ -21,9 +21,9 @@ void ProgramEmitter::emit() {
   auto* entry = llvm::Function::Create(type, llvm::Function::ExternalLinkage, entry_name, module_);
   set_target_attributes(*entry, target_);
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "entry", entry));
-  context_type_ =
-      llvm::StructType::get(context, {pointer_type, pointer_type, pointer_type, i64, pointer_type,
-                                      i64, pointer_type, pointer_type, pointer_type});
+  context_type_ = llvm::StructType::get(
+      context, {pointer_type, pointer_type, pointer_type, i64, pointer_type, i64, pointer_type,
+                pointer_type, pointer_type, pointer_type, pointer_type, pointer_type});
   context_ = entry->getArg(0);
   const auto field = [&](unsigned i) {
     return b.CreateLoad(context_type_->getElementType(i),
@@ -35,6 +35,7 @@ void ProgramEmitter::emit() {
   threads_ = field(3);
   runners_ = field(4);
   thread_ = entry->getArg(1);
+  if (profiled_) ticks_ = b.CreateLoad(pointer_type, b.CreateGEP(pointer_type, field(9), thread_));
   if (!plan_.bound_symbols.empty()) dim_table_ = own_dim_table(b, dim_table_, field(5));
   buffers_ = own_buffer_table(b);
   emit_steps(b, plan_.steps);
@@ -55,6 +56,12 @@ llvm::Value* ProgramEmitter::extent(llvm::IRBuilder<>& b, llvm::Value* table, co
 void ProgramEmitter::emit_barrier(llvm::IRBuilder<>& b) {
   if (alone_) return;
   call_out(b, "treadle_barrier", 6, {barrier_});
+  emit_done(b, "treadle_barrier_done", 11, steps_emitted_ - 1);
+}
+
+void ProgramEmitter::emit_done(llvm::IRBuilder<>& b, const char* name, unsigned field, int kernel) {
+  if (profiled_)
+    call_out(b, name, field, {ticks_, llvm::ConstantInt::getSigned(b.getInt64Ty(), kernel)});
 }
 
 // A call of what that field of the context points to, by way of a function that
@@ -108,6 +115,7 @@ void ProgramEmitter::emit_step(llvm::IRBuilder<>& b, const Step& step) {
     case Step::Kind::attention: attention(b, step); break;
     case Step::Kind::scan: return emit_scan(b, step);
   }
+  emit_done(b, "treadle_kernel_done", 10, step.kernel);
   ++steps_emitted_;
 }
 

@@ -21,11 +21,12 @@ inline constexpr std::int64_t rows_of_tile = 8;
 inline constexpr const char* entry_name = "treadle_step";  // a ProgramEntry
 
 // Adds the entry function `treadle_step` and its kernels to the module, which
-// refers to nothing outside but functions of the C library.
+// refers to nothing outside but functions of the C library. A profiled program says
+// when it is done with each kernel and each barrier.
 class ProgramEmitter {
  public:
-  ProgramEmitter(llvm::Module& module, const Target& target, const ProgramPlan& plan)
-      : module_(module), target_(target), plan_(plan) {}
+  ProgramEmitter(llvm::Module& module, const Target& target, const ProgramPlan& plan, bool profiled)
+      : module_(module), target_(target), plan_(plan), profiled_(profiled) {}
   void emit();
   // Whose values the entry function expects in its table, once it is emitted.
   const std::vector<Dim>& dims() const { return dims_.dims(); }
@@ -53,6 +54,7 @@ class ProgramEmitter {
   llvm::Value* own_dim_table(llvm::IRBuilder<>& b, llvm::Value* shared, llvm::Value* count);
   llvm::Value* own_buffer_table(llvm::IRBuilder<>& b);
   void emit_alone(llvm::IRBuilder<>& b, const std::vector<Step>& steps);
+  void emit_done(llvm::IRBuilder<>& b, const char* name, unsigned field, int kernel);
   void emit_barrier(llvm::IRBuilder<>& b);
   void call_out(llvm::IRBuilder<>& b, const char* name, unsigned field,
                 std::vector<llvm::Value*> arguments);
@@ -92,6 +94,7 @@ class ProgramEmitter {
   llvm::Module& module_;
   const Target& target_;
   const ProgramPlan& plan_;
+  bool profiled_;
   DimTable dims_;
   std::map<DType, MatmulKernels> matmuls_;
   std::map<std::pair<DType, ProductKind>, llvm::Function*> products_;
@@ -108,7 +111,7 @@ class ProgramEmitter {
   llvm::StructType* context_type_ = nullptr;  // ProgramContext
   llvm::Value* context_ = nullptr;
   llvm::Value *buffers_ = nullptr, *dim_table_ = nullptr, *barrier_ = nullptr, *threads_ = nullptr,
-              *thread_ = nullptr, *runners_ = nullptr;
+              *thread_ = nullptr, *runners_ = nullptr, *ticks_ = nullptr;
   std::vector<llvm::Value*> counters_;
   bool alone_ = false;  // in a loop whose turns are one thread's each
 };

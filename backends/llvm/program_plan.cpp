@@ -87,10 +87,19 @@ class Planner {
       }
     share_columns(plan_.steps, f32_);
     plan_barriers(plan_, f32_);
+    number_kernels(plan_.steps);
     return std::move(plan_);
   }
 
  private:
+  void number_kernels(std::vector<Step>& steps) {
+    for (Step& step : steps) {
+      number_kernels(step.before);
+      number_kernels(step.body);
+      if (step.kind != Step::Kind::scan) step.kernel = plan_.kernels++;
+    }
+  }
+
   // ---- memory ----
 
   Location whole(BufferPlan::Kind kind, int slot, const Type& type) {

@@ -94,7 +94,8 @@ struct Step {
   std::vector<Location>
       out;  // places to write; `out_index` says which output, past the last: scratch
   std::vector<std::uint32_t> out_index;
-  int loops = 0;  // around it
+  int loops = 0;    // around it
+  int kernel = -1;  // its number among the steps that are no scans, in the order of the code
   bool barrier_before = false;
   // With `barrier_before`, or of a scan at the end of a turn: none is needed where
   // this dimension is 1.
@@ -121,6 +122,7 @@ struct Step {
 struct ProgramPlan {
   std::vector<BufferPlan> buffers;
   std::vector<Step> steps;
+  int kernels = 0;  // the steps that are no scans
   std::vector<MatmulClaim> claims;
   // Symbols that have no value before a scan's step gives them one.
   std::set<std::string> bound_symbols;

@@ -9,6 +9,8 @@
 #include "backends/llvm/program_plan.h"
 #include "backends/llvm/target.h"
 #include "driver/inspect/costs.h"
+#include "driver/text_table.h"
+#include "ir/diagnostic.h"
 #include "ir/op_def.h"
 
 namespace treadle {
@@ -22,13 +24,15 @@ class Walk {
  public:
   explicit Walk(const Graph& graph) { name_regions(graph, ""); }
 
-  void steps(const std::vector<Step>& steps, const Dim& times) {
+  void steps(const std::vector<Step>& steps, const Dim& times, bool alone = false) {
     for (const Step& step : steps) {
       if (step.kind == Step::Kind::scan) {
-        this->steps(step.before, times);
-        this->steps(step.body, times * step.length);
+        this->steps(step.before, times, alone);
+        this->steps(step.body, times * step.length, alone || step.parallel);
       } else {
+        ensure(step.kernel == static_cast<int>(rows_.size()), "kernels", "the plan counts others");
         rows_.push_back(row(step, times));
+        rows_.back().alone = alone;
       }
     }
   }
@@ -42,14 +46,19 @@ class Walk {
         name_regions(*graph.node(id).regions[0], fmt::format("{}{}/", prefix, id));
   }
 
-  static void collect_sources(const Node& node, std::vector<SourceRange>& out) {
-    const auto known = [&](const SourceRange& r) {
-      return r.file == node.location.file && r.begin == node.location.begin &&
-             r.end == node.location.end;
-    };
-    if (node.location && std::none_of(out.begin(), out.end(), known)) out.push_back(node.location);
+  static void collect_sources(const Graph& graph, NodeId id, std::vector<KernelRow::Source>& out) {
+    const Node& node = graph.node(id);
+    const SourceRange& place = node.location;
+    if (place) {
+      auto found = std::find_if(out.begin(), out.end(), [&](const KernelRow::Source& source) {
+        const SourceRange& r = source.range;
+        return r.file == place.file && r.begin == place.begin && r.end == place.end;
+      });
+      if (found == out.end()) found = out.insert(found, {place, Dim()});
+      if (node.regions.empty()) found->flops = found->flops + node_flops(graph, id);
+    }
     for (const Region& region : node.regions)
-      for (const Node& inner : region->nodes()) collect_sources(inner, out);
+      for (NodeId inner = 0; inner < region->size(); ++inner) collect_sources(*region, inner, out);
   }
 
   KernelRow row(const Step& step, const Dim& times) const {
@@ -65,7 +74,7 @@ class Walk {
     const Node& node = step.graph->node(step.node);
     if (const auto prefix = prefixes_.find(step.graph); prefix != prefixes_.end())
       out.node = fmt::format("{}{}", prefix->second, step.node);
-    collect_sources(node, out.sources);
+    collect_sources(*step.graph, step.node, out.sources);
     const DType dtype = node.types[0].dtype;
     const MatmulShape& shape = step.shape;
     const std::string many = shape.batch == Dim(1) ? "" : shape.batch.to_string() + " x ";
@@ -102,18 +111,6 @@ class Walk {
   std::vector<KernelRow> rows_;
 };
 
-std::string lines_of(const KernelRow& row) {
-  std::map<std::string, std::set<std::uint32_t>> files;
-  for (const SourceRange& range : row.sources) {
-    const std::string path = range.file->path;
-    files[path.substr(path.rfind('/') + 1)].insert(line_column(*range.file, range.begin).line);
-  }
-  std::string out;
-  for (const auto& [file, lines] : files)
-    out += fmt::format("{}{}:{}", out.empty() ? "" : " ", file, fmt::join(lines, ","));
-  return out.empty() ? "-" : out;
-}
-
 // "64*B = 2.05 k"; the number alone where there is no symbol in it.
 std::string cost(const Dim& dim, const DimEnv& extents) {
   const auto value = value_of(dim, extents);
@@ -122,6 +119,18 @@ std::string cost(const Dim& dim, const DimEnv& extents) {
 }
 
 }  // namespace
+
+std::string lines_of(const KernelRow& row) {
+  std::map<std::string, std::set<std::uint32_t>> files;
+  for (const auto& [range, flops] : row.sources) {
+    const std::string path = range.file->path;
+    files[path.substr(path.rfind('/') + 1)].insert(line_column(*range.file, range.begin).line);
+  }
+  std::string out;
+  for (const auto& [file, lines] : files)
+    out += fmt::format("{}{}:{}", out.empty() ? "" : " ", file, fmt::join(lines, ","));
+  return out.empty() ? "-" : out;
+}
 
 std::string body_summary(const Graph& body) {
   std::vector<std::pair<Op, int>> counts;
@@ -196,16 +205,7 @@ std::string kernel_table(std::span<const KernelRow> rows, const DimEnv& extents)
                      cost(row.times, extents), cost(row.flops, extents), cost(row.bytes, extents),
                      ratio ? short_number(*ratio) : "-", lines_of(row)});
   }
-  std::vector<std::size_t> widths(cells[0].size());
-  for (const auto& line : cells)
-    for (std::size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], line[c].size());
-  std::string out;
-  for (const auto& line : cells) {
-    std::string text;
-    for (std::size_t c = 0; c < line.size(); ++c)
-      text += fmt::format("{:<{}}  ", line[c], widths[c]);
-    out += text.substr(0, text.find_last_not_of(' ') + 1) + "\n";
-  }
+  std::string out = text_table(cells);
   out += fmt::format("a step: {} flops, {} bytes\n", cost(flops, extents), cost(bytes, extents));
   for (const auto& [name, value] : extents) out += fmt::format("{} = {}\n", name, value);
   return out;

@@ -11,17 +11,26 @@
 namespace treadle {
 
 struct KernelRow {
-  std::string kind;         // "fused", "matmul", "pack", "copy", "scatter_add", "argmax", ...
-  std::string description;  // "sigmoid, tanh, mul + 4", "[B, 24] x [24, 72]"
-  std::string node;         // path of its node, "52/8": node 8 in the body of node 52; or ""
-  std::string backend;      // "llvm" or another one that runs it
-  std::vector<SourceRange> sources;  // where it comes from, each once
-  Dim times;                         // how often a step runs it
-  Dim flops, bytes;                  // of one run: what it computes, reads and writes
+  // A place that it comes from, and what of its flops is computed for it.
+  struct Source {
+    SourceRange range;
+    Dim flops;
+  };
+  std::string kind;             // "fused", "matmul", "pack", "copy", "scatter_add", "argmax", ...
+  std::string description;      // "sigmoid, tanh, mul + 4", "[B, 24] x [24, 72]"
+  std::string node;             // path of its node, "52/8": node 8 in the body of node 52; or ""
+  std::string backend;          // "llvm" or another one that runs it
+  std::vector<Source> sources;  // each once
+  Dim times;                    // how often a step runs it
+  Dim flops, bytes;             // of one run: what it computes, reads and writes
+  bool alone = false;           // a run is one thread's, not all threads' together
 };
 
 // In the order in which they run. `graph` is the last stage of compile_stages.
 std::vector<KernelRow> compiled_kernels(const Graph& graph, std::span<const InPlaceUpdate> updates);
+
+// "lm.tdl:3,7": the lines that a kernel comes from, or "-".
+std::string lines_of(const KernelRow& row);
 
 // Flops a byte, when the dimensions have values and there are bytes.
 std::optional<double> intensity(const KernelRow& row, const DimEnv& extents);

@@ -90,9 +90,9 @@ class PageData {
                      to = line_column(*range.file, range.end);
     return {file_of(range), from.line, from.column, to.line, to.column};
   }
-  Json lines(const std::vector<SourceRange>& ranges) {
+  Json lines(const std::vector<KernelRow::Source>& sources) {
     std::set<std::pair<std::size_t, std::uint32_t>> all;
-    for (const SourceRange& range : ranges)
+    for (const auto& [range, flops] : sources)
       all.emplace(file_of(range), line_column(*range.file, range.begin).line);
     return all;
   }
