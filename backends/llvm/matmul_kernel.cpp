@@ -21,6 +21,9 @@ using llvm::Value;
 // L2 cache while all tiles between them are worked out.
 constexpr int k_block = 256;
 constexpr int row_block = 256;
+// With fewer rows or panels, or less, A is read as it stands.
+constexpr int least_rows_to_turn = 16;
+constexpr int least_panels_to_turn = 4;
 
 class KernelEmitter {
  public:
@@ -41,6 +44,7 @@ class KernelEmitter {
     if (!epilogue_) kernels.pack = emit_pack();
     for (int vectors = 1; vectors <= tile_.vectors; ++vectors)
       strips_.push_back(emit_strip(vectors));
+    turn_ = emit_turn();
     kernels.gemm = emit_gemm();
     return kernels;
   }
@@ -134,8 +138,9 @@ class KernelEmitter {
     return counts;
   }
 
-  // A tile function's signature and one argument more, the number of rows:
-  // tiles of the greatest height that still fits, one below the other.
+  // A tile function's signature and two arguments more, the distance from one
+  // tile's height of A's rows to the next, in bytes, and the number of rows: tiles
+  // of the greatest height that still fits, one below the other.
   llvm::Function* emit_strip(int vectors) {
     std::vector<llvm::Function*> tiles;
     for (int rows : row_counts()) {
@@ -144,14 +149,23 @@ class KernelEmitter {
       tiles.push_back(emit_tile_function(module_, target_, tile_, rows, vectors, name, epilogue_));
     }
     std::vector<llvm::Type*> types = tiles[0]->getFunctionType()->params();
-    types.push_back(b_.getInt64Ty());
+    types.insert(types.end(), {b_.getInt64Ty(), b_.getInt64Ty()});
     auto* f = begin("strip_" + std::to_string(vectors * tile_.lanes),
                     llvm::FunctionType::get(b_.getVoidTy(), types, false));
     Value* m = f->getArg(static_cast<unsigned>(types.size() - 1));
+    // Six rows and two take longer than four and four, which may straddle A's strips
+    // where these stand as the rows do.
+    Value* last = m;
+    if (tile_.rows == 6) {
+      Value* rows_apart = b_.CreateMul(f->getArg(tile_a_m), i64(6));
+      Value* two_left = b_.CreateAnd(b_.CreateICmpEQ(a_strip(f), rows_apart),
+                                     b_.CreateICmpEQ(b_.CreateURem(m, i64(6)), i64(2)));
+      last = b_.CreateSelect(two_left, b_.CreateSub(m, i64(6)), m);
+    }
     Value* done = i64(0);
     for (std::size_t t = 0; t < tiles.size(); ++t) {
       const int rows = row_counts()[t];
-      Value* end = b_.CreateSub(m, i64(rows - 1));
+      Value* end = b_.CreateSub(t == 0 ? last : m, i64(rows - 1));
       done = emit_loop(b_, done, end, i64(rows), {done}, [&](Value* i, std::vector<Value*>& next) {
         call_tile(f, tiles[t], i);
         next[0] = b_.CreateAdd(i, i64(rows));
@@ -159,6 +173,15 @@ class KernelEmitter {
     }
     b_.CreateRetVoid();
     return f;
+  }
+
+  static Value* a_strip(llvm::Function* strip) {
+    return strip->getArg(static_cast<unsigned>(strip->arg_size()) - 2);
+  }
+  Value* a_row(Value* a, Value* a_m, Value* a_strip, Value* i) {
+    Value* strip = b_.CreateMul(b_.CreateUDiv(i, i64(tile_.rows)), a_strip);
+    Value* row = b_.CreateMul(b_.CreateURem(i, i64(tile_.rows)), a_m);
+    return offset(a, b_.CreateAdd(strip, row));
   }
 
   // `tile` on the rows from i on, with the other arguments of `strip`.
@@ -169,11 +192,57 @@ class KernelEmitter {
     const auto advance = [&](unsigned pointer, unsigned stride) {
       arguments[pointer] = offset(arguments[pointer], b_.CreateMul(i, arguments[stride]));
     };
-    advance(tile_a, tile_a_m);
+    arguments[tile_a] = a_row(arguments[tile_a], arguments[tile_a_m], a_strip(strip), i);
     advance(tile_c, tile_c_m);
     advance(tile_initial, tile_initial_m);
     if (epilogue_) arguments[tile_row] = b_.CreateAdd(arguments[tile_row], i);
     b_.CreateCall(tile, arguments);
+  }
+
+  // How many elements of a row of the transposed A are copied at once.
+  int turned_width() const { return tile_.rows <= 4 ? 4 : 8; }
+
+  // (a, a_k, rows, k, to): a block of A whose columns are dense, as when it is the
+  // transpose of a matrix, in strips of a tile's height, each column by column.
+  // Tiles that read it where it stands find one line of every column in the same
+  // few sets of the cache.
+  llvm::Function* emit_turn() {
+    llvm::Type *p = b_.getPtrTy(), *i = b_.getInt64Ty();
+    auto* f = begin("turn", llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, i, p}, false));
+    Value *a = f->getArg(0), *a_k = f->getArg(1), *rows = f->getArg(2), *k = f->getArg(3);
+    const unsigned width = static_cast<unsigned>(turned_width());
+    const llvm::Align align(size_of(tile_.dtype));
+    emit_loop(b_, i64(0), rows, i64(tile_.rows), [&](Value* row) {
+      Value* from = element_at(a, row);
+      Value* to = element_at(f->getArg(4), b_.CreateMul(row, k));
+      const auto column = [&](Value* l, auto copy) {
+        copy(offset(from, b_.CreateMul(l, a_k)), element_at(to, b_.CreateMul(l, i64(tile_.rows))));
+      };
+      Value* left = b_.CreateSub(rows, row);
+      emit_if(
+          b_, b_.CreateICmpSGE(left, i64(width)),
+          [&] {  // what reaches past the strip is written over by what follows
+            auto* vector = llvm::FixedVectorType::get(element_, width);
+            emit_loop(b_, i64(0), k, i64(1), [&](Value* l) {
+              column(l, [&](Value* source, Value* target) {
+                b_.CreateAlignedStore(b_.CreateAlignedLoad(vector, source, align), target, align);
+              });
+            });
+          },
+          [&] {
+            Value* height = minimum(left, i64(tile_.rows));
+            emit_loop(b_, i64(0), k, i64(1), [&](Value* l) {
+              column(l, [&](Value* source, Value* target) {
+                emit_loop(b_, i64(0), height, i64(1), [&](Value* j) {
+                  b_.CreateStore(b_.CreateLoad(element_, element_at(source, j)),
+                                 element_at(target, j));
+                });
+              });
+            });
+          });
+    });
+    b_.CreateRetVoid();
+    return f;
   }
 
   enum GemmArgument : unsigned {
@@ -203,6 +272,10 @@ class KernelEmitter {
     buffer_ = b_.CreateAlloca(
         llvm::ArrayType::get(element_, static_cast<std::uint64_t>(tile_.rows * tile_.columns)));
     buffer_->setAlignment(llvm::Align(64));
+    const int turned_rows = (row_block + tile_.rows - 1) / tile_.rows * tile_.rows;
+    turned_ = b_.CreateAlloca(llvm::ArrayType::get(
+        element_, static_cast<std::uint64_t>(turned_rows * k_block + turned_width())));
+    turned_->setAlignment(llvm::Align(64));
     Value* m_end = gemm_->getArg(gemm_m_end);
     // At least one block along k, if empty: C = initial is still to be written.
     Value* k = gemm_->getArg(gemm_k);
@@ -210,23 +283,56 @@ class KernelEmitter {
     emit_loop(b_, gemm_->getArg(gemm_m_begin), m_end, i64(row_block), [&](Value* row) {
       Value* rows = minimum(i64(row_block), b_.CreateSub(m_end, row));
       emit_loop(b_, i64(0), k_bound, i64(k_block), [&](Value* k0) {
+        const Block block = emit_block(row, rows, k0);
         emit_loop(b_, gemm_->getArg(gemm_panel_begin), gemm_->getArg(gemm_panel_end), i64(1),
-                  [&](Value* panel) { emit_panel(row, rows, k0, panel); });
+                  [&](Value* panel) { emit_panel(block, panel); });
       });
     });
     b_.CreateRetVoid();
     return gemm_;
   }
 
-  // The arguments of a strip for one block of A and one of B.
-  std::vector<Value*> strip_arguments(Value* row, Value* rows, Value* k0, Value* column) {
-    Value* k = gemm_->getArg(gemm_k);
+  // Rows row ... row + rows - 1 of A and columns k0 ... k0 + k - 1: where it stands,
+  // with its strides in bytes.
+  struct Block {
+    Value *row, *rows, *k0, *k, *a, *a_m, *a_k, *a_strip;
+  };
+  Block emit_block(Value* row, Value* rows, Value* k0) {
     Value* a_m = bytes(gemm_->getArg(gemm_a_m));
     Value* a_k = bytes(gemm_->getArg(gemm_a_k));
-    Value* c_m = bytes(gemm_->getArg(gemm_c_m));
-    Value* initial_m = bytes(gemm_->getArg(gemm_initial_m));
     Value* a =
         offset(gemm_->getArg(gemm_a), b_.CreateAdd(b_.CreateMul(row, a_m), b_.CreateMul(k0, a_k)));
+    Value* k = minimum(i64(k_block), b_.CreateSub(gemm_->getArg(gemm_k), k0));
+    Value* panels = b_.CreateSub(gemm_->getArg(gemm_panel_end), gemm_->getArg(gemm_panel_begin));
+    Value* turn = b_.CreateAnd(b_.CreateICmpEQ(gemm_->getArg(gemm_a_m), i64(1)),
+                               b_.CreateICmpNE(gemm_->getArg(gemm_a_k), i64(1)));
+    turn = b_.CreateAnd(turn, b_.CreateICmpSGE(rows, i64(least_rows_to_turn)));
+    turn = b_.CreateAnd(turn, b_.CreateICmpSGE(panels, i64(least_panels_to_turn)));
+    emit_if(
+        b_, turn,
+        [&] {
+          b_.CreateCall(turn_, {a, a_k, rows, k, turned_});
+        },
+        [] {});
+    const auto either = [&](Value* turned, Value* as_it_is) {
+      return b_.CreateSelect(turn, turned, as_it_is);
+    };
+    const std::int64_t step = std::int64_t{tile_.rows} * size_;
+    return {row,
+            rows,
+            k0,
+            k,
+            either(turned_, a),
+            either(i64(size_), a_m),
+            either(i64(step), a_k),
+            either(b_.CreateMul(k, i64(step)), b_.CreateMul(a_m, i64(tile_.rows)))};
+  }
+
+  // The arguments of a strip for one block of A and one of B.
+  std::vector<Value*> strip_arguments(const Block& block, Value* column) {
+    Value *row = block.row, *k0 = block.k0, *k = gemm_->getArg(gemm_k);
+    Value* c_m = bytes(gemm_->getArg(gemm_c_m));
+    Value* initial_m = bytes(gemm_->getArg(gemm_initial_m));
     Value* panel_start = b_.CreateMul(column, k);
     Value* packed = element_at(gemm_->getArg(gemm_packed),
                                b_.CreateAdd(panel_start, b_.CreateMul(k0, i64(tile_.columns))));
@@ -241,21 +347,20 @@ class KernelEmitter {
     Value* first = b_.CreateICmpEQ(k0, i64(0));
     initial = b_.CreateSelect(first, initial, c);
     initial_m = b_.CreateSelect(first, initial_m, c_m);
-    Value* rest = b_.CreateSub(k, k0);
-    std::vector<Value*> arguments = {
-        a, a_m, a_k, packed, c, c_m, initial, initial_m, minimum(i64(k_block), rest)};
+    std::vector<Value*> arguments = {block.a, block.a_m, block.a_k, packed, c,
+                                     c_m,     initial,   initial_m, block.k};
     if (epilogue_) {
-      Value* last = b_.CreateICmpSLE(rest, i64(k_block));
+      Value* last = b_.CreateICmpSLE(b_.CreateSub(k, k0), i64(k_block));
       arguments.insert(arguments.end(), {row, column, last, gemm_->getArg(gemm_context)});
     }
-    arguments.push_back(rows);
+    arguments.insert(arguments.end(), {block.a_strip, block.rows});
     return arguments;
   }
 
-  void emit_panel(Value* row, Value* rows, Value* k0, Value* panel) {
+  void emit_panel(const Block& block, Value* panel) {
     Value* column = b_.CreateMul(panel, i64(tile_.columns));
     Value* width = minimum(i64(tile_.columns), b_.CreateSub(gemm_->getArg(gemm_n), column));
-    std::vector<Value*> arguments = strip_arguments(row, rows, k0, column);
+    std::vector<Value*> arguments = strip_arguments(block, column);
     Value* vectors = b_.CreateSDiv(b_.CreateAdd(width, i64(tile_.lanes - 1)), i64(tile_.lanes));
     Value* partial = b_.CreateICmpNE(b_.CreateMul(vectors, i64(tile_.lanes)), width);
     emit_if(
@@ -289,7 +394,8 @@ class KernelEmitter {
       Value* buffer_m = i64(tile_.columns * size_);
       copy_block(from, arguments[tile_initial_m], buffer_, buffer_m, rows, width);
       std::vector<Value*> inner = arguments;
-      inner[tile_a] = offset(arguments[tile_a], b_.CreateMul(i, arguments[tile_a_m]));
+      inner[tile_a] =
+          a_row(arguments[tile_a], arguments[tile_a_m], arguments[arguments.size() - 2], i);
       inner[tile_c] = buffer_;
       inner[tile_c_m] = buffer_m;
       inner[tile_initial] = buffer_;
@@ -322,7 +428,8 @@ class KernelEmitter {
   llvm::Type* element_;
   std::vector<llvm::Function*> strips_;
   llvm::Function* gemm_ = nullptr;
-  llvm::AllocaInst* buffer_ = nullptr;
+  llvm::Function* turn_ = nullptr;
+  llvm::AllocaInst *buffer_ = nullptr, *turned_ = nullptr;
 };
 
 }  // namespace

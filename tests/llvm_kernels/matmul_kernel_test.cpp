@@ -1,5 +1,8 @@
 #include "backends/llvm/matmul_kernel_internal.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -157,6 +160,44 @@ TEMPLATE_TEST_CASE("products longer than a block", "", float, double) {
     for (Start start : {Start::zero, Start::bias, Start::accumulate})
       check(Problem{13, 61, k, false, false, start}, kernels);
   check(Problem{600, 50, 300, true, false, Start::matrix}, kernels, 2);
+}
+
+TEMPLATE_TEST_CASE("products of a transposed matrix, of which blocks are copied", "", float,
+                   double) {
+  for (const char* mask : {"", "avx2", "sse"}) {
+    INFO("features '" << mask << "'");
+    const Kernels<TestType> kernels(make_target(mask));
+    for (std::int64_t m : {15, 16, 17, 20, 22, 23, 38, 257})
+      for (std::int64_t k : {1, 7, 259})
+        check(Problem{m, 4 * kernels.tile.columns + 5, k, true, false, Start::bias}, kernels, 1);
+    check(Problem{278, 5 * kernels.tile.columns, 300, true, true, Start::matrix}, kernels, 1);
+  }
+}
+
+// Whole vectors of A are copied, but none that reaches behind its end.
+TEST_CASE("a product reads nothing behind a transposed matrix") {
+  const Kernels<float> kernels(make_target(""));
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  for (std::int64_t m = 16; m < 32; ++m) {
+    const Problem p{m, 4 * kernels.tile.columns, 3, true, false, Start::zero};
+    Operands<float> o(p);
+    const std::size_t bytes = o.a.size() * sizeof(float);
+    REQUIRE(bytes <= page);
+    void* memory =
+        ::mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(memory != MAP_FAILED);
+    REQUIRE(::mprotect(static_cast<std::byte*>(memory) + page, page, PROT_NONE) == 0);
+    auto* a = reinterpret_cast<float*>(static_cast<std::byte*>(memory) + page - bytes);
+    std::memcpy(a, o.a.data(), bytes);
+    const std::int64_t panels = kernels.tile.panels(p.n);
+    std::vector<float> packed(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)));
+    kernels.pack(o.b.data(), o.b_k, o.b_n, p.k, p.n, 0, panels, packed.data());
+    const std::vector<float> want = expected(p, o, kernels.has_fma);
+    kernels.gemm(a, o.a_m, o.a_k, packed.data(), o.c.data(), o.c_m, nullptr, 0, 0, p.m, p.n, p.k, 0,
+                 panels);
+    CHECK(o.c == want);
+    ::munmap(memory, 2 * page);
+  }
 }
 
 TEST_CASE("a product along an empty dimension is its start") {
