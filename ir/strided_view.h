@@ -31,6 +31,7 @@ struct MatrixView {
   Value base;
   Dim offset;
   Dim batch_stride, free_stride, contract_stride;
+  friend bool operator==(const MatrixView&, const MatrixView&) = default;
 };
 struct MatmulShape {
   Dim batch, m, n, k;
@@ -51,6 +52,7 @@ struct ProductView {
   // `a_stride` and `b_stride` are from one turn to the next.
   struct Loop {
     Dim extent, a_stride, b_stride;
+    friend bool operator==(const Loop&, const Loop&) = default;
   };
   MatmulShape shape;
   MatrixView a, b;

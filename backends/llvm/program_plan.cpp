@@ -266,29 +266,19 @@ class Planner {
     step.sum_loops = view->sums;
 
     const Location& from = home.at(view->b.base);
-    const int level = from.level;
-    Step pack = step;
-    pack.kind = Step::Kind::pack;
-    pack.in = {from};
-    pack.loops = level;
-    const bool claimed = node.attributes.has("backend");
-    const MatmulTile& tile = dtype == DType::f32 ? f32_ : f64_;
-    // A runner keeps B itself: its buffer only says who waits for whom.
-    Dim elements = claimed ? Dim(1) : packed_elements(tile, step.shape);
-    for (const ProductView::Loop& loop : step.sum_loops) elements = elements * loop.extent;
-    const Location packed = temporary(dtype, elements, level);
-    if (claimed) {
+    Location packed_b;
+    if (node.attributes.has("backend")) {
       step.kind = Step::Kind::claimed;
-      pack.kind = Step::Kind::prepare;
-      step.runner = pack.runner = static_cast<int>(plan_.claims.size());
+      step.runner = static_cast<int>(plan_.claims.size());
       plan_.claims.push_back({dtype, step.shape, step.view_a, step.view_b});
+      Step prepare = step;
+      prepare.kind = Step::Kind::prepare;
+      // A runner keeps B itself: its buffer only says who waits for whom.
+      packed_b = before_step(std::move(prepare), from, dtype, Dim(1), steps);
+    } else {
+      packed_b = packed(step, from, dtype, steps);
     }
-    pack.out = {packed};
-    pack.out_index = {0};
-    std::vector<Step>& where =
-        level < step.loops ? *before_[static_cast<std::size_t>(level)] : steps;
-    where.push_back(std::move(pack));
-    step.in = {home.at(view->a.base), packed};
+    step.in = {home.at(view->a.base), packed_b};
     steps.push_back(std::move(step));
   }
 
@@ -352,7 +342,7 @@ class Planner {
       pack.shape = {batch, Dim(0), wanted.turned ? rows : columns, wanted.turned ? columns : rows};
       pack.view_b = {node.operands[wanted.operand], Dim(0), rows * columns,
                      wanted.turned ? columns : Dim(1), wanted.turned ? Dim(1) : columns};
-      step.in.push_back(packed(pack, step.in[wanted.operand], dtype, step.loops, steps));
+      step.in.push_back(packed(pack, step.in[wanted.operand], dtype, steps));
     }
     if (view.gradient) {
       step.out.push_back(temporary(dtype, batch * view.queries(), step.loops));
@@ -362,19 +352,46 @@ class Planner {
   }
 
   // Operand B of the step, packed where `from` is known first.
-  Location packed(Step pack, const Location& from, DType dtype, int loops,
-                  std::vector<Step>& steps) {
+  Location packed(Step pack, const Location& from, DType dtype, std::vector<Step>& steps) {
     pack.kind = Step::Kind::pack;
-    const Location out = temporary(
-        dtype, packed_elements(dtype == DType::f32 ? f32_ : f64_, pack.shape), from.level);
-    pack.in = {from};
-    pack.loops = from.level;
-    pack.out = {out};
-    pack.out_index = {0};
-    std::vector<Step>& where =
-        from.level < loops ? *before_[static_cast<std::size_t>(from.level)] : steps;
-    where.push_back(std::move(pack));
+    Dim elements = packed_elements(dtype == DType::f32 ? f32_ : f64_, pack.shape);
+    for (const ProductView::Loop& loop : pack.sum_loops) elements = elements * loop.extent;
+    if (const Step* other = equal_pack(pack, from, steps)) return other->out[0];
+    return before_step(std::move(pack), from, dtype, elements, steps);
+  }
+
+  // A step of `prepare` or `pack`, done where `from` is known first; its result.
+  Location before_step(Step step, const Location& from, DType dtype, const Dim& elements,
+                       std::vector<Step>& steps) {
+    const Location out = temporary(dtype, elements, from.level);
+    std::vector<Step>& where = place_of(step, from, steps);
+    step.in = {from};
+    step.loops = from.level;
+    step.out = {out};
+    step.out_index = {0};
+    where.push_back(std::move(step));
     return out;
+  }
+  std::vector<Step>& place_of(const Step& step, const Location& from, std::vector<Step>& steps) {
+    return from.level < step.loops ? *before_[static_cast<std::size_t>(from.level)] : steps;
+  }
+
+  // A step that already packs the same: the gradients of two weights by which the
+  // same gradient came, say. Only one of a few steps ago, or one in front of the
+  // loop: kept for longer, a copy would cost more memory than it saves time.
+  const Step* equal_pack(const Step& pack, const Location& from, std::vector<Step>& steps) {
+    constexpr std::size_t few = 8;
+    std::vector<Step>& where = place_of(pack, from, steps);
+    const std::size_t oldest = &where == &steps && where.size() > few ? where.size() - few : 0;
+    const auto equal = [&](const Step& other) {
+      return other.kind == Step::Kind::pack && other.graph == pack.graph && other.in[0] == from &&
+             other.view_b == pack.view_b && other.shape.batch == pack.shape.batch &&
+             other.shape.n == pack.shape.n && other.shape.k == pack.shape.k &&
+             other.sum_loops == pack.sum_loops;
+    };
+    const auto found =
+        std::find_if(where.begin() + static_cast<std::ptrdiff_t>(oldest), where.end(), equal);
+    return found == where.end() ? nullptr : &*found;
   }
 
   void scan(const Graph& graph, NodeId id, std::map<Value, Location>& home,
