@@ -26,7 +26,11 @@ class FusedKernel {
   // value is read at the index that is written.
   std::string key() const;
 
-  // Code for units begin ... end - 1. `operands[i]` points to argument i's
+  // Is it told which elements to compute, any, and not which units of `block`?
+  bool by_elements() const { return flat_ && reduction_ == nullptr; }
+  std::int64_t block() const { return block_; }
+
+  // Code for units, or elements, begin ... end - 1. `operands[i]` points to argument i's
   // elements, `outputs[i]` to the places where output i goes.
   void emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::Value* count, llvm::Value* begin,
             llvm::Value* end, const std::vector<llvm::Value*>& operands,
@@ -65,11 +69,12 @@ class FusedKernel {
   Graph body_;
   Dims domain_;
   Dim count_;
-  bool flat_ = false;       // the domain is one axis of `count` elements
-  bool divisible_ = false;  // its last axis is a multiple of `lanes_`
-  bool narrow_ = false;     // it is less than that
-  unsigned lanes_ = 1;
-  std::int64_t block_ = 1;  // columns of a unit (fused_units.h)
+  bool flat_ = false;         // the domain is one axis of `count` elements
+  bool divisible_ = false;    // its last axis is a multiple of `whole_lanes_`
+  bool narrow_ = false;       // it is less than that
+  unsigned lanes_ = 1;        // of a vector of the target
+  unsigned whole_lanes_ = 1;  // computed at once where there are so many
+  std::int64_t block_ = 1;    // columns of a unit (fused_units.h)
   Dim units_;
   std::vector<Part> parts_;
   const std::vector<std::vector<llvm::Value*>>* outputs_ = nullptr;

@@ -89,10 +89,13 @@ void ProgramEmitter::call_out(llvm::IRBuilder<>& b, const char* name, unsigned f
 
 void ProgramEmitter::emit_barrier_unless_one(llvm::IRBuilder<>& b, const std::optional<Dim>& dim) {
   if (alone_ || dim == Dim(1)) return;
-  if (!dim || dim->is_constant()) return emit_barrier(b);
+  llvm::Value* needed = b.getTrue();
+  if (dim && !dim->is_constant())
+    needed = b.CreateICmpNE(extent(b, dim_table_, *dim), b.getInt64(1));
+  if (own_rows_) needed = b.CreateAnd(needed, b.CreateNot(own_rows_->apart));
+  if (needed == b.getTrue()) return emit_barrier(b);
   emit_if(
-      b, b.CreateICmpNE(extent(b, dim_table_, *dim), b.getInt64(1)), [&] { emit_barrier(b); },
-      [] {});
+      b, needed, [&] { emit_barrier(b); }, [] {});
 }
 
 void ProgramEmitter::emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps) {
@@ -123,14 +126,45 @@ void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
   if (!step.bounds.empty()) return emit_bound_scan(b, step);
   emit_steps(b, step.before);
   emit_barrier(b);
-  emit_loop(b, b.getInt64(0), extent(b, dim_table_, step.length), b.getInt64(1),
-            [&](llvm::Value* i) {
-              counters_.push_back(i);
-              emit_steps(b, step.body);
-              emit_barrier_unless_one(b, step.unless_one);
-              counters_.pop_back();
-            });
-  if (step.unless_one) emit_barrier(b);
+  const auto loop = [&] {
+    emit_loop(b, b.getInt64(0), extent(b, dim_table_, step.length), b.getInt64(1),
+              [&](llvm::Value* i) {
+                counters_.push_back(i);
+                emit_steps(b, step.body);
+                emit_barrier_unless_one(b, step.unless_one);
+                counters_.pop_back();
+              });
+  };
+  if (step.own_rows && !alone_)
+    emit_own_rows(b, *step.own_rows, loop);
+  else
+    loop();
+  if (step.unless_one || step.own_rows) emit_barrier(b);
+}
+
+// Thread i of n does rows r * i / n ... r * (i + 1) / n - 1 of r, in pairs, as if it
+// were the only thread, where those are enough.
+void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows,
+                                   const std::function<void()>& loop) {
+  llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *two = b.getInt64(2);
+  llvm::Value *thread = thread_, *threads = threads_, *all = extent(b, dim_table_, rows);
+  const auto first = [&](llvm::Value* i) {
+    llvm::Value* row =
+        b.CreateMul(b.CreateUDiv(b.CreateMul(b.CreateUDiv(all, two), i), threads), two);
+    return b.CreateSelect(b.CreateICmpEQ(i, threads), all, row);
+  };
+  llvm::Value* enough = b.CreateICmpUGE(all, b.CreateMul(threads, b.getInt64(own_rows_at_least)));
+  llvm::Value* apart = b.CreateAnd(enough, b.CreateICmpUGT(threads, one));
+  llvm::Value* begin = first(thread);
+  llvm::Value* count = b.CreateSub(first(b.CreateAdd(thread, one)), begin);
+  own_rows_ =
+      OwnRows{rows, apart, b.CreateSelect(apart, begin, zero), b.CreateSelect(apart, count, all)};
+  thread_ = b.CreateSelect(apart, zero, thread);
+  threads_ = b.CreateSelect(apart, one, threads);
+  loop();
+  thread_ = thread;
+  threads_ = threads;
+  own_rows_.reset();
 }
 
 // ---- kernels ----
@@ -203,10 +237,32 @@ llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Kernel& kernel,
   return base;
 }
 
-// Thread i of n computes units u * i / n ... u * (i + 1) / n - 1.
-std::array<llvm::Value*, 2> ProgramEmitter::share_of(llvm::IRBuilder<>& b, const Dim& units) {
-  llvm::Value* all = extent(b, dim_table_, units);
-  const auto bound = [&](llvm::Value* i) { return b.CreateUDiv(b.CreateMul(all, i), threads_); };
+// Thread i of n computes units u * i / n ... u * (i + 1) / n - 1 of what there is, a
+// unit being so many; of its own rows alone, where it has some.
+std::array<llvm::Value*, 2> ProgramEmitter::share_of(llvm::IRBuilder<>& b, const Dim& count,
+                                                     std::int64_t unit) {
+  llvm::Value *all = nullptr, *first = nullptr;
+  if (own_rows_) {
+    const std::optional<Dim> of_row = count.exact_div(own_rows_->all);
+    ensure(of_row.has_value(), "llvm", "units that are not rows");
+    llvm::Value* row = extent(b, dim_table_, *of_row);
+    all = b.CreateMul(own_rows_->count, row);
+    first = b.CreateMul(own_rows_->begin, row);
+  } else {
+    all = extent(b, dim_table_, count);
+  }
+  llvm::Value* size = b.getInt64(static_cast<std::uint64_t>(unit));
+  llvm::Value* units = all;
+  if (unit != 1)
+    units = b.CreateUDiv(b.CreateAdd(all, b.getInt64(static_cast<std::uint64_t>(unit - 1))), size);
+  const auto bound = [&](llvm::Value* i) {
+    llvm::Value* at = b.CreateUDiv(b.CreateMul(units, i), threads_);
+    if (unit != 1) {
+      at = b.CreateMul(at, size);
+      at = b.CreateSelect(b.CreateICmpULT(at, all), at, all);
+    }
+    return first != nullptr ? b.CreateAdd(first, at) : at;
+  };
   llvm::Value* begin = bound(thread_);
   return {begin, bound(b.CreateAdd(thread_, b.getInt64(1)))};
 }
@@ -259,8 +315,11 @@ void ProgramEmitter::call_fused(llvm::IRBuilder<>& b, FusedKernel& kernel, std::
     inside.CreateRetVoid();
   }
   arguments.push_back(dim_table_);
-  for (llvm::Value* bound : share_of(b, kernel.units())) arguments.push_back(bound);
-  if (const auto count = kernel.count()) arguments.push_back(extent(b, dim_table_, *count));
+  const auto count = kernel.count();
+  for (llvm::Value* bound :
+       kernel.by_elements() ? share_of(b, *count, kernel.block()) : share_of(b, kernel.units()))
+    arguments.push_back(bound);
+  if (count) arguments.push_back(extent(b, dim_table_, *count));
   b.CreateCall(function, arguments);
 }
 
@@ -380,12 +439,22 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
   const auto size = [&](const Dim& dim) { return extent(b, dim_table_, dim); };
   llvm::Value* a = b.CreateGEP(memory_type(b.getContext(), dtype),
                                pointer(b, here, step.in[0], dtype), size(step.view_a.offset));
+  llvm::Value *out = pointer(b, here, step.out[0], dtype), *rows = size(shape.m);
+  if (own_rows_) {
+    const auto from = [&](llvm::Value* base, const Dim& stride) {
+      return b.CreateGEP(memory_type(b.getContext(), dtype), base,
+                         b.CreateMul(own_rows_->begin, size(stride)));
+    };
+    a = from(a, step.view_a.free_stride);
+    out = from(out, shape.n);
+    rows = own_rows_->count;
+  }
   std::vector<llvm::Value*> arguments{a,
                                       size(step.view_a.free_stride),
                                       size(step.view_a.contract_stride),
                                       pointer(b, here, step.in[1], dtype),
-                                      pointer(b, here, step.out[0], dtype),
-                                      size(shape.m),
+                                      out,
+                                      rows,
                                       size(shape.n),
                                       size(shape.k),
                                       thread_,

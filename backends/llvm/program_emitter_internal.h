@@ -18,6 +18,9 @@ namespace treadle {
 
 // Threads share out a product's rows in whole tiles of so many.
 inline constexpr std::int64_t rows_of_tile = 8;
+// With so many rows a thread reads a loop's weights for itself, rather than wait for
+// the others at each step: it needs fewer than four bytes of them a cycle.
+inline constexpr std::int64_t own_rows_at_least = 16;
 inline constexpr const char* entry_name = "treadle_step";  // a ProgramEntry
 
 // Adds the entry function `treadle_step` and its kernels to the module, which
@@ -59,7 +62,9 @@ class ProgramEmitter {
   void call_out(llvm::IRBuilder<>& b, const char* name, unsigned field,
                 std::vector<llvm::Value*> arguments);
   void emit_barrier_unless_one(llvm::IRBuilder<>& b, const std::optional<Dim>& dim);
-  std::array<llvm::Value*, 2> share_of(llvm::IRBuilder<>& b, const Dim& units);
+  std::array<llvm::Value*, 2> share_of(llvm::IRBuilder<>& b, const Dim& units,
+                                       std::int64_t unit = 1);
+  void emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows, const std::function<void()>& loop);
   void call_shared(llvm::IRBuilder<>& b, llvm::Function* kernel, const Dim& units, int loops);
 
   std::string kernel_name(std::string_view what);
@@ -113,6 +118,13 @@ class ProgramEmitter {
   llvm::Value *buffers_ = nullptr, *dim_table_ = nullptr, *barrier_ = nullptr, *threads_ = nullptr,
               *thread_ = nullptr, *runners_ = nullptr, *ticks_ = nullptr;
   std::vector<llvm::Value*> counters_;
+  // In a loop whose rows are one thread's each, where there are enough of them
+  // (`apart`): then this thread's own. Else all, shared out in each step.
+  struct OwnRows {
+    Dim all;
+    llvm::Value *apart, *begin, *count;
+  };
+  std::optional<OwnRows> own_rows_;
   bool alone_ = false;  // in a loop whose turns are one thread's each
 };
 

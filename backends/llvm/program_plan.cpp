@@ -7,6 +7,7 @@
 #include "backends/llvm/attention_packs.h"
 #include "backends/llvm/column_shares.h"
 #include "backends/llvm/program_barriers.h"
+#include "backends/llvm/row_shares.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
@@ -86,6 +87,7 @@ class Planner {
         if (source == sources) copy(home.at(v), place, graph_.type(v), 0, plan_.steps);
       }
     share_columns(plan_.steps, f32_);
+    share_rows(plan_.steps);
     plan_barriers(plan_, f32_);
     number_kernels(plan_.steps);
     return std::move(plan_);

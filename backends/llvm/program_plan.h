@@ -115,6 +115,8 @@ struct Step {
   // Nothing is carried from turn to turn: each turn is one thread's alone, and
   // the threads meet behind the loop only.
   bool parallel = false;
+  // Each thread may do all turns of some of so many rows (row_shares.h).
+  std::optional<Dim> own_rows;
   std::vector<Step> before;  // once, in front of the loop
   std::vector<Step> body;
 };
