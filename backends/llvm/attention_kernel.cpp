@@ -12,16 +12,23 @@ namespace {
 // Queries of a tile; a tile of scores fits the first cache.
 constexpr std::int64_t tile_rows = 64;
 constexpr std::int64_t least_columns = 64;
+// Of a row, at a time.
+constexpr unsigned most_registers = 4;
 
 enum Operand : std::size_t { op_q, op_k, op_v, op_dy, op_result, op_lse };
 enum ForwardPack : std::size_t { pack_keys, pack_values };
 enum GradientPack : std::size_t { turned_keys, turned_values, keys, queries, results };
 
-unsigned lanes_for(const Target& target, const Graph& body) {
+// Several registers side by side, as many as divide the columns of a tile: the long
+// chain of an exp waits for itself, so that others have to fill the time.
+unsigned lanes_for(const Target& target, const Graph& body, std::int64_t tile_columns) {
   std::size_t widest = 4;
   for (const Node& node : body.nodes())
     for (const Type& type : node.types) widest = std::max(widest, size_of(type.dtype));
-  return static_cast<unsigned>(target.vector_bytes) / static_cast<unsigned>(widest);
+  const auto lanes = static_cast<unsigned>(target.vector_bytes) / static_cast<unsigned>(widest);
+  for (unsigned registers = most_registers; registers > 1; registers /= 2)
+    if (tile_columns % (registers * lanes) == 0) return registers * lanes;
+  return lanes;
 }
 
 llvm::Value* smaller(llvm::IRBuilder<>& b, llvm::Value* x, llvm::Value* y) {
@@ -53,9 +60,9 @@ AttentionKernel::AttentionKernel(const Target& target, DimTable& dims, const Nod
   keys_ = view.keys();
   width_ = types[op_q].dims.back();
   value_width_ = types[op_v].dims.back();
-  lanes_ = lanes_for(target, body_);
   const std::int64_t columns = kernels.tile.columns;
   tile_columns_ = (least_columns + columns - 1) / columns * columns;
+  lanes_ = lanes_for(target, body_, tile_columns_);
   units_ = gradient_ ? batch_ : batch_ * (queries_ + Dim(tile_rows - 1)).floor_div(tile_rows);
 }
 
@@ -123,7 +130,7 @@ llvm::Value* AttentionKernel::finite_or_zero(KernelEmitter& e, llvm::Value* x) {
 }
 
 llvm::Value* AttentionKernel::exp(KernelEmitter& e, llvm::Value* x) {
-  return emit_unary(e.b, ScalarOp::exp, x, target_);
+  return emit_exp_of_difference(e.b, x, target_);
 }
 
 // The lanes in a fixed order.
@@ -320,13 +327,21 @@ void AttentionKernel::forward_row(KernelEmitter& e, const Tile& tile, llvm::Valu
         }
         set_vector(e, row, column, weight);
       })[0];
-  llvm::Value* factor = exp(e, b.CreateFSub(before, shift));
   llvm::Value* place = at(e, sums_, r);
-  llvm::Value* sum = b.CreateFMul(b.CreateLoad(element_, place), factor);
-  b.CreateStore(b.CreateFAdd(sum, fold(e, sums, false)), place);
-  b.CreateStore(top, at(e, tops_, r));
-  scale_row(e, at(e, pointers_->results[0], tile, b.CreateAdd(tile.row, r), queries_, value_width_),
+  // Behind the first tiles a larger score is rare.
+  llvm::Value* unchanged = b.CreateFCmpOEQ(top, before);
+  llvm::Value* empty = b.CreateFCmpOEQ(before, minus_infinity(1));
+  emit_if(
+      b, b.CreateOr(unchanged, empty), [] {},
+      [&] {
+        llvm::Value* factor = exp(e, b.CreateFSub(before, shift));
+        b.CreateStore(b.CreateFMul(b.CreateLoad(element_, place), factor), place);
+        scale_row(
+            e, at(e, pointers_->results[0], tile, b.CreateAdd(tile.row, r), queries_, value_width_),
             value_width_, factor);
+      });
+  b.CreateStore(b.CreateFAdd(b.CreateLoad(element_, place), fold(e, sums, false)), place);
+  b.CreateStore(top, at(e, tops_, r));
 }
 
 void AttentionKernel::finish_row(KernelEmitter& e, const Tile& tile, llvm::Value* r) {
@@ -445,7 +460,10 @@ void AttentionKernel::gradient_row(KernelEmitter& e, const Tile& tile, llvm::Val
   llvm::Value* query = b.CreateAdd(tile.row, r);
   llvm::Value* lse =
       b.CreateLoad(element_, at(e, pointers_->operands[op_lse], tile, query, queries_, Dim(1)));
-  llvm::Value* shifts = b.CreateVectorSplat(lanes_, finite_or_zero(e, lse));
+  // A query that saw nothing has only scores of -inf; one with a NaN keeps it.
+  llvm::Value* nothing = b.CreateFCmpOEQ(lse, minus_infinity(1));
+  llvm::Value* shift = b.CreateSelect(nothing, llvm::Constant::getNullValue(element_), lse);
+  llvm::Value* shifts = b.CreateVectorSplat(lanes_, shift);
   llvm::Value* place = at(e, pointers_->scratch, tile, query, queries_, Dim(1));
   llvm::Value* inner = b.CreateLoad(element_, place);
   llvm::Value* inners = b.CreateVectorSplat(lanes_, inner);

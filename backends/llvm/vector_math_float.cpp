@@ -64,6 +64,14 @@ class SingleEmitter : public FloatEmitter {
     return mul(scaled, power_of_two(n.high, x));
   }
 
+  // For x <= 88. The least exponent is that of the smallest normal number.
+  Value* exp_of_difference(Value* x) {
+    constexpr double least = -87;
+    const Reduced reduced = reduce(at_least(x, least));
+    Value* result = mul(exp_polynomial(reduced.r), power_of_two(reduced.n, x));
+    return select(less(x, least), real(x, 0), result);
+  }
+
   Value* expm1(Value* x) {
     const Reduced reduced = reduce(at_least(at_most(x, 89), -25));
     // With half of 2^n, which stays finite where the result is.
@@ -252,6 +260,13 @@ llvm::Value* emit_unary(llvm::IRBuilderBase& builder, ScalarOp op, llvm::Value* 
   }
   if (op == ScalarOp::sigmoid) return double_sigmoid(single, x);
   return call_libm(builder, libm_name(op), x);
+}
+
+llvm::Value* emit_exp_of_difference(llvm::IRBuilderBase& builder, llvm::Value* x,
+                                    const Target& target) {
+  SingleEmitter single(builder, target);
+  if (single.is_single(x)) return single.exp_of_difference(x);
+  return emit_unary(builder, ScalarOp::exp, x, target);
 }
 
 }  // namespace treadle

@@ -2,7 +2,9 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "backends/llvm/vector_math_internal.h"
@@ -16,9 +18,11 @@ namespace {
 
 using Kernel = void(const void* x, const void* y, void* result, std::int64_t count);
 
-// result[i] = program(x[i], y[i]) for `count` elements, `lanes` at a time.
-void emit_loop(TestJit& jit, const Target& target, const std::string& name,
-               const ScalarProgram& program, DType in, DType out, unsigned lanes) {
+using Emit = std::function<llvm::Value*(llvm::IRBuilderBase&, std::span<llvm::Value* const>)>;
+
+// result[i] = emit(x[i], y[i]) for `count` elements, `lanes` at a time.
+void emit_loop(TestJit& jit, const std::string& name, const Emit& emit, DType in, DType out,
+               unsigned lanes) {
   llvm::LLVMContext& context = jit.module().getContext();
   llvm::IRBuilder<> b(context);
   llvm::Type* ptr = b.getPtrTy();
@@ -37,7 +41,7 @@ void emit_loop(TestJit& jit, const Target& target, const std::string& name,
     return b.CreateAlignedLoad(value_type(context, in, lanes), address, llvm::Align(1));
   };
   llvm::Value* arguments[] = {load(0), load(1)};
-  llvm::Value* result = emit_scalar_program(b, program, arguments, target);
+  llvm::Value* result = emit(b, arguments);
   llvm::Type* element = value_type(context, out);
   if (out == DType::b1) {
     element = b.getInt8Ty();
@@ -67,12 +71,19 @@ ScalarProgram program_of(ScalarOp op, DType in, DType out) {
 template <typename In, typename Out>
 class Compiled {
  public:
-  Compiled(const Target& target, const ScalarProgram& program, DType in, DType out, unsigned lanes)
+  Compiled(const Target& target, const Emit& emit, DType in, DType out, unsigned lanes)
       : jit_(target) {
-    emit_loop(jit_, target, "f", program, in, out, lanes);
+    emit_loop(jit_, "f", emit, in, out, lanes);
     jit_.compile();
     kernel_ = jit_.lookup<Kernel>("f");
   }
+  Compiled(const Target& target, const ScalarProgram& program, DType in, DType out, unsigned lanes)
+      : Compiled(
+            target,
+            [&](llvm::IRBuilderBase& b, std::span<llvm::Value* const> arguments) {
+              return emit_scalar_program(b, program, arguments, target);
+            },
+            in, out, lanes) {}
 
   std::vector<Out> operator()(std::vector<In> x, std::vector<In> y) const {
     const std::size_t count = x.size();
@@ -228,6 +239,45 @@ TEST_CASE("a scalar remainder has the bits of the vector body") {
           same && (std::bit_cast<std::uint32_t>(one[i]) == std::bit_cast<std::uint32_t>(many[i]) ||
                    (std::isnan(one[i]) && std::isnan(many[i])));
     CHECK(same);
+  }
+}
+
+TEST_CASE("exp of a difference is within 2 ulp, and 0 where that is nearly no normal number") {
+  for (const char* mask : {"", "sse"}) {
+    const Target target = make_target(mask);
+    const Emit emit = [&](llvm::IRBuilderBase& b, std::span<llvm::Value* const> arguments) {
+      return emit_exp_of_difference(b, arguments[0], target);
+    };
+    const Compiled<float, float> one(target, emit, DType::f32, DType::f32, 1);
+    const Compiled<float, float> many(target, emit, DType::f32, DType::f32, 32);
+    const float infinity = std::numeric_limits<float>::infinity();
+    std::vector<float> x = {-infinity,
+                            -0x1.fffffep127F,
+                            -87.0F,
+                            std::nextafter(-87.0F, -infinity),
+                            -0.0F,
+                            0x1p-149F,
+                            88.0F,
+                            infinity,
+                            std::numeric_limits<float>::quiet_NaN()};
+    for (int i = -120 * 256; i <= 88 * 256; ++i)
+      x.push_back(static_cast<float>(i) / 256 + 0.00123F * static_cast<float>(i % 3));
+    for (int i = -40000; i <= 40000; ++i) x.push_back(static_cast<float>(i) / 40000);
+    const std::vector<float> y = many(x, x), scalar = one(x, x);
+    Worst worst;
+    std::size_t different = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      // An infinity minus itself is what a softmax has there.
+      const double exact = x[i] < -87    ? 0
+                           : x[i] > 1000 ? std::nan("")
+                                         : std::exp(static_cast<double>(x[i]));
+      const double error = ulps(y[i], exact);
+      if (error > worst.error) worst = {error, x[i]};
+      if (!std::isnan(y[i])) different += y[i] != scalar[i] ? 1 : 0;
+    }
+    INFO(worst.error << " ulp off at " << worst.at << " with features '" << mask << "'");
+    CHECK(worst.error <= 2);
+    CHECK(different == 0);
   }
 }
 
