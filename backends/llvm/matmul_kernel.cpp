@@ -95,10 +95,15 @@ class KernelEmitter {
       Value* width = minimum(columns, b_.CreateSub(f->getArg(4), first));
       Value* to = element_at(f->getArg(7), b_.CreateMul(first, k));
       Value* source = element_at(from, b_.CreateMul(first, b_n));
-      Value* whole = b_.CreateAnd(rows_unit, b_.CreateICmpEQ(width, columns));
+      Value* whole = b_.CreateICmpEQ(width, columns);
       emit_if(
-          b_, whole, [&] { copy_rows(source, b_k, k, to); },
-          [&] { copy_elements(source, b_k, b_n, k, width, to); });
+          b_, b_.CreateAnd(rows_unit, whole), [&] { copy_rows(source, b_k, k, to); },
+          [&] {
+            Value* turned = b_.CreateAnd(b_.CreateICmpEQ(b_k, i64(1)), whole);
+            Value* done = b_.CreateSelect(turned, b_.CreateAnd(k, i64(-tile_.lanes)), i64(0));
+            copy_turned(source, b_n, done, to);
+            copy_elements(source, b_k, b_n, done, k, width, to);
+          });
     });
     b_.CreateRetVoid();
     return f;
@@ -117,8 +122,51 @@ class KernelEmitter {
     });
   }
 
-  void copy_elements(Value* source, Value* b_k, Value* b_n, Value* k, Value* width, Value* to) {
-    emit_loop(b_, i64(0), k, i64(1), [&](Value* l) {
+  // A panel whose columns lie dense in memory, up to row k: squares of as many
+  // rows as a vector has lanes.
+  void copy_turned(Value* source, Value* b_n, Value* k, Value* to) {
+    auto* vector = llvm::FixedVectorType::get(element_, static_cast<unsigned>(tile_.lanes));
+    const llvm::Align align(size_of(tile_.dtype));
+    emit_loop(b_, i64(0), k, i64(tile_.lanes), [&](Value* l) {
+      emit_loop(b_, i64(0), i64(tile_.columns), i64(tile_.lanes), [&](Value* column) {
+        std::vector<Value*> square;
+        for (int j = 0; j < tile_.lanes; ++j) {
+          Value* from = b_.CreateAdd(b_.CreateMul(b_.CreateAdd(column, i64(j)), b_n), l);
+          square.push_back(b_.CreateAlignedLoad(vector, element_at(source, from), align));
+        }
+        square = turn(std::move(square));
+        for (int i = 0; i < tile_.lanes; ++i) {
+          Value* row = b_.CreateMul(b_.CreateAdd(l, i64(i)), i64(tile_.columns));
+          b_.CreateAlignedStore(square[static_cast<std::size_t>(i)],
+                                element_at(to, b_.CreateAdd(row, column)), align);
+        }
+      });
+    });
+  }
+
+  // A square's transpose: to interleave its upper rows with its lower ones turns
+  // the bits of an element's place, row and lane, by one.
+  std::vector<Value*> turn(std::vector<Value*> rows) {
+    const int lanes = tile_.lanes;
+    std::vector<int> low, high;
+    for (int i = 0; i < lanes; ++i) {
+      low.push_back(i / 2 + i % 2 * lanes);
+      high.push_back(low.back() + lanes / 2);
+    }
+    for (int step = 1; step < lanes; step *= 2) {
+      std::vector<Value*> next;
+      for (std::size_t i = 0; i < rows.size() / 2; ++i)
+        for (const std::vector<int>& order : {low, high})
+          next.push_back(b_.CreateShuffleVector(rows[i], rows[i + rows.size() / 2], order));
+      rows = std::move(next);
+    }
+    return rows;
+  }
+
+  // From row `done` on.
+  void copy_elements(Value* source, Value* b_k, Value* b_n, Value* done, Value* k, Value* width,
+                     Value* to) {
+    emit_loop(b_, done, k, i64(1), [&](Value* l) {
       Value* row = element_at(source, b_.CreateMul(l, b_k));
       Value* out = element_at(to, b_.CreateMul(l, i64(tile_.columns)));
       emit_loop(b_, i64(0), width, i64(1), [&](Value* j) {
