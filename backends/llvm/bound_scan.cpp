@@ -78,6 +78,7 @@ void ProgramEmitter::emit_bound_scan(llvm::IRBuilder<>& b, const Step& step) {
       llvm::Function::Create(llvm::FunctionType::get(b.getVoidTy(), types, false),
                              llvm::Function::InternalLinkage, kernel_name("bind"), module_);
   binder.function->addFnAttr(llvm::Attribute::NoInline);
+  binder.function->setDoesNotThrow();
   set_target_attributes(*binder.function, target_);
   llvm::Value* length = extent(b, dim_table_, step.length);
   emit_loop(

@@ -27,10 +27,11 @@ struct LlvmOptions {
   std::string lowering;
   // Filled by each run; it outlives the program, which is not kept in the cache.
   Profile* profile = nullptr;
+  int compile_threads = 0;  // that generate code side by side; 0: one a processor
 };
 
 struct CompileStats {
-  std::uint64_t compilations = 0;  // modules that code was generated for, in this process
+  std::uint64_t compilations = 0;  // programs that code was generated for, in this process
   std::uint64_t cache_hits = 0;    // programs whose code came from the cache
 };
 CompileStats llvm_compile_stats();

@@ -1,8 +1,12 @@
 #include <llvm/ExecutionEngine/JITLink/JITLink.h>
 #include <llvm/Support/MemoryBuffer.h>
 
+#include <algorithm>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "backends/llvm/link_code_internal.h"
 #include "ir/diagnostic.h"
@@ -15,6 +19,91 @@ namespace jitlink = llvm::jitlink;
 [[noreturn]] void fail(llvm::Error error) {
   internal_error("llvm link", llvm::toString(std::move(error)));
 }
+
+// ---- objects that refer to each other ----
+
+// An object's sections start at zero. Sections of one name become one, whose parts
+// stand in the order of their addresses.
+constexpr std::uint64_t object_distance = std::uint64_t{1} << 32;
+
+class Merger {
+ public:
+  explicit Merger(jitlink::LinkGraph& whole) : whole_(whole) {}
+
+  // Adds what the object has, so many bytes behind what is there.
+  void add(jitlink::LinkGraph& object, std::uint64_t distance) {
+    for (jitlink::Section* section : in_order(object)) add(*section, distance);
+    for (jitlink::Symbol* symbol : object.external_symbols()) symbols_[symbol] = &named(*symbol);
+    for (const auto& [block, copy] : blocks_)
+      for (const jitlink::Edge& edge : block->edges()) {
+        const auto target = symbols_.find(&edge.getTarget());
+        ensure(target != symbols_.end(), "llvm link", "code refers to a fixed address");
+        copy->addEdge(edge.getKind(), edge.getOffset(), *target->second, edge.getAddend());
+      }
+  }
+
+ private:
+  static std::vector<jitlink::Section*> in_order(jitlink::LinkGraph& graph) {
+    std::vector<jitlink::Section*> out;
+    for (jitlink::Section& section : graph.sections()) out.push_back(&section);
+    std::sort(out.begin(), out.end(),
+              [](const auto* a, const auto* b) { return a->getOrdinal() < b->getOrdinal(); });
+    return out;
+  }
+
+  void add(jitlink::Section& section, std::uint64_t distance) {
+    jitlink::Section* to = whole_.findSectionByName(section.getName());
+    if (to == nullptr) {
+      to = &whole_.createSection(whole_.allocateName(section.getName()), section.getMemProt());
+      to->setMemLifetime(section.getMemLifetime());
+    }
+    for (jitlink::Block* block : section.blocks()) {
+      const llvm::orc::ExecutorAddr address = block->getAddress() + distance;
+      blocks_[block] =
+          block->isZeroFill()
+              ? &whole_.createZeroFillBlock(*to, block->getSize(), address, block->getAlignment(),
+                                            block->getAlignmentOffset())
+              : &whole_.createContentBlock(*to, whole_.allocateContent(block->getContent()),
+                                           address, block->getAlignment(),
+                                           block->getAlignmentOffset());
+    }
+    for (jitlink::Symbol* symbol : section.symbols()) symbols_[symbol] = &copy(*symbol);
+  }
+
+  jitlink::Symbol& copy(jitlink::Symbol& symbol) {
+    jitlink::Block& block = *blocks_.at(&symbol.getBlock());
+    if (!symbol.hasName())
+      return whole_.addAnonymousSymbol(block, symbol.getOffset(), symbol.getSize(),
+                                       symbol.isCallable(), symbol.isLive());
+    if (symbol.getScope() != jitlink::Scope::Local) {
+      if (jitlink::Symbol* wanted = whole_.findExternalSymbolByName(symbol.getName())) {
+        whole_.makeDefined(*wanted, block, symbol.getOffset(), symbol.getSize(),
+                           symbol.getLinkage(), symbol.getScope(), symbol.isLive());
+        wanted->setCallable(symbol.isCallable());
+        return *wanted;
+      }
+    }
+    return whole_.addDefinedSymbol(block, symbol.getOffset(), symbol.getName(), symbol.getSize(),
+                                   symbol.getLinkage(), symbol.getScope(), symbol.isCallable(),
+                                   symbol.isLive());
+  }
+
+  // What has the name that this object has from outside.
+  jitlink::Symbol& named(jitlink::Symbol& symbol) {
+    if (jitlink::Symbol* found = whole_.findExternalSymbolByName(symbol.getName())) return *found;
+    for (jitlink::Symbol* found : whole_.defined_symbols())
+      if (found->getScope() != jitlink::Scope::Local && found->getName() == symbol.getName())
+        return *found;
+    return whole_.addExternalSymbol(symbol.getName(), symbol.getSize(),
+                                    symbol.isWeaklyReferenced());
+  }
+
+  jitlink::LinkGraph& whole_;
+  std::map<jitlink::Block*, jitlink::Block*> blocks_;
+  std::map<jitlink::Symbol*, jitlink::Symbol*> symbols_;
+};
+
+// ---- the image ----
 
 // Lays the sections out in `image` as if it stood at `base`.
 class ImageMemory final : public jitlink::JITLinkMemoryManager {
@@ -79,6 +168,10 @@ class ImageContext final : public jitlink::JITLinkContext {
     found->run(std::move(out));
   }
   llvm::Error modifyPassConfig(jitlink::LinkGraph&, jitlink::PassConfiguration& passes) override {
+    passes.PostPrunePasses.push_back([](jitlink::LinkGraph& graph) {
+      order_made_blocks(graph);
+      return llvm::Error::success();
+    });
     passes.PostAllocationPasses.push_back([this](jitlink::LinkGraph& graph) {
       find_imports(graph);
       return llvm::Error::success();
@@ -98,6 +191,29 @@ class ImageContext final : public jitlink::JITLinkContext {
  private:
   static constexpr std::uint64_t far_away = std::uint64_t{7} << 60;
 
+  // The linker adds cells that hold addresses from outside, and ways through them,
+  // in no particular order; here it becomes that of the names.
+  static void order_made_blocks(jitlink::LinkGraph& graph) {
+    const std::function<std::string(const jitlink::Block&)> outside =
+        [&](const jitlink::Block& block) -> std::string {
+      for (const jitlink::Edge& edge : block.edges())
+        return edge.getTarget().isExternal() ? std::string(*edge.getTarget().getName())
+                                             : outside(edge.getTarget().getBlock());
+      return {};
+    };
+    for (jitlink::Section& section : graph.sections()) {
+      if (!section.getName().starts_with("$__")) continue;
+      std::map<std::string, jitlink::Block*> blocks;
+      for (jitlink::Block* block : section.blocks()) {
+        const bool is_new = blocks.emplace(outside(*block), block).second;
+        ensure(is_new, "llvm link", "two ways to one function");
+      }
+      std::uint64_t address = 0;
+      for (const auto& [name, block] : blocks)
+        block->setAddress(llvm::orc::ExecutorAddr(address += 64));
+    }
+  }
+
   // The only addresses in the image are those of what is outside.
   void find_imports(jitlink::LinkGraph& graph) {
     for (const jitlink::Block* block : graph.blocks())
@@ -111,6 +227,8 @@ class ImageContext final : public jitlink::JITLinkContext {
         out_.imports.push_back({std::string(llvm::StringRef(*edge.getTarget().getName())),
                                 block->getAddress().getValue() - base_});
       }
+    std::sort(out_.imports.begin(), out_.imports.end(),
+              [](const auto& a, const auto& b) { return a.at < b.at; });
   }
 
   CodeImage& out_;
@@ -121,13 +239,21 @@ class ImageContext final : public jitlink::JITLinkContext {
 
 }  // namespace
 
-CodeImage link_code(const std::string& object, const std::string& entry_name) {
+CodeImage link_code(const std::vector<std::string>& objects, const std::string& entry_name) {
   constexpr std::uint64_t base = std::uint64_t{1} << 20;  // any
-  auto graph = jitlink::createLinkGraphFromObject(llvm::MemoryBufferRef(object, "step"),
-                                                  std::make_shared<llvm::orc::SymbolStringPool>());
-  if (!graph) fail(graph.takeError());
+  const auto names = std::make_shared<llvm::orc::SymbolStringPool>();
+  std::unique_ptr<jitlink::LinkGraph> whole;
+  for (std::size_t i = 0; i < objects.size(); ++i) {
+    auto graph =
+        jitlink::createLinkGraphFromObject(llvm::MemoryBufferRef(objects[i], "step"), names);
+    if (!graph) fail(graph.takeError());
+    if (whole == nullptr)
+      whole = std::move(*graph);
+    else
+      Merger(*whole).add(**graph, object_distance * i);
+  }
   CodeImage out;
-  jitlink::link(std::move(*graph), std::make_unique<ImageContext>(out, base, entry_name));
+  jitlink::link(std::move(whole), std::make_unique<ImageContext>(out, base, entry_name));
   return out;
 }
 

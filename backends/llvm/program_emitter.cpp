@@ -19,6 +19,7 @@ void ProgramEmitter::emit() {
   auto* i64 = llvm::Type::getInt64Ty(context);
   auto* type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {pointer_type, i64}, false);
   auto* entry = llvm::Function::Create(type, llvm::Function::ExternalLinkage, entry_name, module_);
+  entry->setDoesNotThrow();
   set_target_attributes(*entry, target_);
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "entry", entry));
   context_type_ = llvm::StructType::get(
@@ -178,6 +179,7 @@ llvm::Function* ProgramEmitter::start_function(llvm::IRBuilder<>& b, const std::
   auto* out = llvm::Function::Create(llvm::FunctionType::get(b.getVoidTy(), types, false),
                                      llvm::Function::InternalLinkage, name, module_);
   out->addFnAttr(llvm::Attribute::NoInline);
+  out->setDoesNotThrow();
   set_target_attributes(*out, target_);
   b.SetInsertPoint(llvm::BasicBlock::Create(module_.getContext(), "entry", out));
   return out;

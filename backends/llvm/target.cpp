@@ -12,6 +12,7 @@
 
 #include <cstdlib>
 #include <map>
+#include <mutex>
 
 #include "backends/llvm/target_internal.h"
 #include "ir/diagnostic.h"
@@ -82,8 +83,11 @@ std::string host_mask() {
 Target host_target() { return make_target(host_mask()); }
 
 std::unique_ptr<llvm::TargetMachine> create_target_machine(const Target& target) {
-  llvm::InitializeNativeTarget();
-  llvm::InitializeNativeTargetAsmPrinter();
+  static std::once_flag registered;
+  std::call_once(registered, [] {
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+  });
   const llvm::Triple triple(target.triple);
   std::string error;
 #if LLVM_VERSION_MAJOR >= 21
