@@ -1,6 +1,7 @@
 #include "backends/llvm/matmul_tile_internal.h"
 
 #include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/InlineAsm.h>
 #include <llvm/IR/Module.h>
 
 #include <vector>
@@ -33,14 +34,21 @@ class TileEmitter {
 
   void run() {
     for (int i = 0; i < rows_; ++i)
-      a_rows_.push_back(
-          offset(f_->getArg(tile_a), b_.CreateMul(f_->getArg(tile_a_m), b_.getInt64(i))));
+      a_rows_.push_back(b_.CreateMul(f_->getArg(tile_a_m), b_.getInt64(i)));
     std::vector<Value*> values = initial_sums();
-    values.push_back(b_.getInt64(0));      // along k in A, in bytes
+    values.push_back(f_->getArg(tile_a));  // its first row
     values.push_back(f_->getArg(tile_b));  // the row of B's panel
-    // Not unrolled: the multiply-adds of one step keep the machine busy.
-    values = emit_loop(b_, b_.getInt64(0), f_->getArg(tile_k), b_.getInt64(1), std::move(values),
-                       [&](Value*, std::vector<Value*>& v) { step(v); });
+    // Several steps at a time, so that a product of few has few branches: the
+    // processor foresees the end of a short loop.
+    Value* k = f_->getArg(tile_k);
+    Value* together = b_.CreateAnd(k, b_.getInt64(-static_cast<std::uint64_t>(steps())));
+    values = emit_loop(b_, b_.getInt64(0), together, b_.getInt64(steps()), std::move(values),
+                       [&](Value*, std::vector<Value*>& v) {
+                         for (unsigned i = 0; i < steps(); ++i) step(v);
+                       });
+    if (steps() > 1)
+      values = emit_loop(b_, together, k, b_.getInt64(1), std::move(values),
+                         [&](Value*, std::vector<Value*>& v) { step(v); });
     values.resize(values.size() - 2);
     if (epilogue_) values = finish(std::move(values));
     store(values);
@@ -52,6 +60,15 @@ class TileEmitter {
     return b_.CreateGEP(b_.getInt8Ty(), pointer, bytes);
   }
   Value* offset(Value* pointer, int bytes) { return offset(pointer, b_.getInt64(bytes)); }
+  // A pointer of which LLVM does not know where it comes from: it would step from
+  // row to row and from column to column, each address waiting for the one before,
+  // as long as the arithmetic takes.
+  Value* hidden(Value* pointer) {
+    llvm::Type* type = pointer->getType();
+    auto* nothing =
+        llvm::InlineAsm::get(llvm::FunctionType::get(type, {type}, false), "", "=r,0", false);
+    return b_.CreateCall(nothing, {pointer});
+  }
   Value* load_vector(Value* address) {
     return b_.CreateAlignedLoad(vector_, address, llvm::Align(size_of(tile_.dtype)));
   }
@@ -68,6 +85,8 @@ class TileEmitter {
     return sums;
   }
 
+  // Of the tile that does most of the work.
+  unsigned steps() const { return rows_ == tile_.rows && vectors_ == tile_.vectors ? 4 : 1; }
   int byte(int vector) const { return vector * tile_.lanes * size_; }
 
   // sums += a[:, k] b[k, :]
@@ -77,7 +96,7 @@ class TileEmitter {
     std::vector<Value*> row;
     for (int v = 0; v < vectors_; ++v) row.push_back(load_vector(offset(b, byte(v))));
     for (int i = 0; i < rows_; ++i) {
-      Value* address = offset(a_rows_[static_cast<std::size_t>(i)], along_a);
+      Value* address = offset(along_a, a_rows_[static_cast<std::size_t>(i)]);
       Value* a = b_.CreateAlignedLoad(element_, address, llvm::Align(size_of(tile_.dtype)));
       a = b_.CreateVectorSplat(static_cast<unsigned>(tile_.lanes), a);
       for (int v = 0; v < vectors_; ++v) {
@@ -85,7 +104,7 @@ class TileEmitter {
         sum = arithmetic_.fma(a, row[static_cast<std::size_t>(v)], sum);
       }
     }
-    along_a = b_.CreateAdd(along_a, f_->getArg(tile_a_k));
+    along_a = hidden(offset(along_a, f_->getArg(tile_a_k)));
     b = offset(b, tile_.columns * size_);
   }
 
