@@ -373,6 +373,7 @@ void AttentionKernel::gradient(KernelEmitter& e, llvm::Value* batch) {
   begin(0, queries_, width_);
   begin(1, keys_, width_);
   begin(2, keys_, value_width_);
+  pack(e, tile);
   if (plain_)
     inner_products(e, tile);
   else
@@ -386,6 +387,25 @@ void AttentionKernel::gradient(KernelEmitter& e, llvm::Value* batch) {
       where_seen(e, tile, [&] { gradient_tile(e, tile); });
     });
   });
+}
+
+// Here and not in front of the kernel: what is packed is read while it is in cache.
+void AttentionKernel::pack(KernelEmitter& e, const Tile& whole) {
+  llvm::IRBuilder<>& b = e.b;
+  const std::vector<AttentionPack> packs = attention_packs(Op::attention_gradient);
+  for (std::size_t i = 0; i < packs.size(); ++i) {
+    const std::size_t operand = packs[i].operand;
+    const Dim& rows = operand == op_k || operand == op_v ? keys_ : queries_;
+    const Dim& width = operand == op_v || operand == op_dy ? value_width_ : width_;
+    llvm::Value *across = e.extent(width), *one = e.integer(1);
+    const Dim &k = packs[i].turned ? width : rows, &n = packs[i].turned ? rows : width;
+    const std::int64_t columns = kernels_.tile.columns;
+    b.CreateCall(kernels_.pack,
+                 {at(e, pointers_->operands[operand], whole, e.integer(0), rows, width),
+                  packs[i].turned ? one : across, packs[i].turned ? across : one, e.extent(k),
+                  e.extent(n), e.integer(0), e.extent((n + Dim(columns - 1)).floor_div(columns)),
+                  packed(e, i, whole, k, n)});
+  }
 }
 
 // Of each query, the sum of p * d_weight over the keys: it is that of

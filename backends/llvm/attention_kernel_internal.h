@@ -21,8 +21,9 @@ class AttentionKernel {
   const Dim& units() const { return units_; }
 
   struct Pointers {
-    std::vector<llvm::Value*> operands, packed, results;
-    llvm::Value* scratch = nullptr;  // of the gradient: a number for each query
+    std::vector<llvm::Value*> operands, results;
+    std::vector<llvm::Value*> packed;  // as attention_packs() says; a gradient fills it itself
+    llvm::Value* scratch = nullptr;    // of the gradient: a number for each query
   };
   // The builder stands in the function's entry block.
   void emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::Value* begin, llvm::Value* end,
@@ -42,6 +43,7 @@ class AttentionKernel {
   void forward_row(KernelEmitter& e, const Tile& tile, llvm::Value* r);
   void finish_row(KernelEmitter& e, const Tile& tile, llvm::Value* r);
   void gradient(KernelEmitter& e, llvm::Value* batch);
+  void pack(KernelEmitter& e, const Tile& whole);
   void inner_products(KernelEmitter& e, const Tile& whole);
   void inner_products_of_weights(KernelEmitter& e, const Tile& whole);
   void gradient_tile(KernelEmitter& e, const Tile& tile);

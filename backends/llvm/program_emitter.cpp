@@ -359,8 +359,10 @@ void ProgramEmitter::attention(llvm::IRBuilder<>& b, const Step& step) {
                  llvm::Value* place = pointer(inside, k, step.out[i], dtype);
                  if (step.out_index[i] < node.types.size())
                    pointers.results[step.out_index[i]] = place;
-                 else
+                 else if (step.out_index[i] == node.types.size())
                    pointers.scratch = place;
+                 else
+                   pointers.packed.push_back(place);
                }
                kernel.emit(inside, k.dims, k.begin, k.end, pointers);
              });

@@ -337,6 +337,11 @@ class Planner {
     for (const Value v : node.operands) step.in.push_back(home.at(v));
     const AttentionView view(node);
     const Dim batch = product(view.batch());
+    const auto scratch = [&](const Dim& elements) {
+      step.out_index.push_back(static_cast<std::uint32_t>(step.out.size()));
+      step.out.push_back(temporary(dtype, elements, step.loops));
+    };
+    if (view.gradient) scratch(batch * view.queries());
     for (const AttentionPack& wanted : attention_packs(node.op)) {
       const Type& type = graph.type(node.operands[wanted.operand]);
       const Dim &rows = type.dims[type.rank() - 2], &columns = type.dims.back();
@@ -344,11 +349,10 @@ class Planner {
       pack.shape = {batch, Dim(0), wanted.turned ? rows : columns, wanted.turned ? columns : rows};
       pack.view_b = {node.operands[wanted.operand], Dim(0), rows * columns,
                      wanted.turned ? columns : Dim(1), wanted.turned ? Dim(1) : columns};
-      step.in.push_back(packed(pack, step.in[wanted.operand], dtype, steps));
-    }
-    if (view.gradient) {
-      step.out.push_back(temporary(dtype, batch * view.queries(), step.loops));
-      step.out_index.push_back(static_cast<std::uint32_t>(node.types.size()));
+      if (view.gradient)  // a unit is a whole batch, which it packs itself
+        scratch(packed_elements(dtype == DType::f32 ? f32_ : f64_, pack.shape));
+      else
+        step.in.push_back(packed(pack, step.in[wanted.operand], dtype, steps));
     }
     steps.push_back(std::move(step));
   }

@@ -89,8 +89,10 @@ struct Step {
   Kind kind = Kind::copy;
   const Graph* graph = nullptr;  // where the node stands; null for a copy
   NodeId node = 0;
-  Type type;                 // copy: of what is copied
-  std::vector<Location> in;  // operands; a matmul's: A, packed B; attention's packs come last
+  Type type;  // copy: of what is copied
+  // Operands; a matmul's: A, packed B; attention's packs come last, those of its
+  // gradient are scratch.
+  std::vector<Location> in;
   std::vector<Location>
       out;  // places to write; `out_index` says which output, past the last: scratch
   std::vector<std::uint32_t> out_index;
