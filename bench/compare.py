@@ -126,7 +126,7 @@ def measure_all(selected, settings):
             results["machine"] = machine.describe(settings.treadle, peers.versions)
             if settings.output:
                 write(settings.output, results)
-            print(report.line(result, report.peak_of(results)), flush=True)
+            print(report.line(result), flush=True)
     peers.close()
     print("\n" + report.summary(results))
     print(f"{len(selected)} rows in {(time.perf_counter() - begin) / 60:.1f} minutes")

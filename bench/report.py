@@ -15,8 +15,6 @@ import targets
 root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PEERS = ["torch", "torch.padded", "torch.compile", "jax", "onnxruntime", "openvino", "onednn",
          "library", "full", "one"]
-# Other work took a part of the processor where the loop of multiply-adds ran slower than this.
-UNDISTURBED = 0.93
 
 
 def number(value):
@@ -29,10 +27,6 @@ def peak_of(results):
     return max((peak for row in results["rows"] for peak in row.get("peaks", [])), default=0)
 
 
-def disturbed(row, peak):
-    return statistics.median(row["peaks"]) < UNDISTURBED * peak
-
-
 def rate(row):
     return row["flops"] / (row["milliseconds"]["median"] * 1e-3)
 
@@ -41,11 +35,15 @@ def rate_text(row):
     return f"{rate(row) / 1e9:.0f}" if row["flops"] else "-"
 
 
-def share_text(row, peak):
-    if not peak or not row["flops"]:
+def share_text(row):
+    if "share" not in row:
         return "-"
-    mark = " (disturbed)" if disturbed(row, peak) else ""
-    return f"{100 * rate(row) / peak:.0f} %{mark}"
+    median, low, high = (100 * row["share"][key] for key in ("median", "low", "high"))
+    return f"{median:.0f} % ({low:.0f} - {high:.0f})"
+
+
+def peak_text(row):
+    return f"{statistics.median(row['peaks']) / 1e9:.0f}" if "share" in row else "-"
 
 
 def range_text(values, suffix=""):
@@ -60,11 +58,11 @@ def peer_text(peer):
     return f"{number(peer['milliseconds']['median'])}: {range_text(peer['ratio'], 'x')}"
 
 
-def reached(row, peak):
+def reached(row):
     """What a row reached of each of its targets."""
     out = []
     for target in row["targets"]:
-        value = targets.measured(target, row, peak)
+        value = targets.measured(target, row)
         if value is None:
             out.append("-")
         elif target["kind"] == "share":
@@ -90,26 +88,26 @@ def numbers_text(row):
     return ", ".join(parts) or row["note"]
 
 
-def target_line(row, peak):
+def target_line(row):
     if not row["targets"]:
         return ""
-    return (f"\n    target {targets.targets_text(row)}; reached {reached(row, peak)}: "
-            f"{targets.verdict(row, peak)}")
+    return (f"\n    target {targets.targets_text(row)}; reached {reached(row)}: "
+            f"{targets.verdict(row)}")
 
 
-def line(row, peak):
+def line(row):
     """What compare.py prints of a row."""
     if "numbers" in row:
-        return f"{row['name']}: {numbers_text(row)}" + target_line(row, peak)
+        return f"{row['name']}: {numbers_text(row)}" + target_line(row)
     peers = "; ".join(f"{targets.PEER_NAMES[name]} {peer_text(peer)}"
                       for name, peer in row["peers"].items())
     return (f"{row['name']}: {range_text(row['milliseconds'])} ms, {rate_text(row)} GFLOP/s, "
-            f"{share_text(row, peak)} of peak\n    {peers}" + target_line(row, peak))
+            f"{share_text(row)} of a peak of {peak_text(row)}\n    {peers}" + target_line(row))
 
 
 def summary(results):
     peak = peak_of(results)
-    verdicts = [targets.verdict(row, peak) for row in results["rows"] if row["targets"]]
+    verdicts = [targets.verdict(row) for row in results["rows"] if row["targets"]]
     words = {"met": "met", "MISSED": "MISSED", "-": "without what decides"}
     counts = ", ".join(f"{verdicts.count(v)} {word}" for v, word in words.items() if v in verdicts)
     return f"{len(verdicts)} targets: {counts}" + (
@@ -121,27 +119,27 @@ def table_of(lines):
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def numbers_table(rows, peak):
+def numbers_table(rows):
     if not any(row["targets"] for row in rows):
         return table_of([["work", "measured"]] + [[row["name"], numbers_text(row)] for row in rows])
     return table_of([["work", "measured", "target", "reached", ""]] + [
-        [row["name"], numbers_text(row), targets.targets_text(row), reached(row, peak),
-         targets.verdict(row, peak)] for row in rows])
+        [row["name"], numbers_text(row), targets.targets_text(row), reached(row),
+         targets.verdict(row)] for row in rows])
 
 
 def table(group, results):
     rows = [row for row in results["rows"] if row["group"] == group]
     if "numbers" in rows[0]:
-        return numbers_table(rows, peak_of(results))
+        return numbers_table(rows)
     names = [name for name in PEERS if any(name in row["peers"] for row in rows)]
-    head = ["work", "Treadle, ms", "GFLOP/s", "of peak",
+    head = ["work", "Treadle, ms", "GFLOP/s", "peak beside it", "of peak",
             *(targets.PEER_NAMES[name] for name in names), "target", "reached", ""]
     lines = [head]
-    peak = peak_of(results)
     for row in rows:
         lines.append([row["name"], range_text(row["milliseconds"]), rate_text(row),
-                      share_text(row, peak), *(peer_text(row["peers"].get(name)) for name in names),
-                      targets.targets_text(row), reached(row, peak), targets.verdict(row, peak)])
+                      peak_text(row), share_text(row),
+                      *(peer_text(row["peers"].get(name)) for name in names),
+                      targets.targets_text(row), reached(row), targets.verdict(row)])
     if not any(row["targets"] for row in rows):
         lines = [cells[:-3] for cells in lines]
     return table_of(lines)
@@ -179,11 +177,12 @@ def document(results):
         "after round. A number is the median over rounds, in brackets its 95 % interval (order "
         "statistics; of fewer than six rounds the smallest and the largest). Beside a peer's "
         "milliseconds stands how many times as long it takes, the median over rounds and its "
-        "interval. Peak is the best rate, in this run, of a loop of multiply-adds on all "
-        f"threads: {peak_of(results) / 1e9:.0f} GFLOP/s. A row is marked as disturbed where that "
-        f"loop, run between its rounds, reached less than {100 * UNDISTURBED:.0f} % of it: its "
-        "ratios hold, its share of the peak is too small. Where a share and a ratio disagree, "
-        "the share decides. " + pointwise_text(results),
+        "interval. Peak is the rate of a loop of multiply-adds on all threads, read before and "
+        "behind Treadle's runs of each round, since the clock and other work move it: the best "
+        f"reading of the run is {peak_of(results) / 1e9:.0f} GFLOP/s, and beside each row stands "
+        "the median of its own. A share is that of the peak of its round, the median over "
+        "rounds and its interval. Where a share and a ratio disagree, the share decides. "
+        + pointwise_text(results),
         summary(results) + "."]
     for group in groups:
         parts += [f"## {group}", table(group, results)]

@@ -8,7 +8,7 @@ OURS = ("library", "full", "one")  # Treadle's own, on another program or batch
 
 
 def share(least):
-    """of the machine's peak, by the flops of products"""
+    """of the peak that the machine had at that time, by the flops of products"""
     return {"kind": "share", "at_least": least}
 
 
@@ -38,10 +38,10 @@ def best_peer(row):
     return min(ran, key=ran.get) if ran else None
 
 
-def measured(target, row, peak):
+def measured(target, row):
     """What the row reached of this target, or None where the peer did not run."""
     if target["kind"] == "share":
-        return row["flops"] / (row["milliseconds"]["median"] * 1e-3) / peak if peak else None
+        return row.get("share", {}).get("median")
     if target["kind"] == "bound":
         return row["of_bound"]["median"]
     if target["kind"] == "number":
@@ -65,18 +65,18 @@ def text(target):
     return f"{least:.1f}x {PEER_NAMES[target['peer']]}"
 
 
-def met(target, row, peak):
-    value = measured(target, row, peak)
+def met(target, row):
+    value = measured(target, row)
     if value is None:
         return None
     return value <= target["at_most"] if "at_most" in target else value >= target["at_least"]
 
 
-def verdict(row, peak):
+def verdict(row):
     """"met", "MISSED", or "-" where what decides could not be measured"""
     if row.get("failed"):
         return "MISSED"
-    judged = [(t, met(t, row, peak)) for t in row["targets"]]
+    judged = [(t, met(t, row)) for t in row["targets"]]
     if row["rule"] == "share":
         judged = [(t, m) for t, m in judged if t["kind"] == "share"]
     known = [m for _, m in judged if m is not None]

@@ -84,7 +84,8 @@ def start(row, settings, folder, tensors):
 
 
 def turns(running, treadle, settings):
-    """Times of each, an entry a round (the median of its runs), and peaks between them."""
+    """Times of each, an entry a round (the median of its runs), and the peak at that time:
+    the mean of a reading before and one behind Treadle's runs."""
     once = {name: process.ask("run 2")[1] for name, process in running.items()}
     runs = {name: max(1, min(50, int(25 / max(ms, 0.01)))) for name, ms in once.items()}
     # What ran before has left caches and threads in another state.
@@ -96,10 +97,12 @@ def turns(running, treadle, settings):
         for name, process in running.items():
             # Threads of the one before spin for some milliseconds before they sleep.
             time.sleep(0.01)
+            before = treadle.ask("peak") if process is treadle else 0
             if warm[name]:
                 process.ask("run 1")
             times[name].append(statistics.median(process.ask(f"run {runs[name]}")))
-        peaks.append(treadle.ask("peak"))
+            if process is treadle:
+                peaks.append((before + treadle.ask("peak")) / 2)
     return times, peaks
 
 
@@ -122,6 +125,9 @@ def measure(row, peers, settings, folder):
     os.remove(tensors)
     out["peaks"] = peaks
     out["milliseconds"] = spread(times["treadle"])
+    if row.flops:
+        out["share"] = spread([row.flops / (ms * 1e-3) / peak
+                               for ms, peak in zip(times["treadle"], peaks)])
     for name in times:
         if name != "treadle":
             out["peers"][name]["milliseconds"] = spread(times[name])
