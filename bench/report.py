@@ -11,6 +11,7 @@ import sys
 
 import curves
 import targets
+import where
 
 root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PEERS = ["torch", "torch.padded", "torch.compile", "jax", "onnxruntime", "openvino", "onednn",
@@ -189,6 +190,14 @@ def document(results):
         rows = [row for row in results["rows"] if row["group"] == group and "at" in row]
         for symbol in dict.fromkeys(row["at"]["curve"] for row in rows):
             parts.append(curves.text(symbol, curves.series(rows, symbol)))
+    missed = [row for row in results["rows"]
+              if row["targets"] and targets.verdict(row) == "MISSED"]
+    if missed:
+        parts += ["## What is missed, and why",
+                  "Shares of the time of a step, from `treadle bench --profile`, medians of three "
+                  "profiles; behind `at` the rate of those kernels as a share of the peak that was "
+                  "read beside them.",
+                  table_of([where.HEAD, *(where.cells(row) for row in missed)])]
     return "\n\n".join(parts) + "\n"
 
 

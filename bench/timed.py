@@ -5,6 +5,7 @@ import sys
 import time
 
 import ragged
+import where
 from processes import Process, spread
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -133,6 +134,8 @@ def measure(row, peers, settings, folder):
             out["peers"][name]["milliseconds"] = spread(times[name])
             out["peers"][name]["ratio"] = spread(
                 [theirs / ours for theirs, ours in zip(times[name], times["treadle"])])
+    if row.targets and not row.lengths:
+        out["where"] = where.measure(row, settings, written(row.program, folder))
     if row.lengths:
         out["of_bound"] = spread([ragged.of_bound(*each, row.lengths) for each in zip(
             times["treadle"], times["full"], times["one"])])

@@ -23,6 +23,7 @@ import ragged  # noqa: E402
 import report  # noqa: E402
 import rows  # noqa: E402
 import targets  # noqa: E402
+import where  # noqa: E402
 
 treadle = ""
 
@@ -265,6 +266,28 @@ class Report(unittest.TestCase):
         self.check_tables(text)
         self.assertIn("Treadle: 1.00 ms + 2000.0 us x T, R² 1.0000.", text)
         self.assertIn("](performance_T.svg)", text)
+
+    def test_a_missed_row_says_why(self):
+        row = timed(name="LSTM inference T5", targets=[targets.share(0.9)], where={
+            "products": 0.75, "products_of_peak": 0.98, "attention": 0, "packing": 0.02,
+            "other": 0.2, "waiting": 0.03})
+        text = report.document(results(timed(), row))
+        self.check_tables(text)
+        self.assertIn("| LSTM inference T5 | 75 % at 98 % | - | 2 % | 20 % | 3 % | Products run", text)
+        self.assertNotIn("What is missed", report.document(results(timed())))
+
+    def test_every_target_that_may_be_missed_has_a_reason(self):
+        for row in rows.rows():
+            if row.targets and not getattr(row, "lengths", None) and not getattr(row, "beside", None):
+                self.assertTrue(where.reason(row.name), row.name)
+
+    def test_shares_add_up(self):
+        kernels = [{"kind": kind, "milliseconds": 2.0, "waiting_milliseconds": 0.5, "flops": 1e6}
+                   for kind in ("matmul", "pack", "fused", "attention")]
+        shares = where.shares({"milliseconds": 10.0, "kernels": kernels}, 1e9)
+        self.assertAlmostEqual(sum(shares[key] for key in (
+            "products", "attention", "packing", "other", "waiting")), 1)
+        self.assertAlmostEqual(shares["products_of_peak"], 0.5)
 
     def test_the_peak_is_that_of_the_row(self):
         slow = timed(name="another", peaks=[10e9, 11e9, 20e9])

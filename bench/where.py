@@ -1,0 +1,92 @@
+"""Where a row's time goes, from `treadle bench --profile`, and what stands in its way."""
+import json
+import statistics
+import subprocess
+
+# What a missed row waits for, and what was tried; by a word of the row's name, the
+# first that fits. The numbers beside it are measured with the row.
+REASONS = {
+    "T100 B1 ": "One row reads each weight once a step: 1 MiB for an LSTM of 256, which two "
+                "second-level caches of 512 KiB do not hold beside the rest, so that the third level's "
+                "bandwidth is the limit. Tried: each thread keeps its columns, which made it 0.91 "
+                "of the time.",
+    " inference T": "Products run at the peak; what is left are the cell's functions, which wait "
+                    "for the input's part of the gates from the third level. Tried: rows of its "
+                    "own for each thread in place of barriers (0.9 of the time), two vectors of "
+                    "functions side by side (0.75 of that kernel; four gave nothing more).",
+    "attention": "The products of a head are 64 deep: a tile's sums are loaded and stored after 64 "
+                 "steps, and its functions take as long as a third of its products. Tried: "
+                 "exponentials of four vectors side by side, one scale for all, sums scaled only "
+                 "where a larger score came, packing inside the unit.",
+    "GPT": "Products run at the peak; beside them norms, residual sums, gelu and copies between "
+           "layouts of heads are bound by memory. Tried: packed operands shared by two products, "
+           "transposed matrices copied by blocks.",
+    "forward + backward": "Products run at the peak or near it; the rest are the cell's functions, the "
+                          "packing of the gradient of the gates for the weights' gradients, and "
+                          "sums for the bias. Tried: rows of its own for each thread in place of "
+                          "barriers (0.7 to 0.9 of the time), one packing for both weights, copied "
+                          "blocks of the transposed operand (0.85 of those products), tiles of four "
+                          "steps (0.92).",
+    "LSTM 2 x 256": "As the cells: functions, packing and the layout of batches, beside products "
+                    "at the peak.",
+    "compile": "LLVM's instruction selection and register allocation; code is generated on two "
+               "threads, in shares that follow from the program alone.",
+    "whole process": "Loading the libraries of LLVM and oneDNN, which code from the cache does "
+                     "not need.",
+    "bf16": "Products of bf16 are not written yet.",
+    "LSTM of 128": "Each chunk is computed once more for its gradient, a third of the work, and "
+                  "its residuals written again.",
+}
+
+
+def reason(name):
+    return next((text for word, text in REASONS.items() if word in name), "")
+
+
+def shares(profile, peak):
+    """Of the time: products, attention, packing, other kernels, waiting; and the rate of
+    products, as a share of the peak."""
+    whole = profile["milliseconds"]
+    out = dict.fromkeys(("products", "attention", "packing", "other"), 0.0)
+    flops = dict.fromkeys(out, 0.0)
+    waiting = 0.0
+    for kernel in profile["kernels"]:
+        kind = {"matmul": "products", "attention": "attention", "attention_gradient": "attention",
+                "pack": "packing"}.get(kernel["kind"], "other")
+        out[kind] += kernel["milliseconds"] / whole
+        flops[kind] += kernel["flops"] or 0
+        waiting += kernel["waiting_milliseconds"] / whole
+    for kind in ("products", "attention"):
+        if peak and out[kind]:
+            out[f"{kind}_of_peak"] = flops[kind] / (out[kind] * whole * 1e-3) / peak
+    return {**out, "waiting": waiting}
+
+
+def measure(row, settings, program):
+    """Medians over a few runs of the row's program, each with its own peak."""
+    sizes = [word for name, value in row.extents.items() for word in ("-D", f"{name}={value}")]
+    some = []
+    for _ in range(3):
+        done = subprocess.run(
+            [settings.treadle, "bench", program, "--part", row.part, *sizes, "--threads",
+             str(settings.threads), "--rounds", "8", "--profile", "--json"],
+            check=True, stdout=subprocess.PIPE, encoding="utf-8")
+        answer = json.loads(done.stdout)
+        some.append(shares(answer["profile"], answer["peak_flops_per_second"]))
+    return {key: statistics.median(each[key] for each in some) for key in some[0]}
+
+
+def cells(row):
+    """For report.py's table: the work, shares of the time, and why."""
+    where = row.get("where", {})
+
+    def percent(key):
+        rate = where.get(f"{key}_of_peak")
+        if not where.get(key):
+            return "-"
+        return f"{100 * where[key]:.0f} %" + (f" at {100 * rate:.0f} %" if rate else "")
+    return [row["name"], *(percent(key) for key in (
+        "products", "attention", "packing", "other", "waiting")), reason(row["name"])]
+
+
+HEAD = ["work", "products", "attention", "packing", "other kernels", "waiting", "why, and what was tried"]
