@@ -54,10 +54,6 @@ void ProgramEmitter::emit_alone(llvm::IRBuilder<>& b, const std::vector<Step>& s
 void ProgramEmitter::emit_bound_scan(llvm::IRBuilder<>& b, const Step& step) {
   emit_steps(b, step.before);
   emit_barrier(b);
-  Kernel here;
-  here.buffers = buffers_;
-  here.dims = dim_table_;
-  here.counters = counters_;
   const std::size_t bounds = step.bounds.size();
   // Per bound: the rows in front of the step (of a reverse scan, behind it),
   // and the count of the step before.
@@ -88,7 +84,7 @@ void ProgramEmitter::emit_bound_scan(llvm::IRBuilder<>& b, const Step& step) {
         std::vector<llvm::Value*> arguments{dim_table_};
         for (std::size_t j = 0; j < bounds; ++j) {
           const PlannedBound& bound = step.bounds[j];
-          llvm::Value* counts = pointer(b, here, bound.counts, DType::i32);
+          llvm::Value* counts = pointer(b, bound.counts, DType::i32);
           llvm::Value* count = b.CreateSExt(
               b.CreateLoad(b.getInt32Ty(), b.CreateGEP(b.getInt32Ty(), counts, t)), b.getInt64Ty());
           llvm::Value *&rows = carried[2 * j], *&before = carried[2 * j + 1];

@@ -29,15 +29,18 @@ void ProgramEmitter::scatter_add(llvm::IRBuilder<>& b, const Step& step) {
   const Dim& table = dims[shared];
   const std::int64_t lanes =
       target_.vector_bytes / static_cast<std::int64_t>(std::max<std::size_t>(4, size_of(dtype)));
-  one_kernel(
-      b, step, "scatter_add", (width + Dim(lanes - 1)).floor_div(lanes),
+  call_kernel(
+      b, key_of(step, "scatter_add"), "scatter_add",
+      {pointer(b, step.in[0], indices.dtype), pointer(b, step.in[1], dtype),
+       pointer(b, step.out[0], dtype)},
+      share_of(b, (width + Dim(lanes - 1)).floor_div(lanes)), std::nullopt,
       [&](llvm::IRBuilder<>& c, const Kernel& k) {
         const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
         const Graph none;
         KernelEmitter e(c, target_, none, dims_, k.dims);
-        llvm::Value* index = pointer(c, k, step.in[0], indices.dtype);
-        llvm::Value* updates = pointer(c, k, step.in[1], dtype);
-        llvm::Value* out = pointer(c, k, step.out[0], dtype);
+        llvm::Value* index = k.pointers[0];
+        llvm::Value* updates = k.pointers[1];
+        llvm::Value* out = k.pointers[2];
         llvm::Value *zero = c.getInt64(0), *one = c.getInt64(1), *all = size(width);
         llvm::Value* from = c.CreateMul(k.begin, c.getInt64(static_cast<std::uint64_t>(lanes)));
         llvm::Value* to = c.CreateMul(k.end, c.getInt64(static_cast<std::uint64_t>(lanes)));
@@ -79,40 +82,42 @@ void ProgramEmitter::argmax(llvm::IRBuilder<>& b, const Step& step) {
   const Dim outer = count(type.dims, 0, axis);
   const Dim inner = count(type.dims, axis + 1, type.rank());
   const Dim& length = type.dims[axis];
-  one_kernel(b, step, "argmax", outer * inner, [&](llvm::IRBuilder<>& c, const Kernel& k) {
-    const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
-    const Graph none;
-    KernelEmitter e(c, target_, none, dims_, k.dims);
-    llvm::Value* x = pointer(c, k, step.in[0], type.dtype);
-    llvm::Value* out = pointer(c, k, step.out[0], node.types[0].dtype);
-    llvm::Value *zero = c.getInt64(0), *one = c.getInt64(1);
-    emit_loop(c, k.begin, k.end, one, [&](llvm::Value* unit) {
-      llvm::Value* base =
-          c.CreateAdd(c.CreateMul(c.CreateUDiv(unit, size(inner)), size(length * inner)),
+  call_kernel(b, key_of(step, "argmax"), "argmax",
+              {pointer(b, step.in[0], type.dtype), pointer(b, step.out[0], node.types[0].dtype)},
+              share_of(b, outer * inner), std::nullopt, [&](llvm::IRBuilder<>& c, const Kernel& k) {
+                const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
+                const Graph none;
+                KernelEmitter e(c, target_, none, dims_, k.dims);
+                llvm::Value* x = k.pointers[0];
+                llvm::Value* out = k.pointers[1];
+                llvm::Value *zero = c.getInt64(0), *one = c.getInt64(1);
+                emit_loop(c, k.begin, k.end, one, [&](llvm::Value* unit) {
+                  llvm::Value* base = c.CreateAdd(
+                      c.CreateMul(c.CreateUDiv(unit, size(inner)), size(length * inner)),
                       c.CreateURem(unit, size(inner)));
-      const auto element = [&](llvm::Value* i) {
-        llvm::Value* at = c.CreateAdd(base, c.CreateMul(i, size(inner)));
-        return e.load(type.dtype, x, {at, 0, nullptr}, nullptr, 1);
-      };
-      llvm::Value* some = c.CreateICmpSGT(size(length), zero);
-      llvm::Value* first = c.CreateSelect(some, one, zero);
-      std::vector<llvm::Value*> best =
-          emit_loop(c, first, size(length), one, {zero},
-                    [&](llvm::Value* i, std::vector<llvm::Value*>& values) {
-                      llvm::Value *top = element(values[0]), *value = element(i);
-                      llvm::Value* better = nullptr;
-                      if (is_float(type.dtype))
-                        better = c.CreateOr(
-                            c.CreateFCmpOGT(value, top),
-                            c.CreateAnd(c.CreateFCmpUNO(value, value), c.CreateFCmpORD(top, top)));
-                      else
-                        better = c.CreateICmpSGT(value, top);
-                      values[0] = c.CreateSelect(better, i, values[0]);
-                    });
-      e.store(c.CreateTrunc(best[0], memory_type(c.getContext(), node.types[0].dtype)),
-              node.types[0].dtype, out, unit, nullptr);
-    });
-  });
+                  const auto element = [&](llvm::Value* i) {
+                    llvm::Value* at = c.CreateAdd(base, c.CreateMul(i, size(inner)));
+                    return e.load(type.dtype, x, {at, 0, nullptr}, nullptr, 1);
+                  };
+                  llvm::Value* some = c.CreateICmpSGT(size(length), zero);
+                  llvm::Value* first = c.CreateSelect(some, one, zero);
+                  std::vector<llvm::Value*> best =
+                      emit_loop(c, first, size(length), one, {zero},
+                                [&](llvm::Value* i, std::vector<llvm::Value*>& values) {
+                                  llvm::Value *top = element(values[0]), *value = element(i);
+                                  llvm::Value* better = nullptr;
+                                  if (is_float(type.dtype))
+                                    better = c.CreateOr(c.CreateFCmpOGT(value, top),
+                                                        c.CreateAnd(c.CreateFCmpUNO(value, value),
+                                                                    c.CreateFCmpORD(top, top)));
+                                  else
+                                    better = c.CreateICmpSGT(value, top);
+                                  values[0] = c.CreateSelect(better, i, values[0]);
+                                });
+                  e.store(c.CreateTrunc(best[0], memory_type(c.getContext(), node.types[0].dtype)),
+                          node.types[0].dtype, out, unit, nullptr);
+                });
+              });
 }
 
 }  // namespace treadle

@@ -10,6 +10,7 @@
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
+#include "ir/text_printer.h"
 
 namespace treadle {
 
@@ -185,40 +186,17 @@ llvm::Function* ProgramEmitter::start_function(llvm::IRBuilder<>& b, const std::
   return out;
 }
 
-ProgramEmitter::Kernel ProgramEmitter::entry() const {
-  Kernel out;
-  out.buffers = buffers_;
-  out.dims = dim_table_;
-  out.counters = counters_;
-  return out;
-}
-
-ProgramEmitter::Kernel ProgramEmitter::start_kernel(llvm::IRBuilder<>& b, const std::string& name,
-                                                    int loops) {
-  std::vector<llvm::Type*> types{b.getPtrTy(), b.getPtrTy(), b.getInt64Ty(), b.getInt64Ty()};
-  types.insert(types.end(), static_cast<std::size_t>(loops), b.getInt64Ty());
-  Kernel out;
-  out.function = start_function(b, name, types);
-  out.buffers = out.function->getArg(0);
-  out.dims = out.function->getArg(1);
-  out.begin = out.function->getArg(2);
-  out.end = out.function->getArg(3);
-  for (int i = 0; i < loops; ++i)
-    out.counters.push_back(out.function->getArg(static_cast<unsigned>(4 + i)));
-  return out;
-}
-
-llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Kernel& kernel,
-                                     const Location& place, DType dtype) {
+// Where the entry function finds the value.
+llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Location& place, DType dtype) {
   const auto base_of = [&](int buffer) {
-    return b.CreateLoad(b.getPtrTy(), b.CreateConstGEP1_64(b.getPtrTy(), kernel.buffers,
+    return b.CreateLoad(b.getPtrTy(), b.CreateConstGEP1_64(b.getPtrTy(), buffers_,
                                                            static_cast<std::uint64_t>(buffer)));
   };
   llvm::Value* base = base_of(place.buffer);
   if (place.alternate >= 0) {
     llvm::Value* steps = place.parity_loop >= 0
-                             ? kernel.counters[static_cast<std::size_t>(place.parity_loop)]
-                             : extent(b, kernel.dims, place.parity_length);
+                             ? counters_[static_cast<std::size_t>(place.parity_loop)]
+                             : extent(b, dim_table_, place.parity_length);
     if (place.next) steps = b.CreateAdd(steps, b.getInt64(1));
     llvm::Value* odd = b.CreateTrunc(steps, b.getInt1Ty());
     base = b.CreateSelect(odd, base_of(place.alternate), base);
@@ -227,14 +205,14 @@ llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Kernel& kernel,
     if (row.loop < 0) {
       base = b.CreateGEP(
           memory_type(b.getContext(), dtype), base,
-          b.CreateMul(extent(b, kernel.dims, row.start), extent(b, kernel.dims, row.stride)));
+          b.CreateMul(extent(b, dim_table_, row.start), extent(b, dim_table_, row.stride)));
       continue;
     }
-    llvm::Value* t = kernel.counters[static_cast<std::size_t>(row.loop)];
+    llvm::Value* t = counters_[static_cast<std::size_t>(row.loop)];
     if (row.reverse)
-      t = b.CreateSub(b.CreateSub(extent(b, kernel.dims, row.length), b.getInt64(1)), t);
+      t = b.CreateSub(b.CreateSub(extent(b, dim_table_, row.length), b.getInt64(1)), t);
     base = b.CreateGEP(memory_type(b.getContext(), dtype), base,
-                       b.CreateMul(t, extent(b, kernel.dims, row.stride)));
+                       b.CreateMul(t, extent(b, dim_table_, row.stride)));
   }
   return base;
 }
@@ -269,73 +247,97 @@ std::array<llvm::Value*, 2> ProgramEmitter::share_of(llvm::IRBuilder<>& b, const
   return {begin, bound(b.CreateAdd(thread_, b.getInt64(1)))};
 }
 
-void ProgramEmitter::call_shared(llvm::IRBuilder<>& b, llvm::Function* kernel, const Dim& units,
-                                 int loops) {
-  const auto [begin, end] = share_of(b, units);
-  std::vector<llvm::Value*> arguments{buffers_, dim_table_, begin, end};
-  arguments.insert(arguments.end(), counters_.begin(), counters_.begin() + loops);
-  b.CreateCall(kernel, arguments);
-}
-
-void ProgramEmitter::one_kernel(
-    llvm::IRBuilder<>& b, const Step& step, std::string_view name, const Dim& units,
-    const std::function<void(llvm::IRBuilder<>&, const Kernel&)>& body) {
-  llvm::IRBuilder<> inside(module_.getContext());
-  const Kernel kernel = start_kernel(inside, kernel_name(name), step.loops);
-  body(inside, kernel);
-  inside.CreateRetVoid();
-  call_shared(b, kernel.function, units, step.loops);
-}
-
 // Equal kernels are one function, whatever memory they work on: layers of one
-// kind and parameters share theirs. `outputs` are the places of each output.
+// kind and parameters share theirs.
+void ProgramEmitter::call_kernel(llvm::IRBuilder<>& b, const std::string& key,
+                                 std::string_view name, std::vector<llvm::Value*> pointers,
+                                 const std::array<llvm::Value*, 2>& share,
+                                 const std::optional<Dim>& count, const KernelBody& body) {
+  llvm::Function*& function = kernels_[key];
+  if (function == nullptr) {
+    llvm::IRBuilder<> inside(module_.getContext());
+    std::vector<llvm::Type*> types(pointers.size() + 1, b.getPtrTy());
+    types.insert(types.end(), count ? 3 : 2, b.getInt64Ty());
+    function = start_function(inside, kernel_name(name), types);
+    Kernel kernel;
+    auto* next = function->arg_begin();
+    for (std::size_t i = 0; i < pointers.size(); ++i) kernel.pointers.push_back(next++);
+    kernel.dims = next++;
+    kernel.begin = next++;
+    kernel.end = next++;
+    if (count) kernel.count = next;
+    body(inside, kernel);
+    inside.CreateRetVoid();
+  }
+  std::vector<llvm::Value*>& arguments = pointers;
+  arguments.push_back(dim_table_);
+  arguments.insert(arguments.end(), share.begin(), share.end());
+  if (count) arguments.push_back(extent(b, dim_table_, *count));
+  b.CreateCall(function, arguments);
+}
+
+// All that the code of a step depends on but the places of its values.
+std::string ProgramEmitter::key_of(const Step& step, std::string_view name) {
+  const Node& node = step.graph->node(step.node);
+  Graph alone;
+  Builder builder(alone);
+  std::vector<Value> operands;
+  for (const Value v : node.operands) operands.push_back(builder.argument(step.graph->type(v)));
+  builder.clone(node, operands);
+  std::string out = fmt::format("{} {}", name, step.out.size());
+  const auto add = [&](const Dim& dim) { out += " " + dim.to_string(); };
+  for (const Dim* dim : {&step.shape.batch, &step.shape.m, &step.shape.n, &step.shape.k}) add(*dim);
+  for (const MatrixView* view : {&step.view_a, &step.view_b})
+    for (const Dim* dim :
+         {&view->offset, &view->batch_stride, &view->free_stride, &view->contract_stride})
+      add(*dim);
+  for (const auto* loops : {&step.row_loops, &step.sum_loops}) {
+    out += ";";
+    for (const ProductView::Loop& loop : *loops)
+      for (const Dim* dim : {&loop.extent, &loop.a_stride, &loop.b_stride}) add(*dim);
+  }
+  for (const std::uint32_t output : step.out_index) out += fmt::format(",{}", output);
+  return out + "\n" + print(alone);
+}
+
+// `outputs` are the places of each output.
 void ProgramEmitter::call_fused(llvm::IRBuilder<>& b, FusedKernel& kernel, std::string_view name,
                                 const std::vector<llvm::Value*>& operands,
                                 const std::vector<std::vector<llvm::Value*>>& outputs) {
   std::string key = kernel.key();
-  std::vector<llvm::Value*> arguments = operands;
+  std::vector<llvm::Value*> pointers = operands;
   for (const std::vector<llvm::Value*>& places : outputs) {
     key += std::to_string(places.size()) + " ";
-    arguments.insert(arguments.end(), places.begin(), places.end());
+    pointers.insert(pointers.end(), places.begin(), places.end());
   }
-  const std::size_t pointers = arguments.size();
-  llvm::Function*& function = fused_kernels_[key];
-  if (function == nullptr) {
-    llvm::IRBuilder<> inside(module_.getContext());
-    std::vector<llvm::Type*> types(pointers + 1, b.getPtrTy());
-    types.insert(types.end(), kernel.count() ? 3 : 2, b.getInt64Ty());
-    function = start_function(inside, kernel_name(name), types);
-    auto* next = function->arg_begin();
-    std::vector<llvm::Value*> from;
-    for (std::size_t i = 0; i < operands.size(); ++i) from.push_back(next++);
-    std::vector<std::vector<llvm::Value*>> to(outputs.size());
-    for (std::size_t i = 0; i < outputs.size(); ++i)
-      for (std::size_t j = 0; j < outputs[i].size(); ++j) to[i].push_back(next++);
-    llvm::Value *dims = next++, *begin = next++, *end = next++;
-    llvm::Value* count = kernel.count() ? next : nullptr;
-    kernel.emit(inside, dims, count, begin, end, from, to);
-    inside.CreateRetVoid();
-  }
-  arguments.push_back(dim_table_);
   const auto count = kernel.count();
-  for (llvm::Value* bound :
-       kernel.by_elements() ? share_of(b, *count, kernel.block()) : share_of(b, kernel.units()))
-    arguments.push_back(bound);
-  if (count) arguments.push_back(extent(b, dim_table_, *count));
-  b.CreateCall(function, arguments);
+  const auto share =
+      kernel.by_elements() ? share_of(b, *count, kernel.block()) : share_of(b, kernel.units());
+  call_kernel(b, key, name, std::move(pointers), share, count,
+              [&](llvm::IRBuilder<>& inside, const Kernel& k) {
+                auto next = k.pointers.begin();
+                const auto take = [&](std::size_t n) {
+                  const std::vector<llvm::Value*> out(next, next + static_cast<std::ptrdiff_t>(n));
+                  next += static_cast<std::ptrdiff_t>(n);
+                  return out;
+                };
+                const std::vector<llvm::Value*> from = take(operands.size());
+                std::vector<std::vector<llvm::Value*>> to;
+                for (const auto& places : outputs) to.push_back(take(places.size()));
+                kernel.emit(inside, k.dims, k.count, k.begin, k.end, from, to);
+              });
 }
 
 void ProgramEmitter::fused(llvm::IRBuilder<>& b, const Step& step) {
   const Node& node = step.graph->node(step.node);
   FusedKernel kernel(target_, dims_, *node.regions[0], node.attributes.dims("domain"));
-  const Kernel here = entry();
   std::vector<llvm::Value*> operands;
   for (std::size_t i = 0; i < step.in.size(); ++i)
-    operands.push_back(pointer(b, here, step.in[i], step.graph->type(node.operands[i]).dtype));
+    operands.push_back(pointer(b, step.in[i], step.graph->type(node.operands[i]).dtype));
   std::vector<std::vector<llvm::Value*>> outputs(node.types.size());
   for (std::size_t i = 0; i < step.out.size(); ++i) {
     const std::uint32_t output = step.out_index[i];
-    outputs[output].push_back(pointer(b, here, step.out[i], node.types[output].dtype));
+    outputs[output].push_back(pointer(b, step.out[i], node.types[output].dtype));
   }
   call_fused(b, kernel, "fused", operands, outputs);
 }
@@ -346,26 +348,29 @@ void ProgramEmitter::attention(llvm::IRBuilder<>& b, const Step& step) {
   std::vector<Type> types;
   for (const Value v : node.operands) types.push_back(step.graph->type(v));
   AttentionKernel kernel(target_, dims_, node, types, kernels(dtype));
-  one_kernel(b, step, to_string(node.op), kernel.units(),
-             [&](llvm::IRBuilder<>& inside, const Kernel& k) {
-               AttentionKernel::Pointers pointers;
-               for (std::size_t i = 0; i < step.in.size(); ++i) {
-                 const bool operand = i < types.size();
-                 (operand ? pointers.operands : pointers.packed)
-                     .push_back(pointer(inside, k, step.in[i], operand ? types[i].dtype : dtype));
-               }
-               pointers.results.resize(node.types.size());
-               for (std::size_t i = 0; i < step.out.size(); ++i) {
-                 llvm::Value* place = pointer(inside, k, step.out[i], dtype);
-                 if (step.out_index[i] < node.types.size())
-                   pointers.results[step.out_index[i]] = place;
-                 else if (step.out_index[i] == node.types.size())
-                   pointers.scratch = place;
-                 else
-                   pointers.packed.push_back(place);
-               }
-               kernel.emit(inside, k.dims, k.begin, k.end, pointers);
-             });
+  std::vector<llvm::Value*> places;
+  for (std::size_t i = 0; i < step.in.size(); ++i)
+    places.push_back(pointer(b, step.in[i], i < types.size() ? types[i].dtype : dtype));
+  for (const Location& place : step.out) places.push_back(pointer(b, place, dtype));
+  const std::string_view name = to_string(node.op);
+  call_kernel(b, key_of(step, name), name, places, share_of(b, kernel.units()), std::nullopt,
+              [&](llvm::IRBuilder<>& inside, const Kernel& k) {
+                AttentionKernel::Pointers pointers;
+                const auto in = std::span(k.pointers).first(step.in.size());
+                pointers.operands.assign(in.begin(), in.begin() + types.size());
+                pointers.packed.assign(in.begin() + types.size(), in.end());
+                pointers.results.resize(node.types.size());
+                for (std::size_t i = 0; i < step.out.size(); ++i) {
+                  llvm::Value* place = k.pointers[in.size() + i];
+                  if (step.out_index[i] < node.types.size())
+                    pointers.results[step.out_index[i]] = place;
+                  else if (step.out_index[i] == node.types.size())
+                    pointers.scratch = place;
+                  else
+                    pointers.packed.push_back(place);
+                }
+                kernel.emit(inside, k.dims, k.begin, k.end, pointers);
+              });
 }
 
 void ProgramEmitter::copy(llvm::IRBuilder<>& b, const Step& step) {
@@ -374,9 +379,8 @@ void ProgramEmitter::copy(llvm::IRBuilder<>& b, const Step& step) {
   const Dims flat{step.type.count()};
   body.add_output("", builder.argument({step.type.dtype, flat}));
   FusedKernel kernel(target_, dims_, body, flat);
-  const Kernel here = entry();
-  call_fused(b, kernel, "copy", {pointer(b, here, step.in[0], step.type.dtype)},
-             {{pointer(b, here, step.out[0], step.type.dtype)}});
+  call_fused(b, kernel, "copy", {pointer(b, step.in[0], step.type.dtype)},
+             {{pointer(b, step.out[0], step.type.dtype)}});
 }
 
 // ---- products ----
@@ -395,55 +399,55 @@ void ProgramEmitter::pack(llvm::IRBuilder<>& b, const Step& step) {
   const MatmulKernels& made = kernels(dtype);
   const Dim panels = (step.shape.n + Dim(made.tile.columns - 1)).floor_div(made.tile.columns);
   if (step.shape.batch == Dim(1) && step.sum_loops.empty()) {
-    const Kernel here = entry();
     const auto size = [&](const Dim& dim) { return extent(b, dim_table_, dim); };
     llvm::Value* from = b.CreateGEP(memory_type(b.getContext(), dtype),
-                                    pointer(b, here, step.in[0], dtype), size(step.view_b.offset));
-    llvm::Value* to = pointer(b, here, step.out[0], dtype);
+                                    pointer(b, step.in[0], dtype), size(step.view_b.offset));
+    llvm::Value* to = pointer(b, step.out[0], dtype);
     const auto [begin, end] = share_of(b, panels);
     b.CreateCall(made.pack, {from, size(step.view_b.contract_stride), size(step.view_b.free_stride),
                              size(step.shape.k), size(step.shape.n), begin, end, to});
     return;
   }
-  one_kernel(b, step, "pack", step.shape.batch * turns(step.sum_loops) * panels,
-             [&](llvm::IRBuilder<>& c, const Kernel& k) {
-               const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
-               llvm::Type* element = memory_type(c.getContext(), dtype);
-               llvm::Value* from =
-                   c.CreateGEP(element, pointer(c, k, step.in[0], dtype), size(step.view_b.offset));
-               llvm::Value* to = pointer(c, k, step.out[0], dtype);
-               llvm::Value* one = c.getInt64(1);
-               const auto call = [&](llvm::Value* source, llvm::Value* target, llvm::Value* begin,
-                                     llvm::Value* end) {
-                 c.CreateCall(made.pack, {source, size(step.view_b.contract_stride),
-                                          size(step.view_b.free_stride), size(step.shape.k),
-                                          size(step.shape.n), begin, end, target});
-               };
-               emit_loop(c, k.begin, k.end, one, [&](llvm::Value* unit) {
-                 llvm::Value* batch = c.CreateUDiv(unit, size(panels));
-                 llvm::Value* panel = c.CreateURem(unit, size(panels));
-                 llvm::Value* offset = step.sum_loops.empty()
-                                           ? c.CreateMul(batch, size(step.view_b.batch_stride))
-                                           : loop_offset(c, step.sum_loops,
-                                                         &ProductView::Loop::b_stride, batch, size);
-                 llvm::Value* source = c.CreateGEP(element, from, offset);
-                 llvm::Value* target = c.CreateGEP(
-                     element, to,
-                     c.CreateMul(batch, size(panels * Dim(made.tile.columns) * step.shape.k)));
-                 call(source, target, panel, c.CreateAdd(panel, one));
-               });
-             });
+  call_kernel(
+      b, key_of(step, "pack"), "pack",
+      {pointer(b, step.in[0], dtype), pointer(b, step.out[0], dtype)},
+      share_of(b, step.shape.batch * turns(step.sum_loops) * panels), std::nullopt,
+      [&](llvm::IRBuilder<>& c, const Kernel& k) {
+        const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
+        llvm::Type* element = memory_type(c.getContext(), dtype);
+        llvm::Value* from = c.CreateGEP(element, k.pointers[0], size(step.view_b.offset));
+        llvm::Value* to = k.pointers[1];
+        llvm::Value* one = c.getInt64(1);
+        const auto call = [&](llvm::Value* source, llvm::Value* target, llvm::Value* begin,
+                              llvm::Value* end) {
+          c.CreateCall(made.pack,
+                       {source, size(step.view_b.contract_stride), size(step.view_b.free_stride),
+                        size(step.shape.k), size(step.shape.n), begin, end, target});
+        };
+        emit_loop(c, k.begin, k.end, one, [&](llvm::Value* unit) {
+          llvm::Value* batch = c.CreateUDiv(unit, size(panels));
+          llvm::Value* panel = c.CreateURem(unit, size(panels));
+          llvm::Value* offset =
+              step.sum_loops.empty()
+                  ? c.CreateMul(batch, size(step.view_b.batch_stride))
+                  : loop_offset(c, step.sum_loops, &ProductView::Loop::b_stride, batch, size);
+          llvm::Value* source = c.CreateGEP(element, from, offset);
+          llvm::Value* target =
+              c.CreateGEP(element, to,
+                          c.CreateMul(batch, size(panels * Dim(made.tile.columns) * step.shape.k)));
+          call(source, target, panel, c.CreateAdd(panel, one));
+        });
+      });
 }
 
 void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
   if (!step.row_loops.empty() || !step.sum_loops.empty()) return looped_matmul(b, step);
   const DType dtype = step.graph->node(step.node).types[0].dtype;
   const MatmulShape& shape = step.shape;
-  const Kernel here = entry();
   const auto size = [&](const Dim& dim) { return extent(b, dim_table_, dim); };
-  llvm::Value* a = b.CreateGEP(memory_type(b.getContext(), dtype),
-                               pointer(b, here, step.in[0], dtype), size(step.view_a.offset));
-  llvm::Value *out = pointer(b, here, step.out[0], dtype), *rows = size(shape.m);
+  llvm::Value* a = b.CreateGEP(memory_type(b.getContext(), dtype), pointer(b, step.in[0], dtype),
+                               size(step.view_a.offset));
+  llvm::Value *out = pointer(b, step.out[0], dtype), *rows = size(shape.m);
   if (own_rows_) {
     const auto from = [&](llvm::Value* base, const Dim& stride) {
       return b.CreateGEP(memory_type(b.getContext(), dtype), base,
@@ -456,7 +460,7 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
   std::vector<llvm::Value*> arguments{a,
                                       size(step.view_a.free_stride),
                                       size(step.view_a.contract_stride),
-                                      pointer(b, here, step.in[1], dtype),
+                                      pointer(b, step.in[1], dtype),
                                       out,
                                       rows,
                                       size(shape.n),
@@ -485,16 +489,20 @@ void ProgramEmitter::looped_matmul(llvm::IRBuilder<>& b, const Step& step) {
   const Dim tiles = (shape.m + Dim(rows_of_tile - 1)).floor_div(rows_of_tile);
   const Dim panels = (shape.n + Dim(made.tile.columns - 1)).floor_div(made.tile.columns);
   const Dim packed_turn = panels * Dim(made.tile.columns) * shape.k;
-  one_kernel(
-      b, step, "matmul", turns(step.row_loops) * tiles, [&](llvm::IRBuilder<>& c, const Kernel& k) {
+  call_kernel(
+      b, key_of(step, "matmul"), "matmul",
+      {pointer(b, step.in[0], dtype), pointer(b, step.in[1], dtype),
+       pointer(b, step.out[0], dtype)},
+      share_of(b, turns(step.row_loops) * tiles), std::nullopt,
+      [&](llvm::IRBuilder<>& c, const Kernel& k) {
         const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
         llvm::Type* element = memory_type(c.getContext(), dtype);
         const auto at = [&](llvm::Value* base, llvm::Value* offset) {
           return c.CreateGEP(element, base, offset);
         };
-        llvm::Value* a = at(pointer(c, k, step.in[0], dtype), size(step.view_a.offset));
-        llvm::Value* packed = pointer(c, k, step.in[1], dtype);
-        llvm::Value* out = pointer(c, k, step.out[0], dtype);
+        llvm::Value* a = at(k.pointers[0], size(step.view_a.offset));
+        llvm::Value* packed = k.pointers[1];
+        llvm::Value* out = k.pointers[2];
         llvm::Value *zero = c.getInt64(0), *one = c.getInt64(1), *n = size(shape.n);
         llvm::Value* count = size(turns(step.sum_loops));
         llvm::Value* nothing = c.CreateICmpEQ(count, zero);  // to add up: C is zero
@@ -539,18 +547,17 @@ void ProgramEmitter::looped_matmul(llvm::IRBuilder<>& b, const Step& step) {
 // Another backend's product: a call of its runner, from the entry function.
 void ProgramEmitter::call_runner(llvm::IRBuilder<>& b, const Step& step) {
   const DType dtype = step.graph->node(step.node).types[0].dtype;
-  const Kernel here = entry();
   llvm::Value* runner = b.CreateLoad(
       b.getPtrTy(),
       b.CreateConstGEP1_64(b.getPtrTy(), runners_, static_cast<std::uint64_t>(step.runner)));
   const auto from = [&](const Dim& offset) {
-    return b.CreateGEP(memory_type(b.getContext(), dtype), pointer(b, here, step.in[0], dtype),
+    return b.CreateGEP(memory_type(b.getContext(), dtype), pointer(b, step.in[0], dtype),
                        extent(b, dim_table_, offset));
   };
   std::vector<llvm::Value*> arguments{runner, thread_};
   const bool prepares = step.kind == Step::Kind::prepare;
   arguments.push_back(from(prepares ? step.view_b.offset : step.view_a.offset));
-  if (!prepares) arguments.push_back(pointer(b, here, step.out[0], dtype));
+  if (!prepares) arguments.push_back(pointer(b, step.out[0], dtype));
   if (prepares)
     call_out(b, "treadle_prepare_claimed", 7, std::move(arguments));
   else

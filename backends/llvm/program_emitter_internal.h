@@ -6,6 +6,7 @@
 #include <array>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,18 +36,15 @@ class ProgramEmitter {
   const std::vector<Dim>& dims() const { return dims_.dims(); }
 
  private:
-  // A kernel under construction: void(buffers, dims, begin, end, counters...).
+  // A kernel under construction: void(pointers..., dims, begin, end[, count]).
   struct Kernel {
-    llvm::Function* function = nullptr;
-    llvm::Value *buffers = nullptr, *dims = nullptr, *begin = nullptr, *end = nullptr;
-    std::vector<llvm::Value*> counters;
+    std::vector<llvm::Value*> pointers;  // to what it reads and writes
+    llvm::Value *dims = nullptr, *begin = nullptr, *end = nullptr, *count = nullptr;
   };
+  using KernelBody = std::function<void(llvm::IRBuilder<>&, const Kernel&)>;
   llvm::Function* start_function(llvm::IRBuilder<>& b, const std::string& name,
                                  const std::vector<llvm::Type*>& types);
-  Kernel start_kernel(llvm::IRBuilder<>& b, const std::string& name, int loops);
-  Kernel entry() const;  // where the entry function is at
-  llvm::Value* pointer(llvm::IRBuilder<>& b, const Kernel& kernel, const Location& place,
-                       DType dtype);
+  llvm::Value* pointer(llvm::IRBuilder<>& b, const Location& place, DType dtype);
   llvm::Value* extent(llvm::IRBuilder<>& b, llvm::Value* table, const Dim& dim);
 
   void emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps);
@@ -65,7 +63,10 @@ class ProgramEmitter {
   std::array<llvm::Value*, 2> share_of(llvm::IRBuilder<>& b, const Dim& units,
                                        std::int64_t unit = 1);
   void emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows, const std::function<void()>& loop);
-  void call_shared(llvm::IRBuilder<>& b, llvm::Function* kernel, const Dim& units, int loops);
+  void call_kernel(llvm::IRBuilder<>& b, const std::string& key, std::string_view name,
+                   std::vector<llvm::Value*> pointers, const std::array<llvm::Value*, 2>& share,
+                   const std::optional<Dim>& count, const KernelBody& body);
+  static std::string key_of(const Step& step, std::string_view name);
 
   std::string kernel_name(std::string_view what);
   void fused(llvm::IRBuilder<>& b, const Step& step);
@@ -80,8 +81,6 @@ class ProgramEmitter {
   void scatter_add(llvm::IRBuilder<>& b, const Step& step);
   void argmax(llvm::IRBuilder<>& b, const Step& step);
   void attention(llvm::IRBuilder<>& b, const Step& step);
-  void one_kernel(llvm::IRBuilder<>& b, const Step& step, std::string_view name, const Dim& units,
-                  const std::function<void(llvm::IRBuilder<>&, const Kernel&)>& body);
   const MatmulKernels& kernels(DType dtype);
   // One function for all products of a kind, whatever their sizes:
   // void(a, a_m, a_k, packed, c, m, n, k, thread, threads, ...).
@@ -103,7 +102,7 @@ class ProgramEmitter {
   DimTable dims_;
   std::map<DType, MatmulKernels> matmuls_;
   std::map<std::pair<DType, ProductKind>, llvm::Function*> products_;
-  std::map<std::string, llvm::Function*> fused_kernels_;  // by what they compute
+  std::map<std::string, llvm::Function*> kernels_;  // by what they compute
   int steps_emitted_ = 0;  // a kernel has the number of the first step that it is for
   // Functions that write the extents which a loop's bounds change into a
   // thread's table; they are written last, when the table is complete.
