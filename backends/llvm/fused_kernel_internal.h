@@ -18,6 +18,8 @@ class FusedKernel {
  public:
   FusedKernel(const Target& target, DimTable& dims, const Graph& body, const Dims& domain);
 
+  // One number.
+  bool is_scalar() const { return domain_.empty(); }
   // How many units there are.
   const Dim& units() const { return units_; }
   // How many elements the domain has, where the code is to be told.

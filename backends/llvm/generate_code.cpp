@@ -5,9 +5,11 @@
 #include <llvm/Passes/PassBuilder.h>
 #include <llvm/Support/raw_ostream.h>
 #include <llvm/Target/TargetMachine.h>
+#include <llvm/Transforms/Scalar.h>
 #include <llvm/Transforms/Scalar/EarlyCSE.h>
 #include <llvm/Transforms/Scalar/LICM.h>
 #include <llvm/Transforms/Scalar/LoopPassManager.h>
+#include <llvm/Transforms/Utils.h>
 #include <llvm/Transforms/Utils/Cloning.h>
 
 #include <algorithm>
@@ -63,11 +65,31 @@ void optimise(llvm::Module& module, llvm::TargetMachine& machine) {
     if (!function.isDeclaration()) passes.run(function, functions);
 }
 
+// Without the strength reduction of loops and what prepares it: that takes a fifth of
+// the time, and no kernel is faster with it. It moves into registers the sums of
+// addresses that instructions compute at no cost.
+class CodeGeneration : public llvm::legacy::PassManager {
+ public:
+  void add(llvm::Pass* pass) override {
+    if (pass->getPassID() == reduction_ || pass->getPassID() == preparation_)
+      delete pass;
+    else
+      PassManager::add(pass);
+  }
+
+ private:
+  static llvm::AnalysisID id_of(llvm::Pass* pass) {
+    return std::unique_ptr<llvm::Pass>(pass)->getPassID();
+  }
+  llvm::AnalysisID reduction_ = id_of(llvm::createLoopStrengthReducePass());
+  llvm::AnalysisID preparation_ = id_of(llvm::createCanonicalizeFreezeInLoopsPass());
+};
+
 std::string emitted_file(llvm::Module& module, llvm::TargetMachine& machine,
                          llvm::CodeGenFileType kind) {
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream stream(bytes);
-  llvm::legacy::PassManager passes;
+  CodeGeneration passes;
   ensure(!machine.addPassesToEmitFile(passes, stream, nullptr, kind), "llvm",
          "this target emits no such file");
   passes.run(module);

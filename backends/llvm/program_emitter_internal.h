@@ -38,12 +38,14 @@ class ProgramEmitter {
  private:
   // A kernel under construction: void(pointers..., dims, begin, end[, count]).
   struct Kernel {
+    llvm::Function* function = nullptr;
     std::vector<llvm::Value*> pointers;  // to what it reads and writes
     llvm::Value *dims = nullptr, *begin = nullptr, *end = nullptr, *count = nullptr;
   };
   using KernelBody = std::function<void(llvm::IRBuilder<>&, const Kernel&)>;
   llvm::Function* start_function(llvm::IRBuilder<>& b, const std::string& name,
                                  const std::vector<llvm::Type*>& types);
+  static void generate_quickly(llvm::Function& function);
   llvm::Value* pointer(llvm::IRBuilder<>& b, const Location& place, DType dtype);
   llvm::Value* extent(llvm::IRBuilder<>& b, llvm::Value* table, const Dim& dim);
 
