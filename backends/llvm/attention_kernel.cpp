@@ -11,7 +11,10 @@ namespace {
 
 // Queries of a tile; a tile of scores fits the first cache.
 constexpr std::int64_t tile_rows = 64;
+// Keys of a tile, in whole panels: where a mask may hide some, as many as queries,
+// since more of a tile on its edge would be in vain; elsewhere what a row has space for.
 constexpr std::int64_t least_columns = 64;
+constexpr std::int64_t most_row_bytes = 512;
 // Of a row, at a time.
 constexpr unsigned most_registers = 4;
 
@@ -61,8 +64,13 @@ AttentionKernel::AttentionKernel(const Target& target, DimTable& dims, const Nod
   width_ = types[op_q].dims.back();
   value_width_ = types[op_v].dims.back();
   const std::int64_t columns = kernels.tile.columns;
-  tile_columns_ = (least_columns + columns - 1) / columns * columns;
-  lanes_ = lanes_for(target, body_, tile_columns_);
+  narrow_columns_ = (least_columns + columns - 1) / columns * columns;
+  lanes_ = lanes_for(target, body_, narrow_columns_);
+  const auto size = static_cast<std::int64_t>(size_of(dtype_));
+  const std::int64_t wide = most_row_bytes / size / columns * columns;
+  const bool masked = std::any_of(body_.nodes().begin(), body_.nodes().end(),
+                                  [](const Node& n) { return n.op == Op::select; });
+  tile_columns_ = !masked && wide % lanes_ == 0 ? std::max(narrow_columns_, wide) : narrow_columns_;
   units_ = gradient_ ? batch_ : batch_ * (queries_ + Dim(tile_rows - 1)).floor_div(tile_rows);
 }
 
@@ -99,6 +107,13 @@ void AttentionKernel::emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::V
 
 llvm::Value* AttentionKernel::at(KernelEmitter& e, llvm::Value* pointer, llvm::Value* offset) {
   return e.b.CreateGEP(element_, pointer, offset);
+}
+
+// From one row of the tile's scores to the next: rows that all start in few of the
+// cache's sets would push each other out.
+llvm::Value* AttentionKernel::stride(KernelEmitter& e, const Tile& tile) {
+  llvm::Value *narrow = e.integer(narrow_columns_), *wide = e.integer(tile_columns_);
+  return e.b.CreateSelect(e.b.CreateICmpSLE(tile.columns, narrow), narrow, wide);
 }
 
 // Row `row` of the tile's batch, in a value of `rows` rows of `width`.
@@ -254,7 +269,7 @@ void AttentionKernel::multiply_tile(KernelEmitter& e, const Tile& tile, std::siz
       b.CreateUDiv(b.CreateAdd(tile.columns, b.CreateSub(columns, e.integer(1))), columns);
   llvm::Value* panel = at(e, packed(e, pack, tile, width, keys_), b.CreateMul(tile.column, k));
   multiply(e, {at(e, pointers_->operands[operand], tile, tile.row, queries_, width), k,
-               e.integer(1), panel, k, e.integer(0), to, e.integer(tile_columns_), tile.rows,
+               e.integer(1), panel, k, e.integer(0), to, stride(e, tile), tile.rows,
                b.CreateMul(panels, columns), k, false});
 }
 
@@ -287,7 +302,7 @@ void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
       multiply_tile(e, tile, op_q, pack_keys, width_, scores_);
       emit_loop(b, e.integer(0), tile.rows, e.integer(1),
                 [&](llvm::Value* r) { forward_row(e, tile, r); });
-      multiply(e, {scores_, e.integer(tile_columns_), e.integer(1),
+      multiply(e, {scores_, stride(e, tile), e.integer(1),
                    packed(e, pack_values, tile, keys_, value_width_), e.extent(keys_), column, out,
                    e.extent(value_width_), tile.rows, e.extent(value_width_), columns, true});
     });
@@ -300,7 +315,7 @@ void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
 // is scaled to it [Dao 2023].
 void AttentionKernel::forward_row(KernelEmitter& e, const Tile& tile, llvm::Value* r) {
   llvm::IRBuilder<>& b = e.b;
-  llvm::Value* row = at(e, scores_, b.CreateMul(r, e.integer(tile_columns_)));
+  llvm::Value* row = at(e, scores_, b.CreateMul(r, stride(e, tile)));
   llvm::Value* tops =
       sweep(e, tile.columns, keys_, {minus_infinity(lanes_)},
             [&](llvm::Value* column, llvm::Value* mask, Values& values) {
@@ -453,14 +468,14 @@ void AttentionKernel::gradient_tile(KernelEmitter& e, const Tile& tile) {
   multiply_tile(e, tile, op_dy, turned_values, value_width_, gradients_);
   emit_loop(b, e.integer(0), tile.rows, e.integer(1),
             [&](llvm::Value* r) { gradient_row(e, tile, r, false); });
-  llvm::Value *stride = e.integer(tile_columns_), *one = e.integer(1);
+  llvm::Value *across = stride(e, tile), *one = e.integer(1);
   const auto add = [&](std::size_t result, llvm::Value* from, bool turned, std::size_t pack,
                        const Dim& width) {
     const Dim& others = turned ? queries_ : keys_;
     llvm::Value* to = at(e, pointers_->results[result], tile, turned ? tile.column : tile.row,
                          turned ? keys_ : queries_, width);
     multiply(
-        e, {from, turned ? one : stride, turned ? stride : one,
+        e, {from, turned ? one : across, turned ? across : one,
             packed(e, pack, tile, others, width), e.extent(others), turned ? tile.row : tile.column,
             to, e.extent(width), turned ? tile.columns : tile.rows, e.extent(width),
             turned ? tile.rows : tile.columns, true});
@@ -475,7 +490,7 @@ void AttentionKernel::gradient_tile(KernelEmitter& e, const Tile& tile) {
 void AttentionKernel::gradient_row(KernelEmitter& e, const Tile& tile, llvm::Value* r,
                                    bool sum_only) {
   llvm::IRBuilder<>& b = e.b;
-  llvm::Value* offset = b.CreateMul(r, e.integer(tile_columns_));
+  llvm::Value* offset = b.CreateMul(r, stride(e, tile));
   llvm::Value *row = at(e, scores_, offset), *gradient_row = at(e, gradients_, offset);
   llvm::Value* query = b.CreateAdd(tile.row, r);
   llvm::Value* lse =

@@ -85,6 +85,7 @@ class AttentionKernel {
   llvm::Value* at(KernelEmitter& e, llvm::Value* pointer, llvm::Value* offset);
   llvm::Value* at(KernelEmitter& e, llvm::Value* pointer, const Tile& tile, llvm::Value* row,
                   const Dim& rows, const Dim& width);
+  llvm::Value* stride(KernelEmitter& e, const Tile& tile);
   llvm::Value* packed(KernelEmitter& e, std::size_t pack, const Tile& tile, const Dim& k,
                       const Dim& n);
 
@@ -97,7 +98,7 @@ class AttentionKernel {
   Dims batch_dims_;
   Dim batch_, queries_, keys_, width_, value_width_, units_;
   unsigned lanes_ = 1;
-  std::int64_t tile_columns_ = 0;
+  std::int64_t tile_columns_ = 0, narrow_columns_ = 0;  // most, and of a tile with few
   const Pointers* pointers_ = nullptr;
   llvm::Type* element_ = nullptr;
   // On the stack: a tile's scores and their gradients, a row's maximum and sum.
