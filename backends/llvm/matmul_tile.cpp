@@ -60,9 +60,9 @@ class TileEmitter {
     return b_.CreateGEP(b_.getInt8Ty(), pointer, bytes);
   }
   Value* offset(Value* pointer, int bytes) { return offset(pointer, b_.getInt64(bytes)); }
-  // A pointer of which LLVM does not know where it comes from: it would step from
-  // row to row and from column to column, each address waiting for the one before,
-  // as long as the arithmetic takes.
+  // A pointer of which LLVM does not know where it comes from: it would read the next
+  // column by an index and step there later, with which an LSTM takes 1.05 of the
+  // time on Zen 3.
   Value* hidden(Value* pointer) {
     llvm::Type* type = pointer->getType();
     auto* nothing =
