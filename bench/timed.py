@@ -86,7 +86,7 @@ def start(row, settings, folder, tensors):
 
 def turns(running, treadle, settings):
     """Times of each, an entry a round (the median of its runs), and the peak at that time:
-    the mean of a reading before and one behind Treadle's runs."""
+    the better of a reading before and one behind Treadle's runs."""
     once = {name: process.ask("run 2")[1] for name, process in running.items()}
     runs = {name: max(1, min(50, int(25 / max(ms, 0.01)))) for name, ms in once.items()}
     # What ran before has left caches and threads in another state.
@@ -98,12 +98,12 @@ def turns(running, treadle, settings):
         for name, process in running.items():
             # Threads of the one before spin for some milliseconds before they sleep.
             time.sleep(0.01)
-            before = treadle.ask("peak") if process is treadle else 0
             if warm[name]:
                 process.ask("run 1")
+            before = treadle.ask("peak") if process is treadle else 0
             times[name].append(statistics.median(process.ask(f"run {runs[name]}")))
             if process is treadle:
-                peaks.append((before + treadle.ask("peak")) / 2)
+                peaks.append(max(before, treadle.ask("peak")))
     return times, peaks
 
 
