@@ -48,17 +48,16 @@ def shares(profile, peak):
     products, as a share of the peak."""
     whole = profile["milliseconds"]
     out = dict.fromkeys(("products", "attention", "packing", "other"), 0.0)
-    flops = dict.fromkeys(out, 0.0)
-    waiting = 0.0
+    flops = waiting = 0.0
     for kernel in profile["kernels"]:
         kind = {"matmul": "products", "attention": "attention", "attention_gradient": "attention",
                 "pack": "packing"}.get(kernel["kind"], "other")
         out[kind] += kernel["milliseconds"] / whole
-        flops[kind] += kernel["flops"] or 0
+        if kind == "products":  # attention's count every tile, seen or not
+            flops += kernel["flops"] or 0
         waiting += kernel["waiting_milliseconds"] / whole
-    # The flops of attention's kernels are those of every tile, seen or not.
     if peak and out["products"]:
-        out["products_of_peak"] = flops["products"] / (out["products"] * whole * 1e-3) / peak
+        out["products_of_peak"] = flops / (out["products"] * whole * 1e-3) / peak
     return {**out, "waiting": waiting}
 
 
