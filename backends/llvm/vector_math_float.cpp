@@ -34,6 +34,19 @@ class SingleEmitter : public FloatEmitter {
     return {n.integer, fma(n.real, -1.42860677e-6, r)};
   }
 
+  // As above, with 2^(n + up) from the same sum: the number that is added to
+  // round ends in the exponent's bias, so that its low bits are the exponent.
+  struct Scaled {
+    Value* n;  // as a float
+    Value* scale;
+  };
+  Scaled round_to_scale(Value* x, double log2e, int up) {
+    const double magic = 12582912 + 127 + up;
+    Value* sum = fma(x, log2e, real(x, magic));
+    Value* scale = from_bits(b.CreateShl(bits(sum), integer(bits(sum), 23)), x);
+    return {sub(sum, magic), scale};
+  }
+
   // exp(r), |r| <= ln 2 / 2.
   Value* exp_polynomial(Value* r) {
     return polynomial(
@@ -67,8 +80,10 @@ class SingleEmitter : public FloatEmitter {
   // For x <= 88. The least exponent is that of the smallest normal number.
   Value* exp_of_difference(Value* x) {
     constexpr double least = -87;
-    const Reduced reduced = reduce(at_least(x, least));
-    Value* result = mul(exp_polynomial(reduced.r), power_of_two(reduced.n, x));
+    Value* bounded = at_least(x, least);
+    const Scaled n = round_to_scale(bounded, 1.44269502, 0);
+    Value* r = fma(n.n, -1.42860677e-6, fma(n.n, -0.693145752, bounded));
+    Value* result = mul(exp_polynomial(r), n.scale);
     return select(less(x, least), real(x, 0), result);
   }
 
@@ -80,35 +95,42 @@ class SingleEmitter : public FloatEmitter {
     return select(less(abs(x), 1e-8), x, add(sum, sum));
   }
 
-  // 1 / (1 + exp(-x)) = 2^-n / (2^-n + 1 + q) with exp(-x) = 2^n (1 + q): one
-  // division, and results below the smallest normal number come out right too.
-  // The three terms are added in the order that loses least.
+  // 1 / (1 + exp(-x)) with exp(-x) = 2^n (1 + q). Numerator and denominator are
+  // 2^-24 times theirs: 2^n has a normal number wherever the result is not 0 or 1,
+  // and results below the smallest normal number come out right. Of the three terms
+  // 2^n q + 1 + 2^n the first two are added first: where 2^n is large, 1 would be
+  // lost beside it. 1.9991 ulp at most, where 1 + q + 1 is a little above 2.
   Value* sigmoid(Value* x) {
-    const Reduced reduced = reduce(at_least(at_most(b.CreateFNeg(x), 105), -30));
-    const Scales n = halves(b.CreateNeg(reduced.n));
-    Value* low = power_of_two(n.low, x);
-    Value* high = power_of_two(n.high, x);
-    Value* q = expm1_polynomial(reduced.r);
-    Value* one = real(x, 1);
-    Value* below_one = b.CreateICmpSGT(reduced.n, integer(reduced.n, 0));
-    Value* inner = fma(low, high, select(below_one, q, one));
-    Value* denominator = add(inner, select(below_one, one, q));
-    return mul(div(low, denominator), high);
+    Value* bounded = at_least(at_most(x, 70), -105);
+    const Scaled n = round_to_scale(bounded, -1.44269502, -24);
+    Value* r = fma(n.n, -1.42860677e-6, fma(n.n, -0.693145752, b.CreateFNeg(bounded)));
+    Value* tail =
+        polynomial(r, {1.38131444e-3, 8.36941885e-3, 4.16684568e-2, 1.66665148e-1, 4.99999931e-1});
+    Value* q = fma(mul(r, r), tail, r);
+    Value* one = real(x, 0x1p-24);
+    return div(one, add(fma(n.scale, q, one), n.scale));
   }
 
-  // With e = exp(2 |x|) - 1: tanh |x| = e / (e + 2). Near 0, where these
-  // roundings weigh most, x + x^3 times the Taylor polynomial, whose last
-  // coefficient stands for the terms behind it too.
+  // With t = exp(-2 |x|): tanh |x| = (1 - t) / (1 + t) = z - z v, where
+  // z = (1 - t) / 2, v = -z / ((1 + t) / 2): what the division loses counts for a
+  // quarter in the end. t = 2^n (1 + 2 q) with q = expm1(2 r) / 2, -|x| = n ln 2 / 2
+  // + r: one constant for ln 2 will do, since t is small where n is not. 1.93 ulp at
+  // most; never above 1.
   Value* tanh(Value* x) {
-    Value* magnitude = abs(x);
-    const Reduced reduced = reduce(at_most(add(magnitude, magnitude), 20));
-    Value* scale = power_of_two(reduced.n, x);
-    Value* e = fma(scale, expm1_polynomial(reduced.r), sub(scale, 1));
-    Value* far = div(e, add(e, 2));
-    Value* s = mul(x, x);
-    Value* p = polynomial(s, {0.02143, -17.0 / 315, 2.0 / 15, -1.0 / 3});
-    Value* near = fma(mul(p, s), magnitude, magnitude);
-    return copysign(select(less(magnitude, 0.26), near, far), x);
+    Value* sign = b.CreateAnd(bits(x), integer(bits(x), std::int64_t{1} << 31));
+    Value* magnitude = b.CreateFNeg(abs(x));
+    magnitude = at_least(magnitude, -10);
+    const Scaled n = round_to_scale(magnitude, 2.88539008, 0);
+    Value* r = fma(n.n, -0.34657359, magnitude);
+    // expm1(2 r) = 2 (r + r^2 times this), minimax of the relative error.
+    Value* tail =
+        polynomial(r, {4.44239919e-2, 1.33866349e-1, 3.33337631e-1, 6.66661707e-1, 9.99999963e-1});
+    Value* q = fma(mul(r, r), tail, r);
+    Value* half = real(x, 0.5);
+    Value* z = fma(n.scale, q, fma(n.scale, half, real(x, -0.5)));
+    Value* v = div(z, fma(n.scale, q, fma(n.scale, half, half)));
+    Value* result = fma(z, v, b.CreateFNeg(z));
+    return from_bits(b.CreateOr(bits(result), sign), x);
   }
 
   // log(1 + f), plus n ln 2; |f| <= 1/3.
@@ -182,9 +204,12 @@ class SingleEmitter : public FloatEmitter {
     r = fma(r, t, -6.34846687e-1);
     r = fma(r, t, -1.28717512e-1);
     r = fma(r, t, b.CreateFNeg(t));
-    // Beyond 10 the result has long been 1; infinite terms would make a NaN.
-    r = select(greater(t, 10), real(x, -105), r);
-    Value* far = copysign(sub(real(x, 1), exp(r)), x);
+    // erf = 1 - exp(r). Where r falls below the bound, also to minus infinity, the
+    // result has long been 1; nor does one constant for ln 2 change it.
+    Value* bounded = at_least(r, -80);
+    const Scaled n = round_to_scale(bounded, 1.44269502, 0);
+    Value* tail = exp_polynomial(fma(n.n, -0.693147182, bounded));
+    Value* far = copysign(fma(tail, b.CreateFNeg(n.scale), real(x, 1)), x);
     Value* p = polynomial(s, {-5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1,
                               -3.76125336e-1, 1.28379166e-1});
     return select(greater(t, 0.927734375), far, fma(p, x, x));

@@ -224,6 +224,32 @@ TEST_CASE("signs of zero stay") {
   }
 }
 
+TEST_CASE("tanh is odd, and it and sigmoid stay within their ranges") {
+  std::vector<float> x, negative;
+  for (std::uint32_t i = 0; i < 0x80000000U; i += 4093) {
+    x.push_back(std::bit_cast<float>(i));
+    negative.push_back(-x.back());
+  }
+  for (const char* mask : {"", "sse"}) {
+    INFO("features '" << mask << "'");
+    const Target target = make_target(mask);
+    const auto lanes = static_cast<unsigned>(target.vector_bytes / 4);
+    const auto run = [&](ScalarOp op, const std::vector<float>& at) {
+      return apply<float, float>(target, program_of(op, DType::f32, DType::f32), DType::f32,
+                                 DType::f32, lanes, at, at);
+    };
+    const auto tanh = run(ScalarOp::tanh, x), odd = run(ScalarOp::tanh, negative);
+    const auto high = run(ScalarOp::sigmoid, x), low = run(ScalarOp::sigmoid, negative);
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if (std::isnan(x[i])) continue;
+      if (!(tanh[i] <= 1 && odd[i] == -tanh[i])) ++wrong;
+      if (!(low[i] >= 0 && low[i] <= 0.5F && high[i] >= 0.5F && high[i] <= 1)) ++wrong;
+    }
+    CHECK(wrong == 0);
+  }
+}
+
 TEST_CASE("a scalar remainder has the bits of the vector body") {
   const Target target = make_target("");
   std::vector<float> x;
