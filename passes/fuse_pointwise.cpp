@@ -129,6 +129,7 @@ class Fuser {
     assign_roles();
     sink();
     cluster();
+    join_clusters();
     return emit();
   }
 
@@ -368,6 +369,54 @@ class Fuser {
       for (const NodeId read : reads)
         if (unit_of_[read] != unit) units_[unit].reads.insert(read);
     }
+  }
+
+  // A cluster that another one reads only at the index that it computes becomes a
+  // part of it: a node joins one of the clusters that it reads, and there may be two.
+  void join_clusters() {
+    for (std::size_t unit = 0; unit < units_.size(); ++unit) {
+      for (bool joined = true; joined;) {
+        joined = false;
+        for (const NodeId read : units_[unit].reads) {
+          if (!can_join(unit_of_[read], unit)) continue;
+          join(unit_of_[read], unit);
+          joined = true;
+          break;
+        }
+      }
+    }
+    std::vector<Unit> left;
+    for (Unit& unit : units_) {
+      if (unit.members.empty()) continue;
+      for (const NodeId id : unit.members) unit_of_[id] = left.size();
+      left.push_back(std::move(unit));
+    }
+    units_ = std::move(left);
+  }
+
+  bool can_join(std::size_t from, std::size_t unit) const {
+    const Unit &a = units_[from], &b = units_[unit];
+    const auto joins = [](const Unit& u) { return u.cluster && u.reduction == Op::constant; };
+    if (!joins(a) || !joins(b) || a.domain != b.domain ||
+        a.members.size() + b.members.size() > largest_cluster)
+      return false;
+    for (const NodeId id : b.members) {
+      std::vector<Dependency> dependencies;
+      this->dependencies(id, true, dependencies);
+      for (const Dependency& d : dependencies)
+        if (unit_of_[d.node] == from && !d.identity) return false;
+    }
+    return !reaches(b.reads, from);
+  }
+
+  void join(std::size_t from, std::size_t unit) {
+    Unit &a = units_[from], &b = units_[unit];
+    for (const NodeId id : a.members) unit_of_[id] = unit;
+    b.members.insert(b.members.end(), a.members.begin(), a.members.end());
+    std::sort(b.members.begin(), b.members.end());
+    b.reads.insert(a.reads.begin(), a.reads.end());
+    for (const NodeId id : b.members) b.reads.erase(id);
+    a = {};
   }
 
   std::vector<std::size_t> unit_order() const {
