@@ -47,7 +47,7 @@ Graph lower(const Graph& graph, const CompileOptions& options);
 // The passes of `lower` by name, then `place`.
 inline constexpr std::string_view training_pipeline =
     "simplify,hoist-scan,fuse-gates,simplify,fuse-attention,expand-composites,simplify,"
-    "fuse-pointwise,place";
+    "sink-transposes,fuse-pointwise,place";
 
 // For `place`: LLVM, then oneDNN.
 BackendModels backend_models();

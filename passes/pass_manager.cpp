@@ -29,6 +29,7 @@
 #include "passes/place.h"
 #include "passes/recompute.h"
 #include "passes/simplify.h"
+#include "passes/sink_transposes.h"
 #include "passes/unroll.h"
 
 namespace treadle {

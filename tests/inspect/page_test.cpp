@@ -93,8 +93,8 @@ TEST_CASE("each stage has its nodes, each node a box, and unchanged stages are t
   }
   CHECK(names == std::vector<std::string>{"one example", "batched", "training step", "simplify",
                                           "hoist-scan", "fuse-gates", "simplify", "fuse-attention",
-                                          "expand-composites", "simplify", "fuse-pointwise",
-                                          "place"});
+                                          "expand-composites", "simplify", "sink-transposes",
+                                          "fuse-pointwise", "place"});
 }
 
 TEST_CASE("a node says its place, its types and what it costs") {

@@ -1,4 +1,3 @@
-#include "ir/eval/evaluate.h"
 #include "passes/batch.h"
 #include "passes/differentiate.h"
 #include "passes/fuse_gates.h"
@@ -8,26 +7,6 @@
 
 using namespace treadle;
 using namespace treadle::test;
-
-namespace {
-
-void require_same_results(const Graph& before, const Graph& after) {
-  for (const DimEnv& env :
-       {DimEnv{{"B", 2}, {"T", 5}}, DimEnv{{"B", 1}, {"T", 1}}, DimEnv{{"B", 3}, {"T", 0}}}) {
-    const std::vector<Tensor> inputs = inputs_for(before, env);
-    const std::vector<Tensor> x = evaluate(before, inputs);
-    const std::vector<Tensor> y = evaluate(after, inputs);
-    REQUIRE(x.size() == y.size());
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      std::string why;
-      const bool same = close(y[i], x[i], 1e-12, &why);
-      INFO(before.outputs()[i].name << " at T = " << env.at("T") << ": " << why);
-      CHECK(same);
-    }
-  }
-}
-
-}  // namespace
 
 TEST_CASE("hoist-scan and fuse-gates change no value and no gradient") {
   for (const Graph& loss : {lstm_loss(), separate_gates_loss(), token_loss()}) {

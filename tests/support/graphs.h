@@ -28,6 +28,8 @@ bool close(const Tensor& a, const Tensor& b, double tolerance, std::string* why 
 // Every output of `graph`, as `close`.
 void require_close(const Graph& graph, const std::vector<Tensor>& found,
                    const std::vector<Tensor>& expected, double tolerance);
+// The evaluator finds the same in both at 1e-12, at several B and T, T = 0 included.
+void require_same_results(const Graph& before, const Graph& after);
 // A program on tensors.
 std::vector<Tensor> run_with(Program& program, const std::vector<Tensor>& inputs, Team& team);
 
