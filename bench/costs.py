@@ -13,6 +13,7 @@ from typing import Callable
 
 import machine
 import programs
+import timed
 from processes import Process, spread
 from targets import at_most
 
@@ -217,18 +218,17 @@ def memory_rows():
 # ---- bf16 ---------------------------------------------------------------------
 
 def narrow(settings, folder):
-    if not any("bf16" in feature for feature in machine.processor()[1]):
+    if "avx512_bf16" not in machine.processor()[1]:
         return {"numbers": {}, "note": "not on this machine"}
-    times = {}
-    for precision in ("f32", "bf16"):
-        made = subprocess.run(
-            [settings.treadle, "bench", written(programs.recurrent("LSTM", 256, 256), folder),
-             "--part", "gradient", "-p", precision, "-D", "T=50", "-D", "B=64", "--rounds",
-             str(settings.rounds)], capture_output=True, text=True, check=False)
-        if made.returncode:
-            return {"numbers": {}, "note": f"Treadle refuses -p {precision}", "failed": True}
-        times[precision] = float(re.search(r"([0-9.]+) ms", made.stdout)[1])
-    return {"numbers": {"of f32's time": number([times["bf16"] / times["f32"]], "x")}}
+    program = programs.recurrent("LSTM", 256, 256)
+    running = {precision: timed.treadle_process(program, "gradient", {"T": 50, "B": 64}, settings,
+                                                folder, precision=precision)
+               for precision in ("f32", "bf16")}
+    times, _ = timed.turns(running, running["f32"], settings)
+    for process in running.values():
+        process.close()
+    ratios = [bf16 / f32 for bf16, f32 in zip(times["bf16"], times["f32"])]
+    return {"numbers": {"of f32's time": number(ratios, "x")}}
 
 
 def rows():

@@ -57,11 +57,11 @@ def written(program, folder):
     return path
 
 
-def treadle_process(program, part, extents, settings, folder, tensors=None):
+def treadle_process(program, part, extents, settings, folder, tensors=None, precision="f32"):
     """A program as a process of `treadle bench --serve`."""
     sizes = [word for name, value in extents.items() for word in ("-D", f"{name}={value}")]
     return Process([settings.treadle, "bench", written(program, folder), "--part", part, *sizes,
-                    "--serve", "--threads", str(settings.threads),
+                    "--serve", "--threads", str(settings.threads), "-p", precision,
                     *(["--tensors", tensors] if tensors else [])])
 
 

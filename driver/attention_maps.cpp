@@ -206,7 +206,7 @@ void require_heads(std::int64_t heads, const std::string& title,
 
 std::vector<HeatMapGroup> attention_maps(const Graph& model, const Tensors& tensors,
                                          const Labels& labels, const AttentionChoice& choice,
-                                         const MachineOptions& machine) {
+                                         const CompileOptions& options, int threads) {
   const WatchedAttentions watched = watch_attention(model);
   const std::vector<WatchedAttention>& all = watched.attentions;
   if (all.empty())
@@ -215,10 +215,10 @@ std::vector<HeatMapGroup> attention_maps(const Graph& model, const Tensors& tens
   std::vector<std::string> titles;
   for (std::size_t i = 0; i < all.size(); ++i) titles.push_back(title_of(all[i], i));
   const std::vector<bool> wanted = chosen(all, titles, choice.which);
-  const std::unique_ptr<Program> program = compile(watched.graph, {}, cached(machine.backend));
+  const std::unique_ptr<Program> program = compile(watched.graph, {}, options);
   std::vector<const Tensor*> given;
   for (const Slot& slot : program->inputs()) given.push_back(&tensors.at(slot.name));
-  Team team(machine.threads);
+  Team team(threads);
   const std::vector<Tensor> results = run(*program, given, team);
   std::vector<HeatMapGroup> out;
   for (std::size_t i = 0; i < all.size(); ++i) {

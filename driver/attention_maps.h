@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "driver/options.h"
+#include "driver/compile.h"
 #include "driver/plot/chart.h"
 #include "ir/graph.h"
 #include "ir/tensor.h"
@@ -27,6 +27,6 @@ struct AttentionChoice {
 std::vector<HeatMapGroup> attention_maps(
     const Graph& model, const std::map<std::string, Tensor>& tensors,
     const std::map<std::string, std::vector<std::string>>& labels, const AttentionChoice& choice,
-    const MachineOptions& machine);
+    const CompileOptions& options, int threads);
 
 }  // namespace treadle

@@ -74,9 +74,10 @@ Work work_of(const Options& options) {
 // The work once more, compiled so that it measures its kernels.
 class ProfiledWork {
  public:
-  ProfiledWork(const Work& work, const std::string& backend, std::vector<Tensor>& inputs,
+  ProfiledWork(const Work& work, const CompileOptions& options, std::vector<Tensor>& inputs,
                Team& team)
-      : program_(compile(work.graph, work.updates, {backend, {}, {}, &profile_})),
+      : program_(compile(work.graph, work.updates,
+                         {options.backend, {}, {}, &profile_, options.bf16_products})),
         rehearsal_(*program_, inputs, work.extents, team) {
     rehearsal_.milliseconds();
   }
@@ -104,8 +105,8 @@ class Bench {
  public:
   explicit Bench(const Options& options)
       : work_(work_of(options)),
-        backend_(options.machine.backend),
-        program_(compile(work_.graph, work_.updates, cached(backend_))),
+        compiled_(compile_options(options.machine, options.language)),
+        program_(compile(work_.graph, work_.updates, compiled_)),
         team_(options.machine.threads),
         inputs_(rehearsal_inputs(work_.graph, work_.updates, work_.extents)),
         rehearsal_(*program_, inputs_, work_.extents, team_) {
@@ -128,7 +129,7 @@ class Bench {
   double peak() { return measured_peak_flops(team_); }
 
   // What milliseconds() does from now on is followed by a run that measures kernels.
-  void start_profile() { profiled_.emplace(work_, backend_, inputs_, team_); }
+  void start_profile() { profiled_.emplace(work_, compiled_, inputs_, team_); }
   StepProfile profile() const {
     return profile_of(profiled_->runs(), profiled_kernels(), work_.extents);
   }
@@ -143,7 +144,7 @@ class Bench {
   };
   Flops flops() const {
     Flops out;
-    const Graph graph = lower(work_.graph);
+    const Graph graph = lower(work_.graph, compiled_.bf16_products);
     const auto value = [&](const Dim& dim) { return value_of(dim, work_.extents).value_or(0); };
     for (NodeId id = 0; id < graph.size(); ++id) out.products += value(product_flops(graph, id));
     for (const KernelRow& row : compiled_kernels(graph, work_.updates))
@@ -156,11 +157,11 @@ class Bench {
 
  private:
   std::vector<KernelRow> profiled_kernels() const {
-    return compiled_kernels(lower(work_.graph, {backend_, {}, {}}), work_.updates);
+    return compiled_kernels(lower(work_.graph, compiled_), work_.updates);
   }
 
   Work work_;
-  std::string backend_;
+  CompileOptions compiled_;
   std::unique_ptr<Program> program_;
   Team team_;
   std::vector<Tensor> inputs_;

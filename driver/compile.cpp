@@ -9,6 +9,8 @@
 #include "backends/llvm/compile.h"
 #include "backends/onednn/matmul.h"
 #include "ir/diagnostic.h"
+#include "passes/bf16_products.h"
+#include "passes/fuse_attention.h"
 #include "passes/fuse_gates.h"
 #include "passes/hoist_scan.h"
 #include "passes/pass_manager.h"
@@ -18,10 +20,13 @@
 
 namespace treadle {
 
-Graph optimise(const Graph& graph) { return simplify(fuse_gates(hoist_scan(simplify(graph)))); }
+Graph optimise(const Graph& graph, bool bf16_products) {
+  const Graph out = simplify(fuse_gates(hoist_scan(simplify(graph))));
+  return bf16_products ? simplify(treadle::bf16_products(fuse_attention(out))) : out;
+}
 
-Graph lower(const Graph& graph) {
-  std::vector<PassCall> calls = parse_pipeline(training_pipeline);
+Graph lower(const Graph& graph, bool bf16_products) {
+  std::vector<PassCall> calls = parse_pipeline(pipeline_of(bf16_products));
   calls.pop_back();  // `place` is the backend's choice
   return run_pipeline(graph, calls);
 }
@@ -64,7 +69,7 @@ void require_backend(const std::string& name) {
 }  // namespace
 
 Graph lower(const Graph& graph, const CompileOptions& options) {
-  return placed(lower(graph), options);
+  return placed(lower(graph, options.bf16_products), options);
 }
 
 std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpdate> updates,
@@ -73,12 +78,13 @@ std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpda
     if (options.profile != nullptr)
       throw_user_error("T0926", "the evaluator runs node by node and has no kernels to time",
                        "leave --backend away, or name llvm or onednn");
-    return make_reference_program(optimise(graph), updates);
+    return make_reference_program(optimise(graph, options.bf16_products), updates);
   }
   require_backend(options.backend);
   LlvmOptions llvm{options.features, options.cache, make_onednn_runner, {}, {}};
   llvm.lower = [&](const Graph& whole) { return treadle::lower(whole, options); };
-  llvm.lowering = fmt::format("{} {} {}", training_pipeline, options.backend, options.features);
+  llvm.lowering = fmt::format("{} {} {}", pipeline_of(options.bf16_products), options.backend,
+                              options.features);
   llvm.profile = options.profile;
   return compile_llvm(graph, updates, llvm);
 }

@@ -26,6 +26,8 @@ struct CompileOptions {
   std::optional<std::filesystem::path> cache;  // folder of compiled code
   // Filled by each run; it outlives the program, which is not kept in the cache.
   Profile* profile = nullptr;
+  // Products of f32 are of bfloat16 operands, passes/bf16_products.h.
+  bool bf16_products = false;
 };
 
 // Where commands keep compiled code between runs: the folder of the environment
@@ -37,17 +39,23 @@ std::optional<std::filesystem::path> code_cache_folder();
 CompileOptions cached(std::string backend = "auto");
 
 // What the reference evaluator and the backends are given: loops hoisted, gates
-// fused.
-Graph optimise(const Graph& graph);
+// fused; with `bf16_products` attention is a node, as what stands in it is not rounded.
+Graph optimise(const Graph& graph, bool bf16_products = false);
 // The same in the form that the LLVM backend takes: no composite ops, pointwise
 // work in kernels.
-Graph lower(const Graph& graph);
+Graph lower(const Graph& graph, bool bf16_products = false);
 // And with the products placed: what `compile` gives to LLVM.
 Graph lower(const Graph& graph, const CompileOptions& options);
 // The passes of `lower` by name, then `place`.
 inline constexpr std::string_view training_pipeline =
     "simplify,hoist-scan,fuse-gates,simplify,fuse-attention,expand-composites,simplify,"
     "sink-transposes,fuse-pointwise,place";
+inline constexpr std::string_view bf16_pipeline =
+    "simplify,hoist-scan,fuse-gates,simplify,fuse-attention,bf16-products,expand-composites,"
+    "simplify,sink-transposes,fuse-pointwise,place";
+constexpr std::string_view pipeline_of(bool bf16_products) {
+  return bf16_products ? bf16_pipeline : training_pipeline;
+}
 
 // For `place`: LLVM, then oneDNN.
 BackendModels backend_models();

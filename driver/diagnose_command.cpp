@@ -199,7 +199,7 @@ void add_diagnose_command(CLI::App& app, Action& action) {
   command->add_option("--seed", options->seed, "Of data, order and first values");
   command->add_option("-o,--output", options->output,
                       "An SVG file; without it the charts are printed");
-  add_language_options(*command, options->language);
+  add_language_options(*command, options->language, Precisions::f32_f64);
   add_machine_options(*command, options->machine);
   command->callback([options, &action] { action = [options] { return run_diagnose(*options); }; });
 }

@@ -34,18 +34,19 @@ Graph stage_of(const Graph& loss, const Options& options) {
   if (options.stage == "step") return derive_step(loss);
   const Graph step = make_training_step(loss, {}).graph;
   if (!options.after.empty()) {
-    std::vector<PassCall> calls = parse_pipeline(training_pipeline);
+    const std::string_view pipeline = pipeline_of(options.language.bf16_products());
+    std::vector<PassCall> calls = parse_pipeline(pipeline);
     // `simplify` runs between the others; its last run is the one that is shown.
     const auto last = std::find_if(calls.rbegin(), calls.rend(), [&](const PassCall& call) {
       return call.pass->name == options.after;
     });
     if (last == calls.rend())
       throw_user_error("T0843", fmt::format("'{}' is no pass of the pipeline", options.after),
-                       fmt::format("its passes are {}", training_pipeline));
+                       fmt::format("its passes are {}", pipeline));
     return run_pipeline(step, std::span(calls.begin(), last.base()), {}, {backend_models()});
   }
   if (options.stage == "grad") return step;
-  return lower(step);
+  return lower(step, options.language.bf16_products());
 }
 
 std::string shown(const Graph& graph, const Options& options) {

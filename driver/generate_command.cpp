@@ -199,7 +199,7 @@ int run_generate(const Options& options) {
   if (!pairs && !vocabularies.contains("text"))
     throw_user_error("T0846", fmt::format("the run '{}' holds no vocabulary", options.run),
                      "generate continues a run on a text");
-  Generator generator(graph, saved.parameters);
+  Generator generator(graph, saved.parameters, compile_options({}, options.language));
   const std::string source = source_input(experiment, spec.model);
   for (const std::string& given : generator.given_inputs())
     if (!pairs || given != source)

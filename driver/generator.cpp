@@ -75,15 +75,15 @@ Tensor with_rows(const Tensor& x, std::size_t axis, std::int64_t rows) {
 
 }  // namespace
 
-Generator::Generator(const Graph& model, NamedTensors parameters)
-    : parameters_(std::move(parameters)) {
+Generator::Generator(const Graph& model, NamedTensors parameters, CompileOptions options)
+    : parameters_(std::move(parameters)), options_(std::move(options)) {
   find_inputs(model);
   try {
     compile_step(model);
   } catch (const UserError& error) {
     if (error.diagnostics().empty() || error.diagnostics()[0].code != "T0848") throw;
     blocked_ = error.diagnostics()[0];
-    whole_ = compile(model, {}, cached());
+    whole_ = compile(model, {}, options_);
   }
 }
 
@@ -136,10 +136,10 @@ void Generator::compile_step(const Graph& model) {
     updates.push_back({at.string("successor"), name});
     successors_[at.string("successor")] = name;
   }
-  step_ = compile(many, updates, cached());
+  step_ = compile(many, updates, options_);
   if (derived.start.outputs().empty()) return;
   const Graph start = simplify(batch(derived.start, {free_symbol(derived.start)}));
-  start_ = compile(start, {}, cached());
+  start_ = compile(start, {}, options_);
 }
 
 void Generator::begin(std::int64_t sequences, const NamedTensors& given) {

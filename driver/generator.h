@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "driver/compile.h"
 #include "ir/diagnostic.h"
 #include "ir/graph.h"
 #include "ir/tensor.h"
@@ -26,7 +27,7 @@ class Generator {
  public:
   // `model` is a one-example graph, `parameters` holds all of its parameters.
   // T0844 when it reads no sequence of tokens.
-  Generator(const Graph& model, NamedTensors parameters);
+  Generator(const Graph& model, NamedTensors parameters, CompileOptions options = cached());
 
   // The inputs that `begin` must be given: all but tokens and state.
   std::vector<std::string> given_inputs() const;
@@ -54,6 +55,7 @@ class Generator {
   std::vector<double> read_again(std::size_t sequence);
 
   NamedTensors parameters_;
+  CompileOptions options_;
   NamedTensors state_;  // [sequences, ...] each, by the names of the step's inputs
   std::unique_ptr<Program> start_, step_, whole_;
   std::string token_;

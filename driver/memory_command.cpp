@@ -65,7 +65,8 @@ int run_memory(const Options& options) {
     throw_user_error("T0831", fmt::format("the dimension '{}' has no value", symbol),
                      fmt::format("add -D {}=100", symbol));
   const TrainingStep step = make_training_step(loss, optimizer_settings(found->optimizer), {}, env);
-  const std::unique_ptr<Program> program = compile_step(step, cached(options.machine.backend));
+  const std::unique_ptr<Program> program =
+      compile_step(step, compile_options(options.machine, options.language));
   std::vector<Tensor> inputs = rehearsal_inputs(step.graph, in_place_updates(step), env);
   double data = 0, parameters = 0, state = 0;
   for (std::size_t i = 0; i < inputs.size(); ++i) {

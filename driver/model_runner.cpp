@@ -24,11 +24,11 @@ void add_state_and_seeds(const Graph& graph, std::map<std::string, Tensor>& tens
 }
 
 ModelRunner::ModelRunner(const Graph& model, std::map<std::string, Tensor> parameters,
-                         const MachineOptions& machine)
+                         const CompileOptions& options, int threads)
     : graph_(batch(model)),
       parameters_(std::move(parameters)),
-      program_(compile(graph_, {}, cached(machine.backend))),
-      team_(machine.threads) {}
+      program_(compile(graph_, {}, options)),
+      team_(threads) {}
 
 void ModelRunner::set_parameters(std::map<std::string, Tensor> parameters) {
   parameters_ = std::move(parameters);

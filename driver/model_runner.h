@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "driver/options.h"
+#include "driver/compile.h"
 #include "ir/graph.h"
 #include "ir/tensor.h"
 #include "runtime/program.h"
@@ -23,7 +23,7 @@ class ModelRunner {
  public:
   // `model` holds one example; `parameters` all its parameters by name.
   ModelRunner(const Graph& model, std::map<std::string, Tensor> parameters,
-              const MachineOptions& machine);
+              const CompileOptions& options, int threads);
 
   // Others of the same types.
   void set_parameters(std::map<std::string, Tensor> parameters);

@@ -83,7 +83,8 @@ int run_predict(const Options& options) {
   const TrainSpec& spec = find_train_block(experiment, options.file, options.model);
   const Series series = read_series(spec, experiment.loss(spec, Mode::eval), options.data);
   const Graph model = experiment.model(spec.model, Mode::eval);
-  ModelRunner runner(model, load_run(options.run, model).parameters, options.machine);
+  ModelRunner runner(model, load_run(options.run, model).parameters,
+                     compile_options(options.machine, options.language), options.machine.threads);
   const auto rows = static_cast<std::int64_t>(series.values.size());
   const bool held_back = !options.all && series.held_back < rows;
   const std::int64_t steps = *std::max_element(options.horizons.begin(), options.horizons.end());

@@ -242,7 +242,10 @@ int show_attention(const Graph& graph, Tensors tensors,
                                 vocabulary == vocabularies.end() ? nullptr : &vocabulary->second));
   }
   add_state_and_seeds(graph, tensors, {}, options.seed);
-  write_maps(attention_maps(graph, tensors, labels, options.attention, options.machine), options);
+  write_maps(
+      attention_maps(graph, tensors, labels, options.attention,
+                     compile_options(options.machine, options.language), options.machine.threads),
+      options);
   return 0;
 }
 
@@ -270,7 +273,8 @@ int run_run(const Options& options) {
   if (shows) return show_attention(graph, std::move(tensors), vocabularies, options);
   if (examples) graph = batch(graph);
   add_state_and_seeds(graph, tensors, examples ? DimEnv{{"B", *examples}} : DimEnv{}, options.seed);
-  const std::unique_ptr<Program> program = compile(graph, {}, cached(options.machine.backend));
+  const std::unique_ptr<Program> program =
+      compile(graph, {}, compile_options(options.machine, options.language));
   std::vector<const Tensor*> inputs;
   for (const Slot& slot : program->inputs()) inputs.push_back(&tensors.at(slot.name));
   Team team(options.machine.threads);

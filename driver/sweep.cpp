@@ -43,7 +43,7 @@ class Size {
     model_ = experiment_.model(train_.model, Mode::eval);
     require_numbers(measured);
     step_ = make_training_step(loss_, optimizer_settings(train_.optimizer));
-    const CompileOptions machine = cached(options.machine.backend);
+    const CompileOptions machine = compile_options(options.machine, options.language);
     program_ = compile_step(step_, machine);
     evaluation_ = compile_step(make_evaluation_step(measured), machine);
     data_ = open_evaluation(eval_, false, measured, options.data, {});
@@ -111,7 +111,9 @@ class Size {
     std::map<std::string, Tensor> parameters;
     for (const ParameterRow& row : parameter_table(model_))
       parameters.emplace(row.name, trainer.tensors().at(row.name));
-    if (!runner_) runner_.emplace(model_, parameters, options_.machine);
+    if (!runner_)
+      runner_.emplace(model_, parameters, compile_options(options_.machine, options_.language),
+                      options_.machine.threads);
     runner_->set_parameters(std::move(parameters));
     std::vector<double>& made = predictions_.emplace_back();
     for (const Batch& batch : batches_) {

@@ -215,7 +215,7 @@ int run_train(const Options& options) {
   const DimEnv sizes =
       ragged.empty() ? batch_sizes(run.loss, run.data.training->batch(0, 0)) : DimEnv{};
   const TrainingStep step = make_training_step(run.loss, run.optimizer, ragged, sizes);
-  const CompileOptions machine = cached(options.machine.backend);
+  const CompileOptions machine = compile_options(options.machine, options.language);
   const std::unique_ptr<Program> program = compile_step(step, machine);
   const std::vector<std::string> held_back_ragged =
       run.data.validation ? run.data.validation->ragged_symbols() : std::vector<std::string>{};

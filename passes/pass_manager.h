@@ -17,12 +17,15 @@ struct PassContext {
   BackendModels backends;  // for `place`
 };
 
+// What a pass leaves as it was, which is what --verify-each=numeric compares.
+enum class Keeps : std::uint8_t { nothing, values, gradients };
+
 struct Pass {
   std::string_view name;  // "hoist-scan"
   std::string_view doc;   // one line
   Graph (*run)(const Graph&, std::int64_t argument, const PassContext& context);
   bool takes_argument = false;  // "truncate-bptt(8)"
-  bool keeps_gradients = true;  // not only values; what --verify-each=numeric compares
+  Keeps keeps = Keeps::gradients;
 };
 std::span<const Pass> all_passes();
 

@@ -66,11 +66,37 @@ class ProgramEmitter {
   }
 
   Value* compute_bf16(const ScalarInstruction& in) {
-    Value* x = b_.CreateFPExt(operand(in, 0), type(DType::f32));
+    Value* x = widened(operand(in, 0));
     Value* y = operand(in, 1);
-    if (y->getType() == type(DType::bf16)) y = b_.CreateFPExt(y, type(DType::f32));
+    if (y->getType() == type(DType::bf16)) y = widened(y);
     Value* result = compute_float(in.op, x, y);
-    return in.dtype == DType::bf16 ? b_.CreateFPTrunc(result, type(DType::bf16)) : result;
+    return in.dtype == DType::bf16 ? narrowed(result) : result;
+  }
+
+  // bf16 and f32 by their bits: where the processor has no bf16, LLVM may call a
+  // function for each element, and where it has, numbers below the smallest normal one
+  // become 0.
+  Value* widened(Value* x) {
+    Value* bits = b_.CreateZExt(b_.CreateBitCast(x, integers(16)), integers(32));
+    return b_.CreateBitCast(b_.CreateShl(bits, 16), type(DType::f32));
+  }
+
+  // The nearest, ties to even; a NaN becomes a quiet one.
+  Value* narrowed(Value* x) {
+    llvm::Type* t = integers(32);
+    const auto constant = [&](std::uint64_t i) { return llvm::ConstantInt::get(t, i); };
+    Value* bits = b_.CreateBitCast(x, t);
+    Value* odd = b_.CreateAnd(b_.CreateLShr(bits, 16), constant(1));
+    Value* nearest = b_.CreateAdd(bits, b_.CreateAdd(odd, constant(0x7FFF)));
+    Value* quiet = b_.CreateOr(bits, constant(0x400000));
+    Value* chosen = b_.CreateSelect(b_.CreateFCmpUNO(x, x), quiet, nearest);
+    Value* high = b_.CreateTrunc(b_.CreateLShr(chosen, 16), integers(16));
+    return b_.CreateBitCast(high, type(DType::bf16));
+  }
+
+  llvm::Type* integers(unsigned bits) {
+    llvm::Type* element = b_.getIntNTy(bits);
+    return lanes_ == 1 ? element : llvm::FixedVectorType::get(element, lanes_);
   }
 
   Value* compute_float(ScalarOp op, Value* x, Value* y) {
@@ -159,15 +185,9 @@ class ProgramEmitter {
 
   Value* cast(Value* x, DType from, DType to) {
     if (from == to) return x;
-    if (from == DType::bf16) {
-      Value* wide = b_.CreateFPExt(x, type(DType::f32));
-      return cast(wide, DType::f32, to);
-    }
-    if (to == DType::bf16) {
-      // By way of f32 from every dtype, as the evaluator does.
-      Value* single = cast(x, from, DType::f32);
-      return b_.CreateFPTrunc(single, type(DType::bf16));
-    }
+    if (from == DType::bf16) return cast(widened(x), DType::f32, to);
+    // By way of f32 from every dtype, as the evaluator does.
+    if (to == DType::bf16) return narrowed(cast(x, from, DType::f32));
     if (is_float(from)) return cast_float(x, from, to);
     if (to == DType::b1) return b_.CreateICmpNE(x, llvm::Constant::getNullValue(x->getType()));
     if (is_float(to))

@@ -78,6 +78,7 @@ InspectedProgram load_inspected(const std::string& path, const LanguageOptions& 
   options.dims.clear();
   InspectedProgram out = path.ends_with(".tdl") ? load_program(path, options, given, training)
                                                 : load_text_form(path, given);
+  out.bf16_products = language.bf16_products();
   std::set<std::string> known = out.graph.symbols();
   known.insert("B");
   for (const auto& [name, value] : given) {
@@ -105,7 +106,7 @@ CompiledStages compile_stages(const InspectedProgram& program) {
   } else {
     add("batched", "many examples at once", batch(program.graph));
   }
-  for (const PassCall& call : parse_pipeline(training_pipeline))
+  for (const PassCall& call : parse_pipeline(pipeline_of(program.bf16_products)))
     add(std::string(call.pass->name), std::string(call.pass->doc),
         run_pipeline(out.stages.back().graph, std::span(&call, 1), {}, {backend_models()}));
   return out;

@@ -17,6 +17,7 @@ struct InspectedProgram {
   std::string path, text;
   Graph graph;  // of one example
   bool trains = false;
+  bool bf16_products = false;
   OptimizerSettings optimizer;
   // Values of symbols, for the numbers beside the expressions: those of -D, then
   // the batch or the lanes of the train block, and its window where one symbol is left.

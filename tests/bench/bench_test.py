@@ -4,18 +4,21 @@
 Every program compiles and runs, and its products cost what the row says; the
 document is what report.py makes of its JSON, and well formed whatever the JSON.
 """
+import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 import xml.etree.ElementTree
 
 root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.dont_write_bytecode = True
 sys.path.insert(0, f"{root}/bench")
 
+import costs  # noqa: E402
 import curves  # noqa: E402
 import processes  # noqa: E402
 import programs  # noqa: E402
@@ -123,6 +126,18 @@ class Servers(unittest.TestCase):
         process = processes.Process([f"{self.built}/treadle_bench_compile", program])
         process.ask("run 1 T 5")
         self.check_times(process, "run 2", 2)
+
+    def test_bf16_is_timed_beside_f32(self):
+        features = ("a processor", ["avx2", "avx512_bf16"])
+        settings = argparse.Namespace(treadle=treadle, threads=1, rounds=2, least_rounds=2,
+                                      seconds=0.1)
+        with tempfile.TemporaryDirectory() as folder:
+            with unittest.mock.patch("machine.processor", return_value=features):
+                made = costs.narrow(settings, folder)["numbers"]
+            with unittest.mock.patch("machine.processor", return_value=("another", ["avx2"])):
+                self.assertEqual(costs.narrow(settings, folder)["note"], "not on this machine")
+        self.assertEqual(made["of f32's time"]["rounds"], 2)
+        self.assertGreater(made["of f32's time"]["low"], 0)
 
     def test_the_lstm_of_onednn_agrees(self):
         tensors = f"{self.folder.name}/out.safetensors"

@@ -52,6 +52,6 @@ TEST_CASE("numeric verification compares values and gradients") {
   CHECK(failure(gradients, false).empty());
   CHECK(failure(gradients, true).find("'gradient by ") != std::string::npos);
   Pass meant = gradients;
-  meant.keeps_gradients = false;
+  meant.keeps = Keeps::values;
   CHECK(failure(meant, true).empty());
 }
