@@ -11,6 +11,7 @@
 
 #include "backends/llvm/compile.h"
 #include "backends/onednn/matmul.h"
+#include "driver/calibration.h"
 #include "driver/commands.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
@@ -124,7 +125,8 @@ int run_command_line(int argc, const char* const* argv) {
       "  treadle explain T0312\n"
       "  treadle passes\n"
       "Environment:\n"
-      "  TREADLE_CACHE         folder of compiled code, ~/.cache/treadle unless set; 'off': none\n"
+      "  TREADLE_CACHE         folder of compiled code and of what was measured, ~/.cache/treadle\n"
+      "                        unless set; 'off': none\n"
       "  TREADLE_CPU_FEATURES  'avx2' or 'sse': code for less than this processor has");
   Action action;
   add_opt_command(app, action);
@@ -140,6 +142,7 @@ int run_command_line(int argc, const char* const* argv) {
   add_diagnose_command(app, action);
   add_generate_command(app, action);
   add_memory_command(app, action);
+  add_calibrate_command(app, action);
   add_bench_command(app, action);
   add_test_command(app, action);
   add_fmt_command(app, action);

@@ -8,6 +8,7 @@
 
 #include "backends/llvm/compile.h"
 #include "backends/onednn/matmul.h"
+#include "driver/calibration.h"
 #include "ir/diagnostic.h"
 #include "passes/bf16_products.h"
 #include "passes/fuse_attention.h"
@@ -32,7 +33,8 @@ Graph lower(const Graph& graph, bool bf16_products) {
 }
 
 BackendModels backend_models() {
-  static const std::array<const BackendModel*, 2> models{&llvm_model(), &onednn_model()};
+  static const PlacementModels owned(machine_calibration());
+  static const std::array<const BackendModel*, 2> models{owned.llvm.get(), owned.onednn.get()};
   return models;
 }
 
@@ -86,6 +88,8 @@ std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpda
   llvm.lowering = fmt::format("{} {} {}", pipeline_of(options.bf16_products), options.backend,
                               options.features);
   llvm.profile = options.profile;
+  if (options.backend == "auto" && options.features.empty())
+    llvm.lowering += seconds_text(machine_calibration());
   return compile_llvm(graph, updates, llvm);
 }
 

@@ -10,6 +10,7 @@
 #include "driver/inspect/kernels.h"
 #include "driver/inspect/page.h"
 #include "driver/options.h"
+#include "driver/placement_table.h"
 #include "frontend/elaborate.h"
 #include "ir/diagnostic.h"
 #include "ir/dot_printer.h"
@@ -95,6 +96,11 @@ std::string dumped(const Options& options) {
   const Graph loss =
       load_graph(options.file, language.real, {language.dims.begin(), language.dims.end()});
   if (options.why) return reasons_text(loss);
+  if (options.stage == "placement") {
+    std::vector<PlacementReport> reports;
+    place(lower(make_training_step(loss, {}).graph), backend_models(), &reports);
+    return placement_table(reports);
+  }
   const Graph graph = stage_of(loss, options);
   if (options.stage == "llvm") return llvm_ir_text(graph);
   if (options.stage == "asm") return assembly_text(graph);
@@ -123,8 +129,10 @@ void add_dump_command(CLI::App& app, Action& action) {
   command->add_option("--after", options->after, "Show the graph after this pass");
   command
       ->add_option("--stage", options->stage,
-                   "graph, step (one token), grad, loop, kernels (what each costs), llvm or asm")
-      ->check(CLI::IsMember({"graph", "step", "grad", "loop", "kernels", "llvm", "asm"}));
+                   "graph, step (one token), grad, loop, kernels (what each costs), placement "
+                   "(which backend runs each product), llvm or asm")
+      ->check(
+          CLI::IsMember({"graph", "step", "grad", "loop", "kernels", "placement", "llvm", "asm"}));
   command
       ->add_option("--format", options->format,
                    "text; dot: for Graphviz; html: a page with the source, every stage and the "

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "driver/calibration.h"
 #include "driver/commands.h"
 #include "driver/compile.h"
 #include "driver/data_sets.h"
@@ -183,6 +184,7 @@ class RunFolder {
     out.seeds["shuffle"] = run_.trainer.seed;
     out.numbers["loss_sum"] = loss_sum;
     out.texts["settings"] = settings();
+    out.texts["calibration"] = calibration_text(machine_calibration());
     add_vocabularies(run_.data.vocabularies, out.texts);
     out.signature = signature();
     out.placement = options_.machine.backend;
@@ -200,6 +202,18 @@ class RunFolder {
   std::filesystem::path file_;
 };
 
+// The backends were chosen by the seconds of steps that the run began with.
+void keep_calibration(const std::filesystem::path& folder, const Graph& loss) {
+  const Checkpoint saved = load_run(folder, loss);
+  const auto text = saved.texts.find("calibration");
+  if (text == saved.texts.end()) return;
+  try {
+    use_calibration(parse_calibration(text->second, checkpoint_file(folder).string()));
+  } catch (const UserError&) {
+    // Another machine: it has other last bits in any case.
+  }
+}
+
 StepResult made_step(const Graph& graph, Trainer& trainer) {
   try {
     return trainer.step();
@@ -215,6 +229,7 @@ int run_train(const Options& options) {
   const DimEnv sizes =
       ragged.empty() ? batch_sizes(run.loss, run.data.training->batch(0, 0)) : DimEnv{};
   const TrainingStep step = make_training_step(run.loss, run.optimizer, ragged, sizes);
+  if (options.resume) keep_calibration(options.output, run.loss);
   const CompileOptions machine = compile_options(options.machine, options.language);
   const std::unique_ptr<Program> program = compile_step(step, machine);
   const std::vector<std::string> held_back_ragged =

@@ -61,21 +61,33 @@ bool mentions(const Graph& graph, const Node& node, const std::set<std::string>&
 
 }  // namespace
 
-Graph place(const Graph& graph, BackendModels models) {
+Graph place(const Graph& graph, BackendModels models, std::vector<PlacementReport>* reports) {
   if (models.size() < 2) return graph;
   const DimEnv env = typical_extents(graph);
   const std::set<std::string> changing = new_each_batch(graph);
   return with_backends(graph, [&](const Graph& region, NodeId id) {
+    const Node& node = region.node(id);
+    PlacementReport report{node.location, product_size(region, node, env), {}, {}, {}};
     std::string_view best;
-    if (mentions(region, region.node(id), changing)) return best;
-    double least = models[0]->seconds(region, id, env);
-    for (const BackendModel* model : models.subspan(1)) {
-      if (!model->claims(region, id)) continue;
-      const double seconds = model->seconds(region, id, env);
-      if (seconds >= least) continue;
-      least = seconds;
-      best = model->name();
+    if (mentions(region, node, changing)) {
+      report.reason = "its extents are new in each batch";
+    } else {
+      double least = 0;
+      for (const BackendModel* model : models) {
+        if (model != models[0] && !model->claims(region, id)) continue;
+        const double seconds = model->seconds(region, id, env);
+        report.predictions.push_back({model->name(), seconds});
+        if (model == models[0]) {
+          least = worth_leaving * seconds;
+        } else if (seconds < least) {
+          least = seconds;
+          best = model->name();
+        }
+      }
+      if (report.predictions.size() == 1) report.reason = "no other can run it";
     }
+    report.chosen = best.empty() ? models[0]->name() : best;
+    if (reports != nullptr) reports->push_back(std::move(report));
     return best;
   });
 }

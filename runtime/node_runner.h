@@ -25,6 +25,8 @@ class NodeRunner {
   virtual ~NodeRunner() = default;
   // Fixes the extents of the calls that follow; by one thread.
   virtual void bind(const DimEnv& env, int threads) = 0;
+  // Memory of its own that calls with those extents take.
+  virtual std::size_t working_bytes(const DimEnv& env, int threads) const = 0;
   // Takes operand B in the form that the library wants.
   virtual void prepare(int thread, const std::byte* b) = 0;
   virtual void run(int thread, const std::byte* a, std::byte* c) = 0;

@@ -8,8 +8,9 @@
 #include <span>
 #include <string>
 
+#include "backends/llvm/matmul_kernel.h"
 #include "ir/graph.h"
-#include "ir/placement.h"
+#include "ir/product_cost.h"
 #include "runtime/node_runner.h"
 #include "runtime/program.h"
 
@@ -43,8 +44,10 @@ CompileStats llvm_compile_stats();
 std::unique_ptr<Program> compile_llvm(const Graph& graph, std::span<const InPlaceUpdate> updates,
                                       const LlvmOptions& options = {});
 
-// What this backend's own products cost, for `place`.
-const BackendModel& llvm_model();
+// What this backend's own f32 products cost, for `place`.
+std::shared_ptr<const ProductModel> make_llvm_model(const MatmulTile& tile, StepSeconds seconds);
+// What is known of processors with vectors of that length.
+StepSeconds llvm_step_seconds(int vector_bytes);
 
 // "22.1.8"
 std::string llvm_version();

@@ -99,6 +99,7 @@ class NativeProgram final : public Program {
   std::size_t workspace_bytes(const DimEnv& env) const override {
     std::size_t bytes = 0;
     plan_.arena_offsets(env, 1, &bytes);
+    for (const auto& runner : runners_) bytes += runner->working_bytes(env, 1);
     return bytes;
   }
 

@@ -80,7 +80,7 @@ struct Caller {
 // The primitives for one set of extents.
 class Bound {
  public:
-  Bound(const Extents& x, int threads) : x_(x), callers_(static_cast<std::size_t>(threads)) {
+  explicit Bound(const Extents& x) : x_(x) {
     if (empty()) return;
     const OneThread alone;  // a primitive is made for so many threads
     cut();
@@ -88,6 +88,18 @@ class Bound {
     for (const Piece& piece : pieces_)
       if (!products_.contains(piece.m)) make_product(piece.m);
     weights_bytes_ = (weights_.get_size() + 63) / 64 * 64;
+  }
+
+  // What `allocate` takes.
+  std::size_t bytes(int threads) const {
+    return weights_bytes_ * static_cast<std::size_t>(x_.batch) +
+           scratch_bytes_ * static_cast<std::size_t>(threads);
+  }
+
+  // Before `prepare` and `run`.
+  void allocate(int threads) {
+    callers_.resize(static_cast<std::size_t>(threads));
+    if (empty()) return;
     weights_memory_ = Block(weights_bytes_ * static_cast<std::size_t>(x_.batch));
     for (Caller& caller : callers_) prepare_caller(caller);
   }
@@ -135,13 +147,8 @@ class Bound {
     for (std::size_t at = count * i / threads; at < count * (i + 1) / threads; ++at) call(at);
   }
 
-  // A piece is some rows: with a piece of the columns the result is not dense,
-  // and oneDNN then takes a slower kernel. Pieces are large enough to pay for a
-  // call, small enough to share out, and do not depend on the number of threads.
   void cut() {
-    constexpr std::int64_t most = 128, unit = 16;
-    const std::int64_t quarter = (x_.m + 4 * unit - 1) / (4 * unit) * unit;
-    const std::int64_t height = x_.batch > 1 ? x_.m : std::min(quarter, most);
+    const std::int64_t height = onednn_piece_rows(x_.batch, x_.m);
     for (std::int64_t batch = 0; batch < x_.batch; ++batch)
       for (std::int64_t m0 = 0; m0 < x_.m; m0 += height)
         pieces_.push_back({batch, m0, std::min(height, x_.m - m0)});
@@ -215,31 +222,18 @@ class OneDnnMatmul final : public NodeRunner {
   explicit OneDnnMatmul(MatmulClaim claim) : claim_(std::move(claim)) {}
 
   void bind(const DimEnv& env, int threads) override {
-    const auto of = [&](const Dim& dim) { return dim.evaluate(env); };
-    const MatmulShape& s = claim_.shape;
-    const MatrixView &a = claim_.a, &b = claim_.b;
-    const Extents extents{of(s.batch),
-                          of(s.m),
-                          of(s.n),
-                          of(s.k),
-                          of(a.batch_stride),
-                          of(a.free_stride),
-                          of(a.contract_stride),
-                          of(b.batch_stride),
-                          of(b.free_stride),
-                          of(b.contract_stride)};
-    const std::pair key(extents, threads);
+    const std::pair key(extents_of(env), threads);
     if (const auto found = bound_.find(key); found != bound_.end()) {
       current_ = &found->second;
       return;
     }
     if (bound_.size() >= 64) bound_.clear();
-    try {
-      current_ = &bound_.try_emplace(key, extents, threads).first->second;
-    } catch (const dnnl::error& error) {
-      internal_error("onednn", fmt::format("no product [{}, {}] x [{}, {}]: {}", extents.m,
-                                           extents.k, extents.k, extents.n, error.what()));
-    }
+    current_ = &bound_.emplace(key, bound_to(key.first)).first->second;
+    current_->allocate(threads);
+  }
+
+  std::size_t working_bytes(const DimEnv& env, int threads) const override {
+    return bound_to(extents_of(env)).bytes(threads);
   }
 
   // Other threads wait at the next barrier, so nothing may be thrown from here.
@@ -251,14 +245,62 @@ class OneDnnMatmul final : public NodeRunner {
   }
 
  private:
+  Extents extents_of(const DimEnv& env) const {
+    const auto of = [&](const Dim& dim) { return dim.evaluate(env); };
+    const MatmulShape& s = claim_.shape;
+    const MatrixView &a = claim_.a, &b = claim_.b;
+    return {of(s.batch),
+            of(s.m),
+            of(s.n),
+            of(s.k),
+            of(a.batch_stride),
+            of(a.free_stride),
+            of(a.contract_stride),
+            of(b.batch_stride),
+            of(b.free_stride),
+            of(b.contract_stride)};
+  }
+
+  static Bound bound_to(const Extents& extents) {
+    try {
+      return Bound(extents);
+    } catch (const dnnl::error& error) {
+      internal_error("onednn", fmt::format("no product [{}, {}] x [{}, {}]: {}", extents.m,
+                                           extents.k, extents.k, extents.n, error.what()));
+    }
+  }
+
   MatmulClaim claim_;
   std::map<std::pair<Extents, int>, Bound> bound_;
   Bound* current_ = nullptr;
 };
 
+// oneDNN generates its code, 6 MiB with the pages of the library, when it is called
+// first: not in a step.
+void call_once_before_steps() {
+  static const bool called = [] {
+    constexpr std::int64_t n = 16;
+    const std::vector<float> ones(n * n, 1.0F);
+    std::vector<float> out(n * n);
+    Bound product({1, n, n, n, 0, n, 1, 0, n, 1});
+    product.allocate(1);
+    product.prepare(0, ones.data());
+    product.run(0, ones.data(), out.data());
+    return true;
+  }();
+  static_cast<void>(called);
+}
+
 }  // namespace
 
+std::int64_t onednn_piece_rows(std::int64_t batch, std::int64_t m) {
+  constexpr std::int64_t most = 128, unit = 16;
+  const std::int64_t quarter = (m + 4 * unit - 1) / (4 * unit) * unit;
+  return batch > 1 ? m : std::min(quarter, most);
+}
+
 std::unique_ptr<NodeRunner> make_onednn_runner(const MatmulClaim& claim) {
+  call_once_before_steps();
   return std::make_unique<OneDnnMatmul>(claim);
 }
 

@@ -162,7 +162,7 @@ TEST_CASE("place takes the backend that is predicted to be faster and can run th
   const Value x = b.input("x", {DType::f32, {4, 4}}), y = b.input("y", {DType::f32, {5, 4}});
   graph.add_output("x", b.matmul(x, x, {1}, {0}));
   graph.add_output("y", b.matmul(y, x, {1}, {0}));
-  const FixedModel slow("slow", 2), fast("fast", 1), faster("faster", 0.5);
+  const FixedModel slow("slow", 2), almost("almost", 1.92), fast("fast", 1), faster("faster", 0.5);
   const auto backends = [&](std::vector<const BackendModel*> models) {
     const Graph placed = place(graph, models);
     std::string out;
@@ -173,6 +173,8 @@ TEST_CASE("place takes the backend that is predicted to be faster and can run th
   CHECK(backends({&slow}) == "- - ");
   CHECK(backends({&slow, &fast}) == "fast - ");
   CHECK(backends({&fast, &slow}) == "- - ");
+  CHECK(backends({&slow, &almost}) == "- - ");  // not worth it
+  CHECK(backends({&almost, &slow, &fast, &faster}) == "faster - ");
   CHECK(backends({&slow, &fast, &faster}) == "faster - ");
   CHECK(same_graph(place(place(graph, std::vector<const BackendModel*>{&slow, &fast}),
                          std::vector<const BackendModel*>{&slow}),

@@ -46,6 +46,15 @@ TEST_CASE("memory says what a step takes, and less with a budget") {
   check_fails("memory " + program(""), "T0831", "-D T=");
 }
 
+TEST_CASE("what a library keeps for its products is in the prediction") {
+  const auto result = run("memory " + program("") + " -D T=5000 --measure --backend onednn");
+  INFO(result.output);
+  REQUIRE(result.status == 0);
+  const double predicted = mebibytes(result.output, "step, predicted");
+  CHECK(predicted > 20);
+  CHECK(mebibytes(result.output, "step, measured") == Approx(predicted).epsilon(0.1));
+}
+
 TEST_CASE("training says what a budget chose") {
   const auto result = run("train " + program(" remat(budget: 200 KiB)") + " --epochs 1");
   INFO(result.output);
