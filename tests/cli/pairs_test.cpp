@@ -53,7 +53,7 @@ const std::string translator =
     "  loss per token cross_entropy(logits, next)\n"
     "  optimizer adamw(lr: 0.02)\n"
     "  batch 7\n"
-    "  epochs 40\n"
+    "  epochs 80\n"
     "}\n";
 
 std::string program(const std::filesystem::path& folder, std::string text,
