@@ -98,7 +98,8 @@ std::string dumped(const Options& options) {
   if (options.why) return reasons_text(loss);
   if (options.stage == "placement") {
     std::vector<PlacementReport> reports;
-    place(lower(make_training_step(loss, {}).graph), backend_models(), &reports);
+    place(lower(make_training_step(loss, {}).graph, options.language.bf16_products()),
+          backend_models(), &reports);
     return placement_table(reports);
   }
   const Graph graph = stage_of(loss, options);

@@ -22,16 +22,18 @@ class SingleEmitter : public FloatEmitter {
  public:
   using FloatEmitter::FloatEmitter;
 
-  // x = n ln 2 + r with |r| <= ln 2 / 2. The high part of ln 2 has trailing
-  // zeros: n times it is exact even without a fused multiply-add.
+  // x - n ln 2. The high part of ln 2 has trailing zeros: n times it is exact even
+  // without a fused multiply-add.
+  Value* remainder(Value* x, Value* n) { return fma(n, -1.42860677e-6, fma(n, -0.693145752, x)); }
+
+  // x = n ln 2 + r with |r| <= ln 2 / 2.
   struct Reduced {
     Value* n;  // integer
     Value* r;
   };
   Reduced reduce(Value* x) {
     const Rounded n = round(x, 1.44269502);
-    Value* r = fma(n.real, -0.693145752, x);
-    return {n.integer, fma(n.real, -1.42860677e-6, r)};
+    return {n.integer, remainder(x, n.real)};
   }
 
   // As above, with 2^(n + up) from the same sum: the number that is added to
@@ -82,8 +84,7 @@ class SingleEmitter : public FloatEmitter {
     constexpr double least = -87;
     Value* bounded = at_least(x, least);
     const Scaled n = round_to_scale(bounded, 1.44269502, 0);
-    Value* r = fma(n.n, -1.42860677e-6, fma(n.n, -0.693145752, bounded));
-    Value* result = mul(exp_polynomial(r), n.scale);
+    Value* result = mul(exp_polynomial(remainder(bounded, n.n)), n.scale);
     return select(less(x, least), real(x, 0), result);
   }
 
@@ -103,7 +104,7 @@ class SingleEmitter : public FloatEmitter {
   Value* sigmoid(Value* x) {
     Value* bounded = at_least(at_most(x, 70), -105);
     const Scaled n = round_to_scale(bounded, -1.44269502, -24);
-    Value* r = fma(n.n, -1.42860677e-6, fma(n.n, -0.693145752, b.CreateFNeg(bounded)));
+    Value* r = remainder(b.CreateFNeg(bounded), n.n);
     Value* tail =
         polynomial(r, {1.38131444e-3, 8.36941885e-3, 4.16684568e-2, 1.66665148e-1, 4.99999931e-1});
     Value* q = fma(mul(r, r), tail, r);
