@@ -76,9 +76,10 @@ void run(const Product& s, const MatmulTile& tile, PackFunction<float>* pack,
   float* packed = storage.data();
   while (reinterpret_cast<std::uintptr_t>(packed) % 64 != 0) ++packed;
   const std::int64_t panels = tile.panels(s.n);
-  const double packing = best([&] { pack(b.data(), s.n, 1, s.k, s.n, 0, panels, packed); });
+  const double packing =
+      best([&] { pack(b.data(), s.n, 1, s.k, s.n, 0, panels, packed, nullptr); });
   const double packing_transposed =
-      best([&] { pack(b.data(), 1, s.k, s.k, s.n, 0, panels, packed); });
+      best([&] { pack(b.data(), 1, s.k, s.k, s.n, 0, panels, packed, nullptr); });
   const std::int64_t a_m = s.a_transposed ? 1 : s.k;
   const std::int64_t a_k = s.a_transposed ? s.m : 1;
   const double limit = peak();

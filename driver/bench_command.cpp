@@ -59,6 +59,10 @@ Work work_of(const Options& options) {
                      "--part forward runs a model without one");
   } else if (options.part == "gradient") {
     out.graph = differentiate(batched_loss(program.graph));
+    std::vector<Output> asked;
+    for (const Output& output : out.graph.outputs())
+      if (output.name == "loss" || output.name.starts_with("grad:")) asked.push_back(output);
+    out.graph.set_outputs(std::move(asked));
   } else {
     const TrainingStep step = make_training_step(program.graph, program.optimizer, {}, out.extents);
     out.graph = step.graph;

@@ -419,7 +419,7 @@ void AttentionKernel::pack(KernelEmitter& e, const Tile& whole) {
                  {at(e, pointers_->operands[operand], whole, e.integer(0), rows, width),
                   packs[i].turned ? one : across, packs[i].turned ? across : one, e.extent(k),
                   e.extent(n), e.integer(0), e.extent((n + Dim(columns - 1)).floor_div(columns)),
-                  packed(e, i, whole, k, n)});
+                  packed(e, i, whole, k, n), llvm::ConstantPointerNull::get(b.getPtrTy())});
   }
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backends/llvm/loop_internal.h"
+#include "backends/llvm/matmul_pack_internal.h"
 #include "backends/llvm/matmul_tile_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
@@ -38,14 +39,16 @@ class KernelEmitter {
         size_(static_cast<int>(size_of(dtype))),
         element_(value_type(module.getContext(), dtype)) {}
 
-  MatmulKernels run() {
+  MatmulKernels run(bool direct) {
     MatmulKernels kernels;
     kernels.tile = tile_;
-    if (!epilogue_) kernels.pack = emit_pack();
+    if (!epilogue_)
+      pack_ = kernels.pack = emit_pack_function(module_, target_, tile_, prefix_ + ".pack");
     for (int vectors = 1; vectors <= tile_.vectors; ++vectors)
       strips_.push_back(emit_strip(vectors));
     turn_ = emit_turn();
     kernels.gemm = emit_gemm();
+    if (direct) kernels.direct = emit_direct();
     return kernels;
   }
 
@@ -78,107 +81,6 @@ class KernelEmitter {
     return f;
   }
 
-  // (b, b_k, b_n, k, n, panel_begin, panel_end, packed)
-  llvm::Function* emit_pack() {
-    llvm::Type* p = b_.getPtrTy();
-    llvm::Type* i = b_.getInt64Ty();
-    auto* f =
-        begin("pack", llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, i, i, i, i, p}, false));
-    Value* from = f->getArg(0);
-    Value* b_k = f->getArg(1);
-    Value* b_n = f->getArg(2);
-    Value* k = f->getArg(3);
-    Value* columns = i64(tile_.columns);
-    Value* rows_unit = b_.CreateICmpEQ(b_n, i64(1));
-    emit_loop(b_, f->getArg(5), f->getArg(6), i64(1), [&](Value* panel) {
-      Value* first = b_.CreateMul(panel, columns);
-      Value* width = minimum(columns, b_.CreateSub(f->getArg(4), first));
-      Value* to = element_at(f->getArg(7), b_.CreateMul(first, k));
-      Value* source = element_at(from, b_.CreateMul(first, b_n));
-      Value* whole = b_.CreateICmpEQ(width, columns);
-      emit_if(
-          b_, b_.CreateAnd(rows_unit, whole), [&] { copy_rows(source, b_k, k, to); },
-          [&] {
-            Value* turned = b_.CreateAnd(b_.CreateICmpEQ(b_k, i64(1)), whole);
-            Value* done = b_.CreateSelect(turned, b_.CreateAnd(k, i64(-tile_.lanes)), i64(0));
-            copy_turned(source, b_n, done, to);
-            copy_elements(source, b_k, b_n, done, k, width, to);
-          });
-    });
-    b_.CreateRetVoid();
-    return f;
-  }
-
-  void copy_rows(Value* source, Value* b_k, Value* k, Value* to) {
-    auto* vector = llvm::FixedVectorType::get(element_, static_cast<unsigned>(tile_.lanes));
-    const llvm::Align align(size_of(tile_.dtype));
-    emit_loop(b_, i64(0), k, i64(1), [&](Value* l) {
-      Value* row = element_at(source, b_.CreateMul(l, b_k));
-      Value* out = element_at(to, b_.CreateMul(l, i64(tile_.columns)));
-      for (int v = 0; v < tile_.vectors; ++v) {
-        Value* value = b_.CreateAlignedLoad(vector, element_at(row, i64(v * tile_.lanes)), align);
-        b_.CreateAlignedStore(value, element_at(out, i64(v * tile_.lanes)), align);
-      }
-    });
-  }
-
-  // A panel whose columns lie dense in memory, up to row k: squares of as many
-  // rows as a vector has lanes.
-  void copy_turned(Value* source, Value* b_n, Value* k, Value* to) {
-    auto* vector = llvm::FixedVectorType::get(element_, static_cast<unsigned>(tile_.lanes));
-    const llvm::Align align(size_of(tile_.dtype));
-    emit_loop(b_, i64(0), k, i64(tile_.lanes), [&](Value* l) {
-      emit_loop(b_, i64(0), i64(tile_.columns), i64(tile_.lanes), [&](Value* column) {
-        std::vector<Value*> square;
-        for (int j = 0; j < tile_.lanes; ++j) {
-          Value* from = b_.CreateAdd(b_.CreateMul(b_.CreateAdd(column, i64(j)), b_n), l);
-          square.push_back(b_.CreateAlignedLoad(vector, element_at(source, from), align));
-        }
-        square = turn(std::move(square));
-        for (int i = 0; i < tile_.lanes; ++i) {
-          Value* row = b_.CreateMul(b_.CreateAdd(l, i64(i)), i64(tile_.columns));
-          b_.CreateAlignedStore(square[static_cast<std::size_t>(i)],
-                                element_at(to, b_.CreateAdd(row, column)), align);
-        }
-      });
-    });
-  }
-
-  // A square's transpose: to interleave its upper rows with its lower ones turns
-  // the bits of an element's place, row and lane, by one.
-  std::vector<Value*> turn(std::vector<Value*> rows) {
-    const int lanes = tile_.lanes;
-    std::vector<int> low, high;
-    for (int i = 0; i < lanes; ++i) {
-      low.push_back(i / 2 + i % 2 * lanes);
-      high.push_back(low.back() + lanes / 2);
-    }
-    for (int step = 1; step < lanes; step *= 2) {
-      std::vector<Value*> next;
-      for (std::size_t i = 0; i < rows.size() / 2; ++i)
-        for (const std::vector<int>& order : {low, high})
-          next.push_back(b_.CreateShuffleVector(rows[i], rows[i + rows.size() / 2], order));
-      rows = std::move(next);
-    }
-    return rows;
-  }
-
-  // From row `done` on.
-  void copy_elements(Value* source, Value* b_k, Value* b_n, Value* done, Value* k, Value* width,
-                     Value* to) {
-    emit_loop(b_, done, k, i64(1), [&](Value* l) {
-      Value* row = element_at(source, b_.CreateMul(l, b_k));
-      Value* out = element_at(to, b_.CreateMul(l, i64(tile_.columns)));
-      emit_loop(b_, i64(0), width, i64(1), [&](Value* j) {
-        Value* value = b_.CreateLoad(element_, element_at(row, b_.CreateMul(j, b_n)));
-        b_.CreateStore(value, element_at(out, j));
-      });
-      emit_loop(b_, width, i64(tile_.columns), i64(1), [&](Value* j) {
-        b_.CreateStore(llvm::Constant::getNullValue(element_), element_at(out, j));
-      });
-    });
-  }
-
   std::vector<int> row_counts() const {
     std::vector<int> counts = {tile_.rows};
     for (int rows : {4, 2, 1})
@@ -186,9 +88,21 @@ class KernelEmitter {
     return counts;
   }
 
-  // A tile function's signature and two arguments more, the distance from one
-  // tile's height of A's rows to the next, in bytes, and the number of rows: tiles
-  // of the greatest height that still fits, one below the other.
+  // What a strip takes behind a tile function's arguments.
+  enum StripArgument : unsigned {
+    strip_b_next,    // rows of B that are wanted next, to be asked for,
+    strip_b_k,       // how far apart, in bytes,
+    strip_b_rows,    // and how many at each tile
+    strip_a_ahead,   // how many bytes of each of A's rows to ask for one tile ahead
+    strip_a_height,  // from one tile's height of A's rows to the next, in bytes
+    strip_rows,
+    strip_argument_count,
+  };
+  static Value* strip_argument(llvm::Function* strip, StripArgument which) {
+    return strip->getArg(static_cast<unsigned>(strip->arg_size()) - strip_argument_count + which);
+  }
+
+  // Tiles of the greatest height that still fits, one below the other.
   llvm::Function* emit_strip(int vectors) {
     std::vector<llvm::Function*> tiles;
     for (int rows : row_counts()) {
@@ -197,16 +111,17 @@ class KernelEmitter {
       tiles.push_back(emit_tile_function(module_, target_, tile_, rows, vectors, name, epilogue_));
     }
     std::vector<llvm::Type*> types = tiles[0]->getFunctionType()->params();
-    types.insert(types.end(), {b_.getInt64Ty(), b_.getInt64Ty()});
+    llvm::Type* i64_type = b_.getInt64Ty();
+    types.insert(types.end(), {b_.getPtrTy(), i64_type, i64_type, i64_type, i64_type, i64_type});
     auto* f = begin("strip_" + std::to_string(vectors * tile_.lanes),
                     llvm::FunctionType::get(b_.getVoidTy(), types, false));
-    Value* m = f->getArg(static_cast<unsigned>(types.size() - 1));
+    Value* m = strip_argument(f, strip_rows);
     // Six rows and two take longer than four and four, which may straddle A's strips
     // where these stand as the rows do.
     Value* last = m;
     if (tile_.rows == 6) {
       Value* rows_apart = b_.CreateMul(f->getArg(tile_a_m), i64(6));
-      Value* two_left = b_.CreateAnd(b_.CreateICmpEQ(a_strip(f), rows_apart),
+      Value* two_left = b_.CreateAnd(b_.CreateICmpEQ(strip_argument(f, strip_a_height), rows_apart),
                                      b_.CreateICmpEQ(b_.CreateURem(m, i64(6)), i64(2)));
       last = b_.CreateSelect(two_left, b_.CreateSub(m, i64(6)), m);
     }
@@ -214,17 +129,44 @@ class KernelEmitter {
     for (std::size_t t = 0; t < tiles.size(); ++t) {
       const int rows = row_counts()[t];
       Value* end = b_.CreateSub(t == 0 ? last : m, i64(rows - 1));
-      done = emit_loop(b_, done, end, i64(rows), {done}, [&](Value* i, std::vector<Value*>& next) {
-        call_tile(f, tiles[t], i);
+      std::vector<Value*> values = {done};
+      if (t == 0) values.push_back(strip_argument(f, strip_b_next));
+      done = emit_loop(b_, done, end, i64(rows), values, [&](Value* i, std::vector<Value*>& next) {
         next[0] = b_.CreateAdd(i, i64(rows));
+        if (t == 0) {
+          ask_for_a(f, next[0]);
+          next[1] = ask_for_b(f, next[1]);
+        }
+        call_tile(f, tiles[t], i);
       })[0];
     }
     b_.CreateRetVoid();
     return f;
   }
 
-  static Value* a_strip(llvm::Function* strip) {
-    return strip->getArg(static_cast<unsigned>(strip->arg_size()) - 2);
+  void prefetch(Value* address, int locality) {
+    b_.CreateIntrinsic(llvm::Intrinsic::prefetch, {b_.getPtrTy()},
+                       {address, b_.getInt32(0), b_.getInt32(static_cast<std::uint32_t>(locality)),
+                        b_.getInt32(1)});
+  }
+  // The processor sees that a row is read through after a few lines of it only, and a
+  // tile's rows are short: it would wait for memory at each tile that is the first
+  // to read them.
+  void ask_for_a(llvm::Function* strip, Value* i) {
+    Value* a_m = strip->getArg(tile_a_m);
+    Value* a = a_row(strip->getArg(tile_a), a_m, strip_argument(strip, strip_a_height), i);
+    emit_loop(b_, i64(0), strip_argument(strip, strip_a_ahead), i64(64), [&](Value* byte) {
+      for (int row = 0; row < tile_.rows; ++row)
+        prefetch(offset(offset(a, b_.CreateMul(a_m, i64(row))), byte), 3);
+    });
+  }
+  // Returns the row behind those that it asks for.
+  Value* ask_for_b(llvm::Function* strip, Value* row) {
+    return emit_loop(b_, i64(0), strip_argument(strip, strip_b_rows), i64(1), {row},
+                     [&](Value*, std::vector<Value*>& next) {
+                       prefetch(next[0], 2);
+                       next[0] = offset(next[0], strip_argument(strip, strip_b_k));
+                     })[0];
   }
   Value* a_row(Value* a, Value* a_m, Value* a_strip, Value* i) {
     Value* strip = b_.CreateMul(b_.CreateUDiv(i, i64(tile_.rows)), a_strip);
@@ -240,7 +182,8 @@ class KernelEmitter {
     const auto advance = [&](unsigned pointer, unsigned stride) {
       arguments[pointer] = offset(arguments[pointer], b_.CreateMul(i, arguments[stride]));
     };
-    arguments[tile_a] = a_row(arguments[tile_a], arguments[tile_a_m], a_strip(strip), i);
+    arguments[tile_a] =
+        a_row(arguments[tile_a], arguments[tile_a_m], strip_argument(strip, strip_a_height), i);
     advance(tile_c, tile_c_m);
     advance(tile_initial, tile_initial_m);
     if (epilogue_) arguments[tile_row] = b_.CreateAdd(arguments[tile_row], i);
@@ -250,44 +193,48 @@ class KernelEmitter {
   // How many elements of a row of the transposed A are copied at once.
   int turned_width() const { return tile_.rows <= 4 ? 4 : 8; }
 
+  // Elements from one strip of a turned block to the next: a line more than it has,
+  // or the strips' ends would stand in the same few sets of the cache.
+  Value* turned_strip(Value* k) {
+    return b_.CreateAdd(b_.CreateMul(k, i64(tile_.rows)), i64(line_elements()));
+  }
+  int line_elements() const { return 64 / size_; }
+
   // (a, a_k, rows, k, to): a block of A whose columns are dense, as when it is the
   // transpose of a matrix, in strips of a tile's height, each column by column.
   // Tiles that read it where it stands find one line of every column in the same
-  // few sets of the cache.
+  // few sets of the cache. A whole column at a time, since A's columns stand one
+  // behind the other in memory.
   llvm::Function* emit_turn() {
     llvm::Type *p = b_.getPtrTy(), *i = b_.getInt64Ty();
     auto* f = begin("turn", llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, i, p}, false));
     Value *a = f->getArg(0), *a_k = f->getArg(1), *rows = f->getArg(2), *k = f->getArg(3);
     const unsigned width = static_cast<unsigned>(turned_width());
+    auto* vector = llvm::FixedVectorType::get(element_, width);
     const llvm::Align align(size_of(tile_.dtype));
-    emit_loop(b_, i64(0), rows, i64(tile_.rows), [&](Value* row) {
-      Value* from = element_at(a, row);
-      Value* to = element_at(f->getArg(4), b_.CreateMul(row, k));
-      const auto column = [&](Value* l, auto copy) {
-        copy(offset(from, b_.CreateMul(l, a_k)), element_at(to, b_.CreateMul(l, i64(tile_.rows))));
-      };
-      Value* left = b_.CreateSub(rows, row);
-      emit_if(
-          b_, b_.CreateICmpSGE(left, i64(width)),
-          [&] {  // what reaches past the strip is written over by what follows
-            auto* vector = llvm::FixedVectorType::get(element_, width);
-            emit_loop(b_, i64(0), k, i64(1), [&](Value* l) {
-              column(l, [&](Value* source, Value* target) {
-                b_.CreateAlignedStore(b_.CreateAlignedLoad(vector, source, align), target, align);
-              });
-            });
-          },
-          [&] {
-            Value* height = minimum(left, i64(tile_.rows));
-            emit_loop(b_, i64(0), k, i64(1), [&](Value* l) {
-              column(l, [&](Value* source, Value* target) {
-                emit_loop(b_, i64(0), height, i64(1), [&](Value* j) {
-                  b_.CreateStore(b_.CreateLoad(element_, element_at(source, j)),
-                                 element_at(target, j));
-                });
-              });
-            });
-          });
+    Value* height = i64(tile_.rows);
+    Value* strip = turned_strip(k);
+    // Rows of strips that are read by vectors; what reaches past the strip is
+    // written over by what follows.
+    Value* wide = b_.CreateAdd(b_.CreateSub(rows, i64(width)), height);
+    wide = b_.CreateSelect(b_.CreateICmpSLT(rows, i64(width)), i64(0),
+                           b_.CreateMul(b_.CreateUDiv(wide, height), height));
+    emit_loop(b_, i64(0), k, i64(1), [&](Value* l) {
+      Value* from = offset(a, b_.CreateMul(l, a_k));
+      Value* to = element_at(f->getArg(4), b_.CreateMul(l, height));
+      to = emit_loop(b_, i64(0), wide, height, {to}, [&](Value* row, std::vector<Value*>& at) {
+        Value* value = b_.CreateAlignedLoad(vector, element_at(from, row), align);
+        b_.CreateAlignedStore(value, at[0], align);
+        at[0] = element_at(at[0], strip);
+      })[0];
+      emit_loop(b_, wide, rows, height, {to}, [&](Value* row, std::vector<Value*>& at) {
+        Value* left = minimum(b_.CreateSub(rows, row), height);
+        emit_loop(b_, i64(0), left, i64(1), [&](Value* j) {
+          Value* source = element_at(from, b_.CreateAdd(row, j));
+          b_.CreateStore(b_.CreateLoad(element_, source), element_at(at[0], j));
+        });
+        at[0] = element_at(at[0], strip);
+      });
     });
     b_.CreateRetVoid();
     return f;
@@ -297,7 +244,7 @@ class KernelEmitter {
     gemm_a,
     gemm_a_m,
     gemm_a_k,
-    gemm_packed,
+    gemm_b,  // packed, unless b_k_ says how its rows stand
     gemm_c,
     gemm_c_m,
     gemm_initial,
@@ -316,44 +263,73 @@ class KernelEmitter {
     llvm::Type* i = b_.getInt64Ty();
     std::vector<llvm::Type*> types = {p, i, i, p, p, i, p, i, i, i, i, i, i, i};
     if (epilogue_) types.push_back(p);
-    gemm_ = begin("gemm", llvm::FunctionType::get(b_.getVoidTy(), types, false));
+    auto* f = begin("gemm", llvm::FunctionType::get(b_.getVoidTy(), types, false));
+    for (llvm::Argument& argument : f->args()) given_.push_back(&argument);
+    emit_blocks(f);
+    return f;
+  }
+
+  // (a, a_m, a_k, b, c, c_m, m_begin, m_end, n, k, panel_begin, panel_end, b_k, sums)
+  llvm::Function* emit_direct() {
+    llvm::Type *p = b_.getPtrTy(), *i = b_.getInt64Ty();
+    auto* f = begin(
+        "direct_gemm",
+        llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, p, p, i, i, i, i, i, i, i, i, p}, false));
+    const auto given = [&](unsigned from, unsigned to) {
+      for (; from < to; ++from) given_.push_back(f->getArg(from));
+    };
+    given_.clear();
+    given(0, 6);
+    given_.insert(given_.end(), {null(), i64(0)});
+    given(6, 12);
+    b_k_ = f->getArg(12);
+    sums_ = f->getArg(13);
+    panel_ = b_.CreateAlloca(
+        llvm::ArrayType::get(element_, static_cast<std::uint64_t>(k_block * tile_.columns)));
+    panel_->setAlignment(llvm::Align(64));
+    emit_blocks(f);
+    return f;
+  }
+
+  // The body of `f`, a gemm whose arguments are given_.
+  void emit_blocks(llvm::Function* f) {
+    gemm_ = f;
     buffer_ = b_.CreateAlloca(
         llvm::ArrayType::get(element_, static_cast<std::uint64_t>(tile_.rows * tile_.columns)));
     buffer_->setAlignment(llvm::Align(64));
     const int turned_rows = (row_block + tile_.rows - 1) / tile_.rows * tile_.rows;
-    turned_ = b_.CreateAlloca(llvm::ArrayType::get(
-        element_, static_cast<std::uint64_t>(turned_rows * k_block + turned_width())));
+    const int lines = turned_rows / tile_.rows * line_elements();
+    turned_ = b_.CreateAlloca(
+        llvm::ArrayType::get(element_, static_cast<std::uint64_t>(turned_rows * k_block + lines)));
     turned_->setAlignment(llvm::Align(64));
-    Value* m_end = gemm_->getArg(gemm_m_end);
+    Value* m_end = given_[gemm_m_end];
     // At least one block along k, if empty: C = initial is still to be written.
-    Value* k = gemm_->getArg(gemm_k);
+    Value* k = given_[gemm_k];
     Value* k_bound = b_.CreateSelect(b_.CreateICmpSLT(k, i64(1)), i64(1), k);
-    emit_loop(b_, gemm_->getArg(gemm_m_begin), m_end, i64(row_block), [&](Value* row) {
+    emit_loop(b_, given_[gemm_m_begin], m_end, i64(row_block), [&](Value* row) {
       Value* rows = minimum(i64(row_block), b_.CreateSub(m_end, row));
       emit_loop(b_, i64(0), k_bound, i64(k_block), [&](Value* k0) {
         const Block block = emit_block(row, rows, k0);
-        emit_loop(b_, gemm_->getArg(gemm_panel_begin), gemm_->getArg(gemm_panel_end), i64(1),
+        emit_loop(b_, given_[gemm_panel_begin], given_[gemm_panel_end], i64(1),
                   [&](Value* panel) { emit_panel(block, panel); });
       });
     });
     b_.CreateRetVoid();
-    return gemm_;
   }
 
   // Rows row ... row + rows - 1 of A and columns k0 ... k0 + k - 1: where it stands,
   // with its strides in bytes.
   struct Block {
-    Value *row, *rows, *k0, *k, *a, *a_m, *a_k, *a_strip;
+    Value *row, *rows, *k0, *k, *a, *a_m, *a_k, *a_strip, *ahead;
   };
   Block emit_block(Value* row, Value* rows, Value* k0) {
-    Value* a_m = bytes(gemm_->getArg(gemm_a_m));
-    Value* a_k = bytes(gemm_->getArg(gemm_a_k));
-    Value* a =
-        offset(gemm_->getArg(gemm_a), b_.CreateAdd(b_.CreateMul(row, a_m), b_.CreateMul(k0, a_k)));
-    Value* k = minimum(i64(k_block), b_.CreateSub(gemm_->getArg(gemm_k), k0));
-    Value* panels = b_.CreateSub(gemm_->getArg(gemm_panel_end), gemm_->getArg(gemm_panel_begin));
-    Value* turn = b_.CreateAnd(b_.CreateICmpEQ(gemm_->getArg(gemm_a_m), i64(1)),
-                               b_.CreateICmpNE(gemm_->getArg(gemm_a_k), i64(1)));
+    Value* a_m = bytes(given_[gemm_a_m]);
+    Value* a_k = bytes(given_[gemm_a_k]);
+    Value* a = offset(given_[gemm_a], b_.CreateAdd(b_.CreateMul(row, a_m), b_.CreateMul(k0, a_k)));
+    Value* k = minimum(i64(k_block), b_.CreateSub(given_[gemm_k], k0));
+    Value* panels = b_.CreateSub(given_[gemm_panel_end], given_[gemm_panel_begin]);
+    Value* turn = b_.CreateAnd(b_.CreateICmpEQ(given_[gemm_a_m], i64(1)),
+                               b_.CreateICmpNE(given_[gemm_a_k], i64(1)));
     turn = b_.CreateAnd(turn, b_.CreateICmpSGE(rows, i64(least_rows_to_turn)));
     turn = b_.CreateAnd(turn, b_.CreateICmpSGE(panels, i64(least_panels_to_turn)));
     emit_if(
@@ -373,20 +349,18 @@ class KernelEmitter {
             either(turned_, a),
             either(i64(size_), a_m),
             either(i64(step), a_k),
-            either(b_.CreateMul(k, i64(step)), b_.CreateMul(a_m, i64(tile_.rows)))};
+            either(bytes(turned_strip(k)), b_.CreateMul(a_m, i64(tile_.rows))),
+            b_.CreateSelect(b_.CreateICmpEQ(a_k, i64(size_)), bytes(k), i64(0))};
   }
 
   // The arguments of a strip for one block of A and one of B.
-  std::vector<Value*> strip_arguments(const Block& block, Value* column) {
-    Value *row = block.row, *k0 = block.k0, *k = gemm_->getArg(gemm_k);
-    Value* c_m = bytes(gemm_->getArg(gemm_c_m));
-    Value* initial_m = bytes(gemm_->getArg(gemm_initial_m));
-    Value* panel_start = b_.CreateMul(column, k);
-    Value* packed = element_at(gemm_->getArg(gemm_packed),
-                               b_.CreateAdd(panel_start, b_.CreateMul(k0, i64(tile_.columns))));
+  std::vector<Value*> strip_arguments(const Block& block, Value* panel, Value* column) {
+    Value *row = block.row, *k0 = block.k0, *k = given_[gemm_k];
+    Value* c_m = bytes(given_[gemm_c_m]);
+    Value* initial_m = bytes(given_[gemm_initial_m]);
     Value* column_bytes = bytes(column);
-    Value* c = offset(gemm_->getArg(gemm_c), b_.CreateAdd(b_.CreateMul(row, c_m), column_bytes));
-    Value* given = gemm_->getArg(gemm_initial);
+    Value* c = offset(given_[gemm_c], b_.CreateAdd(b_.CreateMul(row, c_m), column_bytes));
+    Value* given = given_[gemm_initial];
     Value* initial = offset(given, b_.CreateAdd(b_.CreateMul(row, initial_m), column_bytes));
     Value* from_zero = b_.CreateICmpEQ(given, null());
     initial = b_.CreateSelect(from_zero, zero_row(), initial);
@@ -395,20 +369,65 @@ class KernelEmitter {
     Value* first = b_.CreateICmpEQ(k0, i64(0));
     initial = b_.CreateSelect(first, initial, c);
     initial_m = b_.CreateSelect(first, initial_m, c_m);
-    std::vector<Value*> arguments = {block.a, block.a_m, block.a_k, packed, c,
-                                     c_m,     initial,   initial_m, block.k};
+    std::vector<Value*> arguments = {block.a, block.a_m, block.a_k, b_block(block, column), c, c_m,
+                                     initial, initial_m, block.k};
     if (epilogue_) {
       Value* last = b_.CreateICmpSLE(b_.CreateSub(k, k0), i64(k_block));
-      arguments.insert(arguments.end(), {row, column, last, gemm_->getArg(gemm_context)});
+      arguments.insert(arguments.end(), {row, column, last, given_[gemm_context]});
     }
-    arguments.insert(arguments.end(), {block.a_strip, block.rows});
+    Value* first_panel = b_.CreateICmpEQ(panel, given_[gemm_panel_begin]);
+    Value* ahead = b_.CreateSelect(first_panel, block.ahead, i64(0));
+    const Rows next = next_rows_of_b(block, panel);
+    arguments.insert(arguments.end(),
+                     {next.first, next.stride, next.count, ahead, block.a_strip, block.rows});
     return arguments;
+  }
+
+  // A block of a panel, packed.
+  Value* b_block(const Block& block, Value* column) {
+    Value *k0 = block.k0, *b = given_[gemm_b];
+    if (b_k_ == nullptr) {
+      Value* panel = b_.CreateMul(column, given_[gemm_k]);
+      return element_at(b, b_.CreateAdd(panel, b_.CreateMul(k0, i64(tile_.columns))));
+    }
+    Value* width = minimum(i64(tile_.columns), b_.CreateSub(given_[gemm_n], column));
+    Value* sums = element_at(sums_, column);
+    Value* summing = b_.CreateAnd(b_.CreateIsNotNull(sums_), b_.CreateICmpEQ(block.row, i64(0)));
+    emit_if(
+        b_, b_.CreateAnd(summing, b_.CreateICmpEQ(k0, i64(0))),
+        [&] {
+          emit_loop(b_, i64(0), width, i64(1), [&](Value* j) {
+            b_.CreateStore(llvm::Constant::getNullValue(element_), element_at(sums, j));
+          });
+        },
+        [] {});
+    b_.CreateCall(
+        pack_, {element_at(b, b_.CreateAdd(b_.CreateMul(k0, b_k_), column)), b_k_, i64(1), block.k,
+                width, i64(0), i64(1), panel_, b_.CreateSelect(summing, sums, null())});
+    return panel_;
+  }
+
+  // What of B is copied next: the rows of the next panel or, behind the last one, of
+  // the next block's first, shared out among the tiles of this one.
+  struct Rows {
+    Value *first, *stride, *count;
+  };
+  Rows next_rows_of_b(const Block& block, Value* panel) {
+    if (b_k_ == nullptr) return {null(), i64(0), i64(0)};
+    Value* next = b_.CreateAdd(panel, i64(1));
+    Value* last = b_.CreateICmpSGE(next, given_[gemm_panel_end]);
+    next = b_.CreateSelect(last, given_[gemm_panel_begin], next);
+    Value* row = b_.CreateAdd(block.k0, b_.CreateSelect(last, i64(k_block), i64(0)));
+    Value* element = b_.CreateAdd(b_.CreateMul(row, b_k_), b_.CreateMul(next, i64(tile_.columns)));
+    Value* tiles = b_.CreateAdd(b_.CreateUDiv(block.rows, i64(tile_.rows)), i64(1));
+    Value* count = b_.CreateAdd(b_.CreateUDiv(block.k, tiles), i64(1));
+    return {element_at(given_[gemm_b], element), bytes(b_k_), count};
   }
 
   void emit_panel(const Block& block, Value* panel) {
     Value* column = b_.CreateMul(panel, i64(tile_.columns));
-    Value* width = minimum(i64(tile_.columns), b_.CreateSub(gemm_->getArg(gemm_n), column));
-    std::vector<Value*> arguments = strip_arguments(block, column);
+    Value* width = minimum(i64(tile_.columns), b_.CreateSub(given_[gemm_n], column));
+    std::vector<Value*> arguments = strip_arguments(block, panel, column);
     Value* vectors = b_.CreateSDiv(b_.CreateAdd(width, i64(tile_.lanes - 1)), i64(tile_.lanes));
     Value* partial = b_.CreateICmpNE(b_.CreateMul(vectors, i64(tile_.lanes)), width);
     emit_if(
@@ -442,8 +461,9 @@ class KernelEmitter {
       Value* buffer_m = i64(tile_.columns * size_);
       copy_block(from, arguments[tile_initial_m], buffer_, buffer_m, rows, width);
       std::vector<Value*> inner = arguments;
+      const std::size_t strip = arguments.size() - strip_argument_count;
       inner[tile_a] =
-          a_row(arguments[tile_a], arguments[tile_a_m], arguments[arguments.size() - 2], i);
+          a_row(arguments[tile_a], arguments[tile_a_m], arguments[strip + strip_a_height], i);
       inner[tile_c] = buffer_;
       inner[tile_c_m] = buffer_m;
       inner[tile_initial] = buffer_;
@@ -475,9 +495,12 @@ class KernelEmitter {
   int size_;
   llvm::Type* element_;
   std::vector<llvm::Function*> strips_;
+  llvm::Function *pack_ = nullptr, *turn_ = nullptr;
+  // Of the gemm that is being emitted:
   llvm::Function* gemm_ = nullptr;
-  llvm::Function* turn_ = nullptr;
-  llvm::AllocaInst *buffer_ = nullptr, *turned_ = nullptr;
+  std::vector<Value*> given_;  // by GemmArgument
+  Value *b_k_ = nullptr, *sums_ = nullptr;
+  llvm::AllocaInst *buffer_ = nullptr, *turned_ = nullptr, *panel_ = nullptr;
 };
 
 }  // namespace
@@ -494,8 +517,8 @@ MatmulTile matmul_tile(const Target& target, DType dtype) {
 }
 
 MatmulKernels emit_matmul_kernels(llvm::Module& module, const Target& target, DType dtype,
-                                  const char* prefix, const TileEpilogue& epilogue) {
-  return KernelEmitter(module, target, dtype, prefix, epilogue).run();
+                                  const char* prefix, const TileEpilogue& epilogue, bool direct) {
+  return KernelEmitter(module, target, dtype, prefix, epilogue).run(direct);
 }
 
 }  // namespace treadle

@@ -33,11 +33,12 @@ MatmulTile matmul_tile(const Target& target, DType dtype);
 // elements; packed B is best aligned to 64 bytes):
 //
 // Writes panels panel_begin ... panel_end - 1 of B [k, n] to
-// packed + p * k * columns. B's element (i, j) is b[i * b_k + j * b_n].
+// packed + p * k * columns. B's element (i, j) is b[i * b_k + j * b_n]. Unless `sums`
+// is null, B's rows are added to it, in order, as far as those panels go.
 template <typename T>
 using PackFunction = void(const T* b, std::int64_t b_k, std::int64_t b_n, std::int64_t k,
                           std::int64_t n, std::int64_t panel_begin, std::int64_t panel_end,
-                          T* packed);
+                          T* packed, T* sums);
 
 // C = initial + A B for rows m_begin ... m_end - 1 and the columns of panels
 // panel_begin ... panel_end - 1 below n. A's element (i, l) is
@@ -54,5 +55,15 @@ using GemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const 
                           std::int64_t c_m, const T* initial, std::int64_t initial_m,
                           std::int64_t m_begin, std::int64_t m_end, std::int64_t n, std::int64_t k,
                           std::int64_t panel_begin, std::int64_t panel_end);
+
+// The same with B where it stands, rows of n dense elements that are b_k apart: each
+// block of a panel is copied before it is used, once for each 256 rows of A. `initial`
+// is zero. Unless `sums` is null, sums[j] becomes the sum of B's column j, by the call
+// whose m_begin is 0.
+template <typename T>
+using DirectGemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const T* b, T* c,
+                                std::int64_t c_m, std::int64_t m_begin, std::int64_t m_end,
+                                std::int64_t n, std::int64_t k, std::int64_t panel_begin,
+                                std::int64_t panel_end, std::int64_t b_k, T* sums);
 
 }  // namespace treadle

@@ -30,8 +30,9 @@ using TileEpilogue = std::function<void(llvm::IRBuilderBase&, const MatmulTileSu
 
 struct MatmulKernels {
   MatmulTile tile;
-  llvm::Function* pack = nullptr;  // PackFunction
-  llvm::Function* gemm = nullptr;  // GemmFunction; with an epilogue it takes one pointer more
+  llvm::Function* pack = nullptr;    // PackFunction
+  llvm::Function* gemm = nullptr;    // GemmFunction; with an epilogue it takes one pointer more
+  llvm::Function* direct = nullptr;  // DirectGemmFunction, where it is asked for
 };
 
 // Adds `<prefix>.pack`, `<prefix>.gemm` and their helpers to the module, all
@@ -39,6 +40,7 @@ struct MatmulKernels {
 // once its sums are complete; pack is left null then, since the packed form is
 // that of the kernels without one.
 MatmulKernels emit_matmul_kernels(llvm::Module& module, const Target& target, DType dtype,
-                                  const char* prefix, const TileEpilogue& epilogue = {});
+                                  const char* prefix, const TileEpilogue& epilogue = {},
+                                  bool direct = false);
 
 }  // namespace treadle

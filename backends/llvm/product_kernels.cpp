@@ -44,18 +44,22 @@ llvm::Value* smaller(llvm::IRBuilder<>& b, llvm::Value* x, llvm::Value* y) {
 llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   llvm::Function*& out = products_[{dtype, kind}];
   if (out != nullptr) return out;
-  static constexpr std::array<const char*, 4> names{"product", "row_product", "any_product",
-                                                    "products"};
+  static constexpr std::array<const char*, 5> names{"product", "row_product", "any_product",
+                                                    "products", "direct_product"};
   llvm::IRBuilder<> b(module_.getContext());
   llvm::Type *p = b.getPtrTy(), *i = b.getInt64Ty();
   std::vector<llvm::Type*> types{p, i, i, p, p, i, i, i, i, i};
-  if (kind != ProductKind::rows) types.insert(types.end(), {i, i});
+  if (kind == ProductKind::direct)
+    types.insert(types.end(), {i, p});
+  else if (kind != ProductKind::rows)
+    types.insert(types.end(), {i, i});
   const std::string name =
       std::string(dtype == DType::f32 ? "f32." : "f64.") + names[static_cast<std::size_t>(kind)];
   llvm::Function* f = start_function(b, name, types);
   out = f;
   switch (kind) {
-    case ProductKind::rows: several_rows(b, f, dtype); break;
+    case ProductKind::rows: several_rows(b, f, dtype, false); break;
+    case ProductKind::direct: several_rows(b, f, dtype, true); break;
     case ProductKind::one_row: one_row(b, f, dtype); break;
     case ProductKind::batch: products_of_batch(b, f, dtype); break;
     case ProductKind::any_rows: {
@@ -77,7 +81,8 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
 
 // Split by rows or by panels of columns, whichever leaves the slowest thread less
 // to do.
-void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype) {
+void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype,
+                                  bool direct) {
   const MatmulKernels& made = kernels(dtype);
   const Arguments x(f);
   llvm::Value *zero = b.getInt64(0), *height = constant(b, rows_of_tile);
@@ -85,9 +90,13 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
   llvm::Value* tiles = rounded_up(b, x.m, height);
   const auto call = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
                         llvm::Value* p_end) {
-    b.CreateCall(made.gemm, {x.a, x.a_m, x.a_k, x.packed, x.c, x.n,
-                             llvm::ConstantPointerNull::get(b.getPtrTy()), zero, m_begin, m_end,
-                             x.n, x.k, p_begin, p_end});
+    if (direct)
+      b.CreateCall(made.direct, {x.a, x.a_m, x.a_k, x.packed, x.c, x.n, m_begin, m_end, x.n, x.k,
+                                 p_begin, p_end, f->getArg(10), f->getArg(11)});
+    else
+      b.CreateCall(made.gemm, {x.a, x.a_m, x.a_k, x.packed, x.c, x.n,
+                               llvm::ConstantPointerNull::get(b.getPtrTy()), zero, m_begin, m_end,
+                               x.n, x.k, p_begin, p_end});
   };
   llvm::Value* by_rows = b.CreateMul(rounded_up(b, tiles, x.threads), panels);
   llvm::Value* by_panels = b.CreateMul(rounded_up(b, panels, x.threads), tiles);

@@ -396,11 +396,22 @@ void ProgramEmitter::copy(llvm::IRBuilder<>& b, const Step& step) {
 
 // ---- products ----
 
+namespace {
+bool has_direct_products(const std::vector<Step>& steps, DType dtype) {
+  return std::any_of(steps.begin(), steps.end(), [&](const Step& step) {
+    return (step.direct && step.graph->node(step.node).types[0].dtype == dtype) ||
+           has_direct_products(step.body, dtype) || has_direct_products(step.before, dtype);
+  });
+}
+}  // namespace
+
 const MatmulKernels& ProgramEmitter::kernels(DType dtype) {
   const auto found = matmuls_.find(dtype);
   if (found != matmuls_.end()) return found->second;
   const char* prefix = dtype == DType::f32 ? "f32" : "f64";
-  return matmuls_.emplace(dtype, emit_matmul_kernels(module_, target_, dtype, prefix))
+  return matmuls_
+      .emplace(dtype, emit_matmul_kernels(module_, target_, dtype, prefix, {},
+                                          has_direct_products(plan_.steps, dtype)))
       .first->second;
 }
 
@@ -414,9 +425,10 @@ void ProgramEmitter::pack(llvm::IRBuilder<>& b, const Step& step) {
     llvm::Value* from = b.CreateGEP(memory_type(b.getContext(), dtype),
                                     pointer(b, step.in[0], dtype), size(step.view_b.offset));
     llvm::Value* to = pointer(b, step.out[0], dtype);
+    llvm::Value* sums = llvm::ConstantPointerNull::get(b.getPtrTy());
     const auto [begin, end] = share_of(b, panels);
     b.CreateCall(made.pack, {from, size(step.view_b.contract_stride), size(step.view_b.free_stride),
-                             size(step.shape.k), size(step.shape.n), begin, end, to});
+                             size(step.shape.k), size(step.shape.n), begin, end, to, sums});
     return;
   }
   call_kernel(
@@ -433,7 +445,8 @@ void ProgramEmitter::pack(llvm::IRBuilder<>& b, const Step& step) {
                               llvm::Value* end) {
           c.CreateCall(made.pack,
                        {source, size(step.view_b.contract_stride), size(step.view_b.free_stride),
-                        size(step.shape.k), size(step.shape.n), begin, end, target});
+                        size(step.shape.k), size(step.shape.n), begin, end, target,
+                        llvm::ConstantPointerNull::get(c.getPtrTy())});
         };
         emit_loop(c, k.begin, k.end, one, [&](llvm::Value* unit) {
           llvm::Value* batch = c.CreateUDiv(unit, size(panels));
@@ -484,7 +497,15 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
     return;
   }
   ProductKind kind = ProductKind::rows;
-  if (!shape.m.is_constant() || shape.m == Dim(1)) {
+  if (step.direct) {
+    arguments[3] =
+        b.CreateGEP(memory_type(b.getContext(), dtype), arguments[3], size(step.view_b.offset));
+    arguments.insert(arguments.end(),
+                     {size(step.view_b.contract_stride),
+                      step.out.size() > 1 ? pointer(b, step.out[1], dtype)
+                                          : llvm::ConstantPointerNull::get(b.getPtrTy())});
+    kind = ProductKind::direct;
+  } else if (!shape.m.is_constant() || shape.m == Dim(1)) {
     arguments.insert(arguments.end(), {size(step.share.width), size(Dim(step.share.block))});
     kind = shape.m == Dim(1) ? ProductKind::one_row : ProductKind::any_rows;
   }

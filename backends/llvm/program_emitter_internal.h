@@ -91,9 +91,10 @@ class ProgramEmitter {
     one_row,   // ..., width, block): a ColumnShare
     any_rows,  // one of the two, with one_row's arguments
     batch,     // ..., batch, a's batch stride)
+    direct,    // of B as it stands, ..., b_k, sums)
   };
   llvm::Function* product_kernel(DType dtype, ProductKind kind);
-  void several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype);
+  void several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype, bool direct);
   void one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype);
   void products_of_batch(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype);
 

@@ -6,6 +6,7 @@
 
 #include "backends/llvm/attention_packs.h"
 #include "backends/llvm/column_shares.h"
+#include "backends/llvm/direct_products.h"
 #include "backends/llvm/program_barriers.h"
 #include "backends/llvm/row_shares.h"
 #include "ir/builder.h"
@@ -86,6 +87,7 @@ class Planner {
         const bool source = graph_.node(v.node).op == Op::input;
         if (source == sources) copy(home.at(v), place, graph_.type(v), 0, plan_.steps);
       }
+    sum_on_the_way(plan_, plan_.steps);
     share_columns(plan_.steps, f32_);
     share_rows(plan_.steps);
     plan_barriers(plan_, f32_);
@@ -277,6 +279,9 @@ class Planner {
       prepare.kind = Step::Kind::prepare;
       // A runner keeps B itself: its buffer only says who waits for whom.
       packed_b = before_step(std::move(prepare), from, dtype, Dim(1), steps);
+    } else if (reads_b_directly(step, dtype == DType::f32 ? f32_ : f64_)) {
+      step.direct = true;
+      packed_b = from;
     } else {
       packed_b = packed(step, from, dtype, steps);
     }

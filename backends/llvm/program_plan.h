@@ -90,8 +90,8 @@ struct Step {
   const Graph* graph = nullptr;  // where the node stands; null for a copy
   NodeId node = 0;
   Type type;  // copy: of what is copied
-  // Operands; a matmul's: A, packed B; attention's packs come last, those of its
-  // gradient are scratch.
+  // Operands; a matmul's: A, packed B (or B itself, `direct`); attention's packs come last, those
+  // of its gradient are scratch.
   std::vector<Location> in;
   std::vector<Location>
       out;  // places to write; `out_index` says which output, past the last: scratch
@@ -108,6 +108,8 @@ struct Step {
   std::vector<ProductView::Loop> row_loops, sum_loops;
   int runner = -1;    // prepare and claimed: index into ProgramPlan::claims
   ColumnShare share;  // of a matmul that is one product
+  // B is read where it stands. A second output is the sum of its rows.
+  bool direct = false;
   // Reads and writes other elements than the steps around it.
   bool apart = false;
   // scan

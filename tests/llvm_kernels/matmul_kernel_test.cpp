@@ -25,13 +25,16 @@ constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;
 template <typename T>
 struct Kernels {
   explicit Kernels(const Target& target) : has_fma(target.has_fma), jit(target) {
-    const MatmulKernels kernels = emit_matmul_kernels(jit.module(), target, dtype_of<T>, "mm");
+    const MatmulKernels kernels =
+        emit_matmul_kernels(jit.module(), target, dtype_of<T>, "mm", {}, true);
     tile = kernels.tile;
+    kernels.direct->setLinkage(llvm::Function::ExternalLinkage);
     kernels.pack->setLinkage(llvm::Function::ExternalLinkage);
     kernels.gemm->setLinkage(llvm::Function::ExternalLinkage);
     jit.compile();
     pack = jit.lookup<PackFunction<T>>("mm.pack");
     gemm = jit.lookup<GemmFunction<T>>("mm.gemm");
+    direct = jit.lookup<DirectGemmFunction<T>>("mm.direct_gemm");
   }
 
   bool has_fma;
@@ -39,6 +42,7 @@ struct Kernels {
   MatmulTile tile;
   PackFunction<T>* pack = nullptr;
   GemmFunction<T>* gemm = nullptr;
+  DirectGemmFunction<T>* direct = nullptr;
 };
 
 enum class Start { zero, bias, matrix, accumulate };
@@ -114,7 +118,7 @@ std::vector<T> computed(const Problem& p, Operands<T> o, const Kernels<T>& kerne
   std::vector<T> packed(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)), NAN);
   for (int t = 0; t < parts; ++t)
     kernels.pack(o.b.data(), o.b_k, o.b_n, p.k, p.n, panels * t / parts, panels * (t + 1) / parts,
-                 packed.data());
+                 packed.data(), nullptr);
   for (int s = 0; s < parts; ++s)
     for (int t = 0; t < parts; ++t)
       kernels.gemm(o.a.data(), o.a_m, o.a_k, packed.data(), o.c.data(), o.c_m, o.start(p),
@@ -174,6 +178,57 @@ TEMPLATE_TEST_CASE("products of a transposed matrix, of which blocks are copied"
   }
 }
 
+namespace {
+
+// B where it stands, in rows wider than the product's; its rows' sum on the way.
+template <typename T>
+void check_direct(const Problem& p, const Kernels<T>& kernels, int rows, int columns) {
+  const std::int64_t b_k = p.n + 7, panels = kernels.tile.panels(p.n);
+  Operands<T> o(p);
+  const std::vector<T> want = expected(p, o, kernels.has_fma);
+  std::vector<T> b(static_cast<std::size_t>(p.k * b_k), NAN),
+      want_sums(static_cast<std::size_t>(p.n), 0);
+  for (std::int64_t l = 0; l < p.k; ++l)
+    for (std::int64_t j = 0; j < p.n; ++j) {
+      const T value = o.b[static_cast<std::size_t>(l * o.b_k + j * o.b_n)];
+      b[static_cast<std::size_t>(l * b_k + j)] = value;
+      want_sums[static_cast<std::size_t>(j)] += value;
+    }
+  for (const bool summing : {false, true}) {
+    std::vector<T> sums(static_cast<std::size_t>(p.n) + 3, NAN);
+    Operands<T> fresh(p);
+    for (int s = 0; s < rows; ++s)
+      for (int t = 0; t < columns; ++t)
+        kernels.direct(fresh.a.data(), fresh.a_m, fresh.a_k, b.data(), fresh.c.data(), fresh.c_m,
+                       p.m * s / rows, p.m * (s + 1) / rows, p.n, p.k, panels * t / columns,
+                       panels * (t + 1) / columns, b_k, summing ? sums.data() : nullptr);
+    INFO("m " << p.m << " n " << p.n << " k " << p.k << " transposed " << p.a_transposed << " sums "
+              << summing << " parts " << rows << " x " << columns);
+    REQUIRE(std::memcmp(fresh.c.data(), want.data(), want.size() * sizeof(T)) == 0);
+    for (std::int64_t j = 0; summing && j < p.n; ++j)
+      REQUIRE(sums[static_cast<std::size_t>(j)] == want_sums[static_cast<std::size_t>(j)]);
+    for (std::int64_t j = p.n; j < p.n + 3; ++j)
+      REQUIRE(std::isnan(sums[static_cast<std::size_t>(j)]));
+  }
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("products of a matrix that is not packed, and the sum of its rows", "", float,
+                   double) {
+  for (const char* mask : {"", "avx2", "sse"}) {
+    INFO("features '" << mask << "'");
+    const Kernels<TestType> kernels(make_target(mask));
+    std::mt19937 engine(11);
+    const auto size = [&] { return static_cast<std::int64_t>(engine() % 70 + 1); };
+    for (int i = 0; i < 100; ++i)
+      check_direct(Problem{size(), size(), size(), (i & 1) != 0}, kernels, 1 + i % 2, 1 + i % 3);
+    for (std::int64_t k : {0, 1, 31, 32, 33, 255, 256, 257, 700})
+      check_direct(Problem{40, 5 * kernels.tile.columns + 3, k, true}, kernels, 1, 2);
+    check_direct(Problem{300, 2 * kernels.tile.columns, 513, true}, kernels, 2, 1);
+  }
+}
+
 // Whole vectors of A are copied, but none that reaches behind its end.
 TEST_CASE("a product reads nothing behind a transposed matrix") {
   const Kernels<float> kernels(make_target(""));
@@ -191,7 +246,7 @@ TEST_CASE("a product reads nothing behind a transposed matrix") {
     std::memcpy(a, o.a.data(), bytes);
     const std::int64_t panels = kernels.tile.panels(p.n);
     std::vector<float> packed(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)));
-    kernels.pack(o.b.data(), o.b_k, o.b_n, p.k, p.n, 0, panels, packed.data());
+    kernels.pack(o.b.data(), o.b_k, o.b_n, p.k, p.n, 0, panels, packed.data(), nullptr);
     const std::vector<float> want = expected(p, o, kernels.has_fma);
     kernels.gemm(a, o.a_m, o.a_k, packed.data(), o.c.data(), o.c_m, nullptr, 0, 0, p.m, p.n, p.k, 0,
                  panels);
@@ -244,7 +299,7 @@ TEST_CASE("an epilogue sees complete tiles and their place") {
   const std::int64_t panels = plain.tile.panels(p.n);
   std::vector<float> packed(static_cast<std::size_t>(plain.tile.packed_elements(p.k, p.n)));
   jit.lookup<PackFunction<float>>("plain.pack")(o.b.data(), o.b_k, o.b_n, p.k, p.n, 0, panels,
-                                                packed.data());
+                                                packed.data(), nullptr);
   jit.lookup<Fused>("fused.gemm")(o.a.data(), o.a_m, o.a_k, packed.data(), o.c.data(), o.c_m,
                                   nullptr, 0, 0, p.m, p.n, p.k, 0, panels, nullptr);
   CHECK(o.c == want);

@@ -1,0 +1,116 @@
+#include "backends/llvm/direct_products.h"
+
+#include <algorithm>
+
+namespace treadle {
+
+namespace {
+
+// Rows of A in one block of a product, and of two.
+constexpr std::int64_t fewest_rows = 16, most_rows = 512;
+
+// Is B the rows of `type`, all of them, as they stand?
+bool multiplies_rows(const Step& step, const Type& type) {
+  if (!step.direct || step.out.size() != 1 || type.rank() < 2) return false;
+  const Dim rows = product(Dims(type.dims.begin(), type.dims.end() - 1));
+  return step.shape.k == rows && step.shape.n == type.dims.back() && step.view_b.offset == Dim(0) &&
+         step.view_b.contract_stride == step.shape.n;
+}
+
+bool touches(const Step& step, int buffer) {
+  const auto within = [&](const std::vector<Location>& places) {
+    return std::any_of(places.begin(), places.end(), [&](const Location& place) {
+      return place.buffer == buffer || place.alternate == buffer;
+    });
+  };
+  const auto inside = [&](const std::vector<Step>& steps) {
+    return std::any_of(steps.begin(), steps.end(),
+                       [&](const Step& inner) { return touches(inner, buffer); });
+  };
+  return within(step.in) || within(step.out) || inside(step.before) || inside(step.body);
+}
+
+// The operand's type, if a step is a sum over its first axes and nothing else.
+std::optional<Type> summed(const Step& step) {
+  if (step.kind != Step::Kind::fused || step.in.size() != 1 || step.out.size() != 1) return {};
+  const Graph& body = *step.graph->node(step.node).regions[0];
+  const Node& sum = body.node(body.outputs()[0].value.node);
+  if (sum.op != Op::reduce_sum || sum.operands[0] != body.input_value(0)) return {};
+  const Integers& axes = sum.attributes.integers("axes");
+  for (std::size_t i = 0; i < axes.size(); ++i)
+    if (axes[i] != static_cast<std::int64_t>(i)) return {};
+  return is_float(sum.types[0].dtype) && sum.types[0].rank() > 0
+             ? std::optional(step.graph->type(step.graph->node(step.node).operands[0]))
+             : std::nullopt;
+}
+
+// A sum over all axes but the last, perhaps in several steps, which nothing else
+// reads: of examples first, say, and of their time steps then.
+struct RowSum {
+  std::vector<std::size_t> steps;  // the last one first
+  Location of;
+  Type type;
+};
+std::optional<RowSum> row_sum(const ProgramPlan& plan, const std::vector<Step>& steps,
+                              std::size_t last) {
+  const auto type = summed(steps[last]);
+  const auto result = [&](const Step& step) {
+    return step.graph->node(step.node).types[step.out_index[0]];
+  };
+  if (!type || result(steps[last]).rank() != 1) return std::nullopt;
+  const auto kind_of = [&](const Location& place) {
+    return plan.buffers[static_cast<std::size_t>(place.buffer)].kind;
+  };
+  if (kind_of(steps[last].out[0]) == BufferPlan::Kind::input) return std::nullopt;
+  RowSum out{{last}, steps[last].in[0], *type};
+  for (std::size_t i = last; i-- > 0 && kind_of(out.of) == BufferPlan::Kind::arena;) {
+    if (!touches(steps[i], out.of.buffer)) continue;
+    const auto below = summed(steps[i]);
+    if (!below || steps[i].out[0] != out.of || steps[i].graph != steps[last].graph) break;
+    const auto users = std::count_if(
+        steps.begin(), steps.end(), [&](const Step& step) { return touches(step, out.of.buffer); });
+    if (users != 2) break;
+    out.steps.push_back(i);
+    out.of = steps[i].in[0];
+    out.type = *below;
+  }
+  return out;
+}
+
+}  // namespace
+
+bool reads_b_directly(const Step& matmul, const MatmulTile& tile) {
+  const auto m = matmul.shape.m.constant(), n = matmul.shape.n.constant();
+  return matmul.shape.batch == Dim(1) && matmul.row_loops.empty() && matmul.sum_loops.empty() &&
+         matmul.view_b.free_stride == Dim(1) && m && *m >= fewest_rows && *m <= most_rows && n &&
+         *n >= tile.columns && !matmul.shape.k.is_constant();
+}
+
+void sum_on_the_way(const ProgramPlan& plan, std::vector<Step>& steps) {
+  for (Step& step : steps) {
+    sum_on_the_way(plan, step.before);
+    sum_on_the_way(plan, step.body);
+  }
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const auto sum = row_sum(plan, steps, i);
+    if (!sum) continue;
+    const Location place = steps[i].out[0];
+    const auto matmul = std::find_if(steps.begin(), steps.end(), [&](const Step& step) {
+      return multiplies_rows(step, sum->type) && step.in[1] == sum->of &&
+             step.graph == steps[i].graph;
+    });
+    if (matmul == steps.end()) continue;
+    // What reads the sum must come behind the product.
+    const auto after = steps.begin() + static_cast<std::ptrdiff_t>(i) + 1;
+    if (std::any_of(after, std::max(after, matmul),
+                    [&](const Step& step) { return touches(step, place.buffer); }))
+      continue;
+    matmul->out.push_back(place);
+    matmul->out_index.push_back(1);
+    for (const std::size_t gone : sum->steps)
+      steps.erase(steps.begin() + static_cast<std::ptrdiff_t>(gone));
+    i -= sum->steps.size();
+  }
+}
+
+}  // namespace treadle

@@ -1,0 +1,124 @@
+// Products that read operand B where it stands, and sums that they give on the way.
+#include <string>
+
+#include "backends/llvm/program_plan.h"
+#include "backends/llvm/target.h"
+#include "driver/compile.h"
+#include "frontend/elaborate.h"
+#include "ir/eval/evaluate.h"
+#include "passes/training_step.h"
+#include "runtime/team.h"
+#include "tests/catch.h"
+#include "tests/support/graphs.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace treadle;
+using namespace treadle::test;
+
+namespace {
+
+TrainingStep step_of(const std::string& layers) {
+  const TemporaryFolder folder;
+  ElaborateOptions options;
+  options.real = DType::f64;
+  const Experiment experiment =
+      load_experiment(folder
+                          .file("program.tdl", layers + "train M {\n"
+                                                        "  data      npy(\"x.npy\")\n"
+                                                        "  loss      mean(square(y))\n"
+                                                        "  optimizer sgd(lr: constant(0.1))\n"
+                                                        "  epochs    1\n"
+                                                        "}\n")
+                          .string(),
+                      options);
+  return make_training_step(experiment.loss(*experiment.find_train(), Mode::train), {});
+}
+
+struct Counts {
+  int direct = 0, with_sums = 0;
+  int sums = 0;  // kernels that sum rows
+};
+void count(const std::vector<treadle::Step>& steps, Counts& out) {
+  for (const treadle::Step& step : steps) {
+    if (step.direct) ++out.direct;
+    if (step.direct && step.out.size() == 2) ++out.with_sums;
+    if (step.kind == treadle::Step::Kind::fused) {
+      const Graph& body = *step.graph->node(step.node).regions[0];
+      const Node& last = body.node(body.outputs()[0].value.node);
+      if (last.op == Op::reduce_sum && last.types[0].rank() > 0 &&
+          last.types[0].dims.back() == body.type(last.operands[0]).dims.back())
+        ++out.sums;
+    }
+    count(step.before, out);
+    count(step.body, out);
+  }
+}
+Counts counts_of(const TrainingStep& step) {
+  const Target target = host_target();
+  const Graph graph = lower(step.graph);
+  const ProgramPlan plan =
+      plan_program(graph, {}, matmul_tile(target, DType::f32), matmul_tile(target, DType::f64));
+  Counts out;
+  count(plan.steps, out);
+  return out;
+}
+
+// Against the evaluator, whatever the number of threads, to the bit among them.
+void check_results(const TrainingStep& step) {
+  const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
+  for (const DimEnv& extents :
+       {DimEnv{{"B", 3}, {"T", 100}}, DimEnv{{"B", 1}, {"T", 1}}, DimEnv{{"B", 2}, {"T", 7}}}) {
+    const std::vector<Tensor> inputs = step_inputs(step.graph, extents);
+    std::vector<Tensor> first;
+    for (const int threads : {1, 2, 3}) {
+      Team team(threads);
+      const std::vector<Tensor> results = run_with(*program, inputs, team);
+      if (first.empty()) {
+        require_close(step.graph, results, evaluate(step.graph, inputs), 1e-10);
+        first = results;
+      }
+      for (std::size_t i = 0; i < results.size(); ++i)
+        REQUIRE(treadle::same_bits(results[i], first[i]));
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a weight's gradient reads the gradient behind it in place and sums it for the bias") {
+  const TrainingStep step = step_of(
+      "model M(x: real[T, 24]) {\n"
+      "  param W: real[24, 40] ~ xavier\n"
+      "  param b: real[40] ~ zeros\n"
+      "  return y: tanh(x @ W + b)\n"
+      "}\n");
+  const Counts counts = counts_of(step);
+  CHECK(counts.direct == 1);
+  CHECK(counts.with_sums == 1);
+  CHECK(counts.sums == 0);
+  check_results(step);
+}
+
+TEST_CASE("so does that of a recurrent layer, for both of its weights") {
+  const TrainingStep step = step_of(
+      "model M(x: real[T, 16]) {\n"
+      "  y, _ = scan LSTM[16, 20] over x\n"
+      "  return y: y\n"
+      "}\n");
+  const Counts counts = counts_of(step);
+  CHECK(counts.direct == 2);
+  CHECK(counts.with_sums == 1);
+  CHECK(counts.sums == 0);
+  check_results(step);
+}
+
+TEST_CASE("a weight of few rows or columns has its operand packed") {
+  const TrainingStep step = step_of(
+      "model M(x: real[T, 24]) {\n"
+      "  param W: real[24, 3] ~ xavier\n"
+      "  param V: real[3, 24] ~ xavier\n"
+      "  return y: (x @ W) @ V\n"
+      "}\n");
+  CHECK(counts_of(step).direct == 0);
+  check_results(step);
+}
