@@ -30,10 +30,14 @@ struct Options {
   LanguageOptions language;
 };
 
+Graph training_step(const Graph& loss, const Options& options) {
+  return make_training_step(loss, load_inspected(options.file, options.language).optimizer).graph;
+}
+
 Graph stage_of(const Graph& loss, const Options& options) {
   if (options.stage == "graph" && options.after.empty()) return loss;
   if (options.stage == "step") return derive_step(loss);
-  const Graph step = make_training_step(loss, {}).graph;
+  const Graph step = training_step(loss, options);
   if (!options.after.empty()) {
     const std::string_view pipeline = pipeline_of(options.language.bf16_products());
     std::vector<PassCall> calls = parse_pipeline(pipeline);
@@ -55,14 +59,14 @@ std::string shown(const Graph& graph, const Options& options) {
 }
 
 // What became of each softmax of the training step.
-std::string reasons_text(const Graph& loss) {
+std::string reasons_text(const Graph& step) {
   std::vector<PassCall> calls = parse_pipeline(training_pipeline);
   const auto last = std::find_if(calls.begin(), calls.end(), [](const PassCall& call) {
     return call.pass->name == "fuse-attention";
   });
   calls.erase(last, calls.end());
   std::vector<AttentionReport> reports;
-  fuse_attention(run_pipeline(make_training_step(loss, {}).graph, calls), &reports);
+  fuse_attention(run_pipeline(step, calls), &reports);
   std::string out;
   for (const AttentionReport& report : reports) {
     const std::string place = to_string(report.location);
@@ -95,11 +99,11 @@ std::string dumped(const Options& options) {
   const ElaborateOptions language = options.language.elaborate();
   const Graph loss =
       load_graph(options.file, language.real, {language.dims.begin(), language.dims.end()});
-  if (options.why) return reasons_text(loss);
+  if (options.why) return reasons_text(training_step(loss, options));
   if (options.stage == "placement") {
     std::vector<PlacementReport> reports;
-    place(lower(make_training_step(loss, {}).graph, options.language.bf16_products()),
-          backend_models(), &reports);
+    place(lower(training_step(loss, options), options.language.bf16_products()), backend_models(),
+          &reports);
     return placement_table(reports);
   }
   const Graph graph = stage_of(loss, options);

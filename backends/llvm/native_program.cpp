@@ -1,5 +1,7 @@
 #include "backends/llvm/native_program.h"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <map>
 #include <utility>
@@ -23,6 +25,20 @@ void prepare_claimed(void* runner, std::int64_t thread, const void* b) {
 void run_claimed(void* runner, std::int64_t thread, const void* a, void* c) {
   static_cast<NodeRunner*>(runner)->run(static_cast<int>(thread), static_cast<const std::byte*>(a),
                                         static_cast<std::byte*>(c));
+}
+
+// Memory for a step. What is large is in large pages where the system has them: the
+// rows of a step lie in so many pages that a processor would look most of them up.
+constexpr std::size_t large_page = std::size_t{1} << 21;
+std::byte* allocate(std::size_t bytes) {
+  const bool large = bytes >= 4 * large_page;
+  const std::size_t alignment = large ? large_page : ProgramPlan::alignment;
+  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  void* memory = std::aligned_alloc(alignment, rounded);
+#ifdef MADV_HUGEPAGE
+  if (large && memory != nullptr) ::madvise(memory, rounded, MADV_HUGEPAGE);
+#endif
+  return static_cast<std::byte*>(memory);
 }
 
 class NativeProgram final : public Program {
@@ -49,7 +65,7 @@ class NativeProgram final : public Program {
     if (arena_bytes_ < binding.bytes) {
       constexpr std::string_view what = "the working space of one step";
       require_memory(binding.bytes, [&] { return std::string(what); });
-      arena_.reset(static_cast<std::byte*>(std::aligned_alloc(64, binding.bytes)));
+      arena_.reset(allocate(binding.bytes));
       if (!arena_) no_memory(binding.bytes, what);
       arena_bytes_ = binding.bytes;
     }

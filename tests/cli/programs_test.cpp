@@ -83,6 +83,18 @@ TEST_CASE("my_cell has one product with its recurrent weights in each loop") {
   CHECK(products == 2);
 }
 
+TEST_CASE("dump shows the step with the program's own optimizer") {
+  const std::filesystem::path folder = treadle::test::fresh_folder("dump_sgd");
+  const std::string plain = (folder / "sgd.tdl").string();
+  REQUIRE(treadle::test::shell("sed s/adamw/sgd/ " + example("demo") + " > " + plain).status == 0);
+  for (const char* stage : {" --stage grad", " --after fuse-gates"}) {
+    CHECK(run("dump " + example("demo") + stage).output.find("\"v:") != std::string::npos);
+    const Run step = run("dump " + plain + stage);
+    REQUIRE(step.status == 0);
+    CHECK(step.output.find("\"v:") == std::string::npos);
+  }
+}
+
 TEST_CASE("a program's mistakes have exit status 1 and name the place") {
   const Run missing = run("train " + example("mnist_rows") + " --data /nowhere 2>&1");
   CHECK(missing.status == 1);
