@@ -157,7 +157,7 @@ class Bench {
     return out;
   }
   const DimEnv& extents() const { return work_.extents; }
-  std::size_t workspace() const { return program_->workspace_bytes(work_.extents); }
+  std::size_t workspace() const { return program_->workspace_bytes(work_.extents, team_.size()); }
 
  private:
   std::vector<KernelRow> profiled_kernels() const {

@@ -79,7 +79,8 @@ int run_memory(const Options& options) {
   line("parameters", parameters);
   line("optimizer", state);
   for (const RecomputeChoice& choice : step.recomputed) std::cout << recompute_text(choice) << "\n";
-  line("step, predicted", static_cast<double>(program->workspace_bytes(env)));
+  line("step, predicted",
+       static_cast<double>(program->workspace_bytes(env, options.machine.threads)));
   if (!options.measure) return 0;
   const Measured made = measure(*program, inputs, env, options.machine.threads);
   if (made.bytes)

@@ -46,7 +46,7 @@ class Replay final : public Program {
     for (const Tensor& tensor : tensors) pointers.push_back(&tensor);
     evaluate(graph_, pointers, env, look, &finding);
   }
-  std::size_t workspace_bytes(const DimEnv&) const override { return 0; }
+  std::size_t workspace_bytes(const DimEnv&, int) const override { return 0; }
 
   Finding finding;
 

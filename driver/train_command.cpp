@@ -238,8 +238,9 @@ int run_train(const Options& options) {
       compile_step(make_evaluation_step(run.evaluation, held_back_ragged), machine);
   for (const RecomputeChoice& choice : step.recomputed) std::cout << recompute_text(choice) << "\n";
   if (!step.recomputed.empty())
-    std::cout << fmt::format("a step's working memory: {:.1f} MiB\n",
-                             static_cast<double>(program->workspace_bytes(sizes)) / 0x1p20);
+    std::cout << fmt::format(
+        "a step's working memory: {:.1f} MiB\n",
+        static_cast<double>(program->workspace_bytes(sizes, options.machine.threads)) / 0x1p20);
   Team team(options.machine.threads);
   Trainer trainer(*program, first_tensors(run.loss, step, run.trainer.seed), *run.data.training,
                   run.trainer, team);

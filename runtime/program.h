@@ -43,9 +43,9 @@ class Program {
   virtual void run(const DimEnv& env, std::span<const std::byte* const> inputs,
                    std::span<std::byte* const> outputs, Team& team) = 0;
 
-  // Bytes of working memory that `run` needs under `env` with one thread,
+  // Bytes of working memory that `run` needs under `env` with so many threads,
   // besides inputs and outputs.
-  virtual std::size_t workspace_bytes(const DimEnv& env) const = 0;
+  virtual std::size_t workspace_bytes(const DimEnv& env, int threads) const = 0;
 
  protected:
   std::vector<Slot> inputs_;

@@ -26,7 +26,7 @@ class ReferenceProgram final : public Program {
   }
 
   // The evaluator frees as it goes; what it holds at once is not planned.
-  std::size_t workspace_bytes(const DimEnv&) const override { return 0; }
+  std::size_t workspace_bytes(const DimEnv&, int) const override { return 0; }
 
  private:
   Graph graph_;

@@ -15,7 +15,10 @@ std::vector<std::size_t> ProgramPlan::arena_offsets(const DimEnv& env, int threa
   std::vector<Piece> pieces;
   for (std::size_t i = 0; i < buffers.size(); ++i) {
     if (buffers[i].kind != BufferPlan::Kind::arena || buffers[i].last_phase < 0) continue;
-    const auto elements = static_cast<std::size_t>(buffers[i].elements.evaluate(env));
+    const auto& turn = buffers[i].turn;
+    const bool deferred = turn && turn->rows.evaluate(env) >= turn->least.evaluate(env) * threads;
+    const Dim& count = deferred ? turn->elements : buffers[i].elements;
+    const auto elements = static_cast<std::size_t>(count.evaluate(env));
     const std::size_t bytes = elements * size_of(buffers[i].dtype);
     const std::size_t copies = buffers[i].per_thread ? static_cast<std::size_t>(threads) : 1;
     pieces.push_back({i, (bytes + alignment - 1) / alignment * alignment * copies});

@@ -112,10 +112,10 @@ class NativeProgram final : public Program {
     if (profile_ != nullptr) profile_->end();
   }
 
-  std::size_t workspace_bytes(const DimEnv& env) const override {
+  std::size_t workspace_bytes(const DimEnv& env, int threads) const override {
     std::size_t bytes = 0;
-    plan_.arena_offsets(env, 1, &bytes);
-    for (const auto& runner : runners_) bytes += runner->working_bytes(env, 1);
+    plan_.arena_offsets(env, threads, &bytes);
+    for (const auto& runner : runners_) bytes += runner->working_bytes(env, threads);
     return bytes;
   }
 

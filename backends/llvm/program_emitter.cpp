@@ -121,7 +121,18 @@ void ProgramEmitter::emit_step(llvm::IRBuilder<>& b, const Step& step) {
     case Step::Kind::fused: fused(b, step); break;
     case Step::Kind::copy: copy(b, step); break;
     case Step::Kind::pack: pack(b, step); break;
-    case Step::Kind::matmul: matmul(b, step); break;
+    case Step::Kind::matmul:
+      switch (step.part) {
+        case Step::Part::all: matmul(b, step); break;
+        case Step::Part::whole:
+          emit_if(
+              b, is_deferred(b, step.out[0].buffer), [] {}, [&] { matmul(b, step); });
+          break;
+        case Step::Part::turn:
+          emit_if(
+              b, is_deferred(b, step.out[0].buffer), [&] { matmul(b, step); }, [] {});
+      }
+      break;
     case Step::Kind::prepare:
     case Step::Kind::claimed: call_runner(b, step); break;
     case Step::Kind::scatter_add: scatter_add(b, step); break;
@@ -155,6 +166,14 @@ void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
 
 // Thread i of n does rows r * i / n ... r * (i + 1) / n - 1 of r, in pairs, as if it
 // were the only thread, where those are enough.
+// Is the product in that buffer computed in the turns of its loop?
+llvm::Value* ProgramEmitter::is_deferred(llvm::IRBuilder<>& b, int buffer) {
+  const BufferPlan::Turn& turn = *plan_.buffers[static_cast<std::size_t>(buffer)].turn;
+  llvm::Value* threads = own_rows_ ? own_rows_->threads : threads_;
+  return b.CreateICmpUGE(extent(b, dim_table_, turn.rows),
+                         b.CreateMul(threads, extent(b, dim_table_, turn.least)));
+}
+
 void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows,
                                    const std::function<void()>& loop) {
   llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *two = b.getInt64(2);
@@ -164,12 +183,13 @@ void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows,
         b.CreateMul(b.CreateUDiv(b.CreateMul(b.CreateUDiv(all, two), i), threads), two);
     return b.CreateSelect(b.CreateICmpEQ(i, threads), all, row);
   };
-  llvm::Value* enough = b.CreateICmpUGE(all, b.CreateMul(threads, b.getInt64(own_rows_at_least)));
+  llvm::Value* least = b.CreateMul(threads, b.getInt64(ProgramPlan::own_rows_at_least));
+  llvm::Value* enough = b.CreateICmpUGE(all, least);
   llvm::Value* apart = b.CreateAnd(enough, b.CreateICmpUGT(threads, one));
   llvm::Value* begin = first(thread);
   llvm::Value* count = b.CreateSub(first(b.CreateAdd(thread, one)), begin);
-  own_rows_ =
-      OwnRows{rows, apart, b.CreateSelect(apart, begin, zero), b.CreateSelect(apart, count, all)};
+  own_rows_ = OwnRows{rows, threads, apart, b.CreateSelect(apart, begin, zero),
+                      b.CreateSelect(apart, count, all)};
   thread_ = b.CreateSelect(apart, zero, thread);
   threads_ = b.CreateSelect(apart, one, threads);
   loop();
@@ -196,6 +216,13 @@ llvm::Function* ProgramEmitter::start_function(llvm::IRBuilder<>& b, const std::
 }
 
 // Where the entry function finds the value.
+// The row of this turn of its loop.
+llvm::Value* ProgramEmitter::turn_of(llvm::IRBuilder<>& b, const Location::Row& row) {
+  llvm::Value* t = counters_[static_cast<std::size_t>(row.loop)];
+  if (!row.reverse) return t;
+  return b.CreateSub(b.CreateSub(extent(b, dim_table_, row.length), b.getInt64(1)), t);
+}
+
 llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Location& place, DType dtype) {
   const auto base_of = [&](int buffer) {
     return b.CreateLoad(b.getPtrTy(), b.CreateConstGEP1_64(b.getPtrTy(), buffers_,
@@ -217,9 +244,9 @@ llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Location& place
           b.CreateMul(extent(b, dim_table_, row.start), extent(b, dim_table_, row.stride)));
       continue;
     }
-    llvm::Value* t = counters_[static_cast<std::size_t>(row.loop)];
-    if (row.reverse)
-      t = b.CreateSub(b.CreateSub(extent(b, dim_table_, row.length), b.getInt64(1)), t);
+    llvm::Value* t = turn_of(b, row);
+    if (plan_.buffers[static_cast<std::size_t>(place.buffer)].turn)
+      t = b.CreateSelect(is_deferred(b, place.buffer), b.getInt64(0), t);
     base = b.CreateGEP(memory_type(b.getContext(), dtype), base,
                        b.CreateMul(t, extent(b, dim_table_, row.stride)));
   }
@@ -472,6 +499,11 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
   llvm::Value* a = b.CreateGEP(memory_type(b.getContext(), dtype), pointer(b, step.in[0], dtype),
                                size(step.view_a.offset));
   llvm::Value *out = pointer(b, step.out[0], dtype), *rows = size(shape.m);
+  if (step.part == Step::Part::turn) {
+    llvm::Value* first = b.CreateMul(turn_of(b, step.out[0].rows[0]), size(own_rows_->all));
+    a = b.CreateGEP(memory_type(b.getContext(), dtype), a,
+                    b.CreateMul(first, size(step.view_a.free_stride)));
+  }
   if (own_rows_) {
     const auto from = [&](llvm::Value* base, const Dim& stride) {
       return b.CreateGEP(memory_type(b.getContext(), dtype), base,
@@ -505,6 +537,8 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
                       step.out.size() > 1 ? pointer(b, step.out[1], dtype)
                                           : llvm::ConstantPointerNull::get(b.getPtrTy())});
     kind = ProductKind::direct;
+  } else if (step.part == Step::Part::turn) {
+    // never one row
   } else if (!shape.m.is_constant() || shape.m == Dim(1)) {
     arguments.insert(arguments.end(), {size(step.share.width), size(Dim(step.share.block))});
     kind = shape.m == Dim(1) ? ProductKind::one_row : ProductKind::any_rows;

@@ -19,9 +19,6 @@ namespace treadle {
 
 // Threads share out a product's rows in whole tiles of so many.
 inline constexpr std::int64_t rows_of_tile = 8;
-// With so many rows a thread reads a loop's weights for itself, rather than wait for
-// the others at each step: it needs fewer than four bytes of them a cycle.
-inline constexpr std::int64_t own_rows_at_least = 16;
 inline constexpr const char* entry_name = "treadle_step";  // a ProgramEntry
 
 // Adds the entry function `treadle_step` and its kernels to the module, which
@@ -79,6 +76,8 @@ class ProgramEmitter {
   void pack(llvm::IRBuilder<>& b, const Step& step);
   void matmul(llvm::IRBuilder<>& b, const Step& step);
   void looped_matmul(llvm::IRBuilder<>& b, const Step& step);
+  llvm::Value* is_deferred(llvm::IRBuilder<>& b, int buffer);
+  llvm::Value* turn_of(llvm::IRBuilder<>& b, const Location::Row& row);
   void call_runner(llvm::IRBuilder<>& b, const Step& step);
   void scatter_add(llvm::IRBuilder<>& b, const Step& step);
   void argmax(llvm::IRBuilder<>& b, const Step& step);
@@ -124,7 +123,7 @@ class ProgramEmitter {
   // (`apart`): then this thread's own. Else all, shared out in each step.
   struct OwnRows {
     Dim all;
-    llvm::Value *apart, *begin, *count;
+    llvm::Value *threads, *apart, *begin, *count;
   };
   std::optional<OwnRows> own_rows_;
   bool alone_ = false;  // in a loop whose turns are one thread's each

@@ -6,6 +6,7 @@
 
 #include "backends/llvm/attention_packs.h"
 #include "backends/llvm/column_shares.h"
+#include "backends/llvm/deferred_products.h"
 #include "backends/llvm/direct_products.h"
 #include "backends/llvm/program_barriers.h"
 #include "backends/llvm/row_shares.h"
@@ -92,6 +93,7 @@ class Planner {
     share_rows(plan_.steps);
     plan_barriers(plan_, f32_);
     number_kernels(plan_.steps);
+    defer_products(plan_);
     return std::move(plan_);
   }
 
@@ -107,15 +109,21 @@ class Planner {
   // ---- memory ----
 
   Location whole(BufferPlan::Kind kind, int slot, const Type& type) {
-    plan_.buffers.push_back({kind, slot, type.dtype, type.count()});
+    BufferPlan& buffer = plan_.buffers.emplace_back();
+    buffer.kind = kind;
+    buffer.slot = slot;
+    buffer.dtype = type.dtype;
+    buffer.elements = type.count();
     Location out;
     out.buffer = static_cast<int>(plan_.buffers.size()) - 1;
     return out;
   }
   Location temporary(DType dtype, const Dim& elements, int level) {
     // A step may need no more than its bounds allow.
-    plan_.buffers.push_back({BufferPlan::Kind::arena, -1, dtype, elements.substitute(most_),
-                             parallel_level_ >= 0 && level > parallel_level_});
+    BufferPlan& buffer = plan_.buffers.emplace_back();
+    buffer.dtype = dtype;
+    buffer.elements = elements.substitute(most_);
+    buffer.per_thread = parallel_level_ >= 0 && level > parallel_level_;
     Location out;
     out.buffer = static_cast<int>(plan_.buffers.size()) - 1;
     out.level = level;

@@ -27,6 +27,12 @@ struct BufferPlan {
   DType dtype = DType::f32;
   Dim elements;
   bool per_thread = false;  // each thread has one
+  // Of a product that a loop may compute in its turns (deferred_products.h): where each
+  // thread has `least` or more of `rows`, it holds the `elements` of one turn.
+  struct Turn {
+    Dim rows, least, elements;
+  };
+  std::optional<Turn> turn;
   int first_phase = INT32_MAX, last_phase = -1;
 };
 
@@ -110,6 +116,10 @@ struct Step {
   ColumnShare share;  // of a matmul that is one product
   // B is read where it stands. A second output is the sum of its rows.
   bool direct = false;
+  // A deferred product stands in two places (deferred_products.h): whole in front of
+  // its loop, and the part of a turn inside.
+  enum class Part : std::uint8_t { all, whole, turn };
+  Part part = Part::all;
   // Reads and writes other elements than the steps around it.
   bool apart = false;
   // scan
@@ -138,6 +148,8 @@ struct ProgramPlan {
   // buffers stand one behind the other, bytes_of apart.
   std::vector<std::size_t> arena_offsets(const DimEnv& env, int threads, std::size_t* size) const;
   static constexpr std::size_t alignment = 64;
+  // Rows of each thread, so that it does all turns of them.
+  static constexpr std::int64_t own_rows_at_least = 16;
 };
 
 // `tile_f32` and `tile_f64` say how B is packed.

@@ -126,7 +126,7 @@ TEST_CASE("rows are added to a base that is updated in place without a copy of i
   const std::vector<Tensor> expected = evaluate(graph, inputs);
   const std::vector<InPlaceUpdate> updates{{"next", "cache"}};
   const auto program = compile(graph, updates);
-  CHECK(program->workspace_bytes({{"C", 1000000}}) < 100000);
+  CHECK(program->workspace_bytes({{"C", 1000000}}, 1) < 100000);
   Team team(2);
   require_close(graph, run_with(*program, inputs, team), expected, 1e-12);
 }
