@@ -26,11 +26,25 @@ Graph optimise(const Graph& graph, bool bf16_products) {
   return bf16_products ? simplify(treadle::bf16_products(fuse_attention(out))) : out;
 }
 
-Graph lower(const Graph& graph, bool bf16_products) {
+namespace {
+Graph lower_for(const Graph& graph, bool bf16_products, bool rounding_products) {
   std::vector<PassCall> calls = parse_pipeline(pipeline_of(bf16_products));
   calls.pop_back();  // `place` is the backend's choice
-  return run_pipeline(graph, calls);
+  return run_pipeline(graph, calls, {}, {{}, rounding_products});
 }
+
+// oneDNN, where it is to run all that it can, is given rounded operands.
+bool rounding_products(const CompileOptions& options) {
+  if (!options.bf16_products || options.backend == "onednn") return false;
+  return options.bf16_pairs || multiplies_bfloat16(options.features);
+}
+}  // namespace
+
+Graph lower(const Graph& graph, bool bf16_products) {
+  return lower_for(graph, bf16_products, bf16_products && multiplies_bfloat16());
+}
+
+PassContext machine_context() { return {backend_models(), multiplies_bfloat16()}; }
 
 BackendModels backend_models() {
   static const PlacementModels owned(machine_calibration());
@@ -71,7 +85,7 @@ void require_backend(const std::string& name) {
 }  // namespace
 
 Graph lower(const Graph& graph, const CompileOptions& options) {
-  return placed(lower(graph, options.bf16_products), options);
+  return placed(lower_for(graph, options.bf16_products, rounding_products(options)), options);
 }
 
 std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpdate> updates,
@@ -85,8 +99,8 @@ std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpda
   require_backend(options.backend);
   LlvmOptions llvm{options.features, options.cache, make_onednn_runner, {}, {}};
   llvm.lower = [&](const Graph& whole) { return treadle::lower(whole, options); };
-  llvm.lowering = fmt::format("{} {} {}", pipeline_of(options.bf16_products), options.backend,
-                              options.features);
+  llvm.lowering = fmt::format("{} {} {}{}", pipeline_of(options.bf16_products), options.backend,
+                              options.features, options.bf16_pairs ? " pairs" : "");
   llvm.profile = options.profile;
   if (options.backend == "auto" && options.features.empty())
     llvm.lowering += seconds_text(machine_calibration());

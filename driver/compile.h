@@ -10,6 +10,7 @@
 
 #include "ir/graph.h"
 #include "ir/placement.h"
+#include "passes/pass_manager.h"
 #include "passes/training_step.h"
 #include "runtime/program.h"
 
@@ -28,6 +29,8 @@ struct CompileOptions {
   Profile* profile = nullptr;
   // Products of f32 are of bfloat16 operands, passes/bf16_products.h.
   bool bf16_products = false;
+  // For tests: in pairs, as on a processor that has the instruction, wherever they run.
+  bool bf16_pairs = false;
 };
 
 // Where commands keep compiled code between runs: the folder of the environment
@@ -42,7 +45,8 @@ CompileOptions cached(std::string backend = "auto");
 // fused; with `bf16_products` attention is a node, as what stands in it is not rounded.
 Graph optimise(const Graph& graph, bool bf16_products = false);
 // The same in the form that the LLVM backend takes: no composite ops, pointwise
-// work in kernels.
+// work in kernels. Where this processor has the arithmetic, bfloat16 products round
+// their operands themselves.
 Graph lower(const Graph& graph, bool bf16_products = false);
 // And with the products placed: what `compile` gives to LLVM.
 Graph lower(const Graph& graph, const CompileOptions& options);
@@ -59,6 +63,9 @@ constexpr std::string_view pipeline_of(bool bf16_products) {
 
 // For `place`: LLVM, then oneDNN.
 BackendModels backend_models();
+
+// What passes are told that run for this machine.
+PassContext machine_context();
 
 // Throws UserError T0836 for an unknown backend, T0926 where the evaluator is to be profiled.
 std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpdate> updates,

@@ -48,7 +48,7 @@ Graph stage_of(const Graph& loss, const Options& options) {
     if (last == calls.rend())
       throw_user_error("T0843", fmt::format("'{}' is no pass of the pipeline", options.after),
                        fmt::format("its passes are {}", pipeline));
-    return run_pipeline(step, std::span(calls.begin(), last.base()), {}, {backend_models()});
+    return run_pipeline(step, std::span(calls.begin(), last.base()), {}, machine_context());
   }
   if (options.stage == "grad") return step;
   return lower(step, options.language.bf16_products());

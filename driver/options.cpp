@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "backends/llvm/compile.h"
 #include "driver/commands.h"
 #include "driver/compile.h"
 
@@ -27,9 +28,11 @@ void add_language_options(CLI::App& command, LanguageOptions& options, Precision
                   "What 'real' means: f32 or f64; bf16: f32, with products of bfloat16 operands")
       ->check(CLI::IsMember({"f32", "f64", "bf16"}))
       ->each([](const std::string& precision) {
-        if (precision == "bf16")
-          std::cerr << "note: products of bfloat16 operands are computed in f32, which is slower "
-                       "than -p f32\n";
+        if (precision != "bf16") return;
+        std::cerr << "note: products of bfloat16 operands are "
+                  << (multiplies_bfloat16()
+                          ? "computed by this processor's own instructions for them\n"
+                          : "computed in f32, which is slower than -p f32\n");
       });
 }
 

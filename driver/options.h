@@ -24,7 +24,7 @@ struct LanguageOptions {
   // Throws UserError T0830 for a -D that sets nothing.
   ElaborateOptions elaborate() const;
 };
-// bf16 is for commands that compile; it is noted on standard error that it is slow.
+// bf16 is for commands that compile; it is noted on standard error how it is computed.
 enum class Precisions : std::uint8_t { f32_f64, f32_f64_bf16 };
 void add_language_options(CLI::App& command, LanguageOptions& options,
                           Precisions precisions = Precisions::f32_f64_bf16);

@@ -69,9 +69,24 @@ Graph with_rounded_operands(const Graph& graph) {
   });
 }
 
+Graph with_rounding_products(const Graph& graph) {
+  return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
+    Node node = graph.node(id);
+    if (node.op == Op::scan)
+      node = with_regions(node, with_rounding_products);
+    else if (is_sum_of_products(node))
+      node.attributes.set("operands", DType::bf16);
+    else
+      return false;
+    copy_node(b, node, id, map);
+    return true;
+  });
+}
+
 }  // namespace
 
-Graph bf16_products(const Graph& graph) {
+Graph bf16_products(const Graph& graph, bool in_products) {
+  if (in_products) return with_rounding_products(graph);
   // Hoisting again takes rounded weights out of the loops.
   return hoist_scan(with_rounded_operands(graph));
 }

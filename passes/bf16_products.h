@@ -13,12 +13,19 @@
 // several products read is rounded once, what a loop does not change in front of
 // it, and what a product reads as a view (a transpose, windows) under the view.
 // Products of f64, and those that add nothing up, are left alone.
+//
+// With `in_products` nothing is rounded outside of the products: each rounds what it
+// reads itself, which is for a backend that copies operands anyway and whose products
+// are of bfloat16. The numbers are the same.
+//
+//   %2 = matmul(%h, %W) : f32[B, H]  =>  %2 = matmul(%h, %W) {operands = bf16} : f32[B, H]
+//
 // [Kalamkar et al. 2019, "A Study of BFLOAT16 for Deep Learning Training"]
 #pragma once
 #include "ir/graph.h"
 
 namespace treadle {
 
-Graph bf16_products(const Graph& graph);
+Graph bf16_products(const Graph& graph, bool in_products = false);
 
 }  // namespace treadle

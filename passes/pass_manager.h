@@ -15,6 +15,8 @@ namespace treadle {
 // What passes are told from outside.
 struct PassContext {
   BackendModels backends;  // for `place`
+  // For `bf16-products`: the backend's products can round their operands themselves.
+  bool rounding_products = false;
 };
 
 // What a pass leaves as it was, which is what --verify-each=numeric compares.

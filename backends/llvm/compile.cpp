@@ -24,9 +24,7 @@ namespace {
 
 std::atomic<std::uint64_t> compilations{0}, cache_hits{0};
 
-std::string cpu_features(const LlvmOptions& options) {
-  return options.features.empty() ? host_mask() : options.features;
-}
+std::string cpu_features(const std::string& mask) { return mask.empty() ? host_mask() : mask; }
 
 struct Planned {
   Target target;
@@ -36,9 +34,8 @@ struct Planned {
 Planned make_plan(const Graph& graph, std::span<const InPlaceUpdate> updates,
                   const LlvmOptions& options) {
   Planned out;
-  out.target = make_target(cpu_features(options));
-  out.plan = plan_program(graph, updates, matmul_tile(out.target, DType::f32),
-                          matmul_tile(out.target, DType::f64));
+  out.target = make_target(cpu_features(options.features));
+  out.plan = plan_program(graph, updates, matmul_tiles(out.target));
   return out;
 }
 
@@ -47,7 +44,7 @@ std::string cache_key(const Graph& graph, std::span<const InPlaceUpdate> updates
                       const LlvmOptions& options) {
   std::string text = fmt::format("treadle {} {}\nLLVM {}\n{}\nfeatures {}\n{}\n", TREADLE_VERSION,
                                  compiler_source_id(), LLVM_VERSION_STRING, host_cpu_key(),
-                                 cpu_features(options), options.lowering);
+                                 cpu_features(options.features), options.lowering);
   for (const InPlaceUpdate& update : updates) text += update.output + ">" + update.input + "\n";
   return text + print(graph);
 }
@@ -103,6 +100,10 @@ std::unique_ptr<Program> compile_llvm(const Graph& graph, std::span<const InPlac
     program = compile_now(graph, updates, options);
   }
   return make_native_program(graph, updates, std::move(*program), options.runners, options.profile);
+}
+
+bool multiplies_bfloat16(const std::string& features) {
+  return make_target(cpu_features(features)).has_bfloat16;
 }
 
 std::string llvm_version() { return LLVM_VERSION_STRING; }

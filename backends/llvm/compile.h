@@ -49,6 +49,12 @@ std::shared_ptr<const ProductModel> make_llvm_model(const MatmulTile& tile, Step
 // What is known of processors with vectors of that length.
 StepSeconds llvm_step_seconds(int vector_bytes);
 
+// Has the processor, but for what the mask `features` (or TREADLE_CPU_FEATURES) takes
+// away, instructions that multiply bfloat16 operands? Then matmuls with
+// {operands = bf16} take half of the time; elsewhere they are slower than those of
+// operands that were rounded before.
+bool multiplies_bfloat16(const std::string& features = {});
+
 // "22.1.8"
 std::string llvm_version();
 

@@ -8,6 +8,7 @@
 
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_pack_internal.h"
+#include "backends/llvm/matmul_pairs_internal.h"
 #include "backends/llvm/matmul_tile_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
@@ -36,17 +37,20 @@ class KernelEmitter {
         prefix_(prefix),
         epilogue_(epilogue),
         b_(module.getContext()),
-        size_(static_cast<int>(size_of(dtype))),
-        element_(value_type(module.getContext(), dtype)) {}
+        size_(static_cast<int>(size_of(tile_.dtype))),
+        element_(value_type(module.getContext(), tile_.dtype)) {}
 
   MatmulKernels run(bool direct) {
     MatmulKernels kernels;
     kernels.tile = tile_;
     if (!epilogue_)
-      pack_ = kernels.pack = emit_pack_function(module_, target_, tile_, prefix_ + ".pack");
+      pack_ = kernels.pack =
+          tile_.pairs ? emit_pair_pack_function(module_, target_, tile_, prefix_ + ".pack")
+                      : emit_pack_function(module_, target_, tile_, prefix_ + ".pack");
     for (int vectors = 1; vectors <= tile_.vectors; ++vectors)
       strips_.push_back(emit_strip(vectors));
-    turn_ = emit_turn();
+    turn_ = tile_.pairs ? emit_pair_copy_function(module_, target_, tile_, prefix_ + ".copy_pairs")
+                        : emit_turn();
     kernels.gemm = emit_gemm();
     if (direct) kernels.direct = emit_direct();
     return kernels;
@@ -327,6 +331,12 @@ class KernelEmitter {
     Value* a_k = bytes(given_[gemm_a_k]);
     Value* a = offset(given_[gemm_a], b_.CreateAdd(b_.CreateMul(row, a_m), b_.CreateMul(k0, a_k)));
     Value* k = minimum(i64(k_block), b_.CreateSub(given_[gemm_k], k0));
+    const std::int64_t step = std::int64_t{tile_.rows} * size_;
+    if (tile_.pairs) {
+      b_.CreateCall(turn_, {a, a_m, a_k, rows, k, turned_});
+      Value* strip = b_.CreateMul(depth(k), i64(step));
+      return {row, rows, k0, depth(k), turned_, i64(size_), i64(step), strip, i64(0)};
+    }
     Value* panels = b_.CreateSub(given_[gemm_panel_end], given_[gemm_panel_begin]);
     Value* turn = b_.CreateAnd(b_.CreateICmpEQ(given_[gemm_a_m], i64(1)),
                                b_.CreateICmpNE(given_[gemm_a_k], i64(1)));
@@ -341,7 +351,6 @@ class KernelEmitter {
     const auto either = [&](Value* turned, Value* as_it_is) {
       return b_.CreateSelect(turn, turned, as_it_is);
     };
-    const std::int64_t step = std::int64_t{tile_.rows} * size_;
     return {row,
             rows,
             k0,
@@ -383,12 +392,15 @@ class KernelEmitter {
     return arguments;
   }
 
+  // Rows of a panel.
+  Value* depth(Value* k) { return tile_.pairs ? b_.CreateLShr(b_.CreateAdd(k, i64(1)), 1) : k; }
+
   // A block of a panel, packed.
   Value* b_block(const Block& block, Value* column) {
     Value *k0 = block.k0, *b = given_[gemm_b];
     if (b_k_ == nullptr) {
-      Value* panel = b_.CreateMul(column, given_[gemm_k]);
-      return element_at(b, b_.CreateAdd(panel, b_.CreateMul(k0, i64(tile_.columns))));
+      Value* panel = b_.CreateMul(column, depth(given_[gemm_k]));
+      return element_at(b, b_.CreateAdd(panel, b_.CreateMul(depth(k0), i64(tile_.columns))));
     }
     Value* width = minimum(i64(tile_.columns), b_.CreateSub(given_[gemm_n], column));
     Value* sums = element_at(sums_, column);
@@ -507,6 +519,12 @@ class KernelEmitter {
 
 MatmulTile matmul_tile(const Target& target, DType dtype) {
   MatmulTile tile;
+  if (dtype == DType::bf16) {
+    tile = matmul_tile(target, DType::f32);
+    tile.pairs = true;
+    tile.rows = tile.rows < 8 ? 4 : 8;  // squares of pairs are turned
+    return tile;
+  }
   tile.dtype = dtype;
   tile.lanes = target.vector_bytes / static_cast<int>(size_of(dtype));
   tile.vectors = target.vector_registers >= 32 ? 3 : 2;
@@ -514,6 +532,15 @@ MatmulTile matmul_tile(const Target& target, DType dtype) {
   tile.rows = target.vector_registers >= 32 ? 8 : target.has_fma ? 6 : 4;
   tile.columns = tile.vectors * tile.lanes;
   return tile;
+}
+
+const MatmulTile& MatmulTiles::of(DType dtype) const {
+  return dtype == DType::f32 ? f32 : dtype == DType::f64 ? f64 : pairs;
+}
+
+MatmulTiles matmul_tiles(const Target& target) {
+  return {matmul_tile(target, DType::f32), matmul_tile(target, DType::f64),
+          matmul_tile(target, DType::bf16)};
 }
 
 MatmulKernels emit_matmul_kernels(llvm::Module& module, const Target& target, DType dtype,

@@ -12,22 +12,37 @@ struct Target;
 // A tile holds rows x columns sums in vector registers. B [k, n] is packed in
 // panels of `columns` columns; panel p is [k][columns], its missing columns
 // are zero, and it starts at element p * k * columns.
+//
+// A tile of pairs multiplies bfloat16 operands: a lane of B holds two of them, (2l, 2l + 1)
+// of k, the second in the upper half, and so does a lane of what is copied of A. Panel p is
+// [depth(k)][columns] lanes then; what is missing is zero.
 struct MatmulTile {
   DType dtype = DType::f32;
   int rows = 0;     // most rows of C in registers at a time
   int columns = 0;  // of a panel: `vectors` * `lanes`
   int vectors = 0;
   int lanes = 0;
+  bool pairs = false;  // of bfloat16; `dtype`, that of A, B and C in memory, is f32
 
   std::int64_t panels(std::int64_t n) const { return (n + columns - 1) / columns; }
+  // Rows of a panel.
+  std::int64_t depth(std::int64_t k) const { return pairs ? (k + 1) / 2 : k; }
   std::int64_t packed_elements(std::int64_t k, std::int64_t n) const {
-    return panels(n) * k * columns;
+    return panels(n) * depth(k) * columns;
   }
 };
 
 // AVX-512: 8 x 48 in f32, 8 x 24 in f64; AVX2: 6 x 16 and 6 x 8; NEON: 8 x 12
-// and 8 x 6. `dtype` is f32 or f64.
+// and 8 x 6. `dtype` is f32 or f64, or bf16 for the tile of pairs: that of f32, of eight
+// or four rows.
 MatmulTile matmul_tile(const Target& target, DType dtype);
+
+struct MatmulTiles {
+  MatmulTile f32, f64, pairs;
+  // bf16 means the pairs.
+  const MatmulTile& of(DType dtype) const;
+};
+MatmulTiles matmul_tiles(const Target& target);
 
 // The C signatures of the kernels (T is float or double; all strides are in
 // elements; packed B is best aligned to 64 bytes):
@@ -48,7 +63,9 @@ using PackFunction = void(const T* b, std::int64_t b_k, std::int64_t b_n, std::i
 //   be C itself (C += A B) and otherwise does not overlap it.
 //
 // Element (i, j) is fma(a(i, k-1), b(k-1, j), ... fma(a(i, 0), b(0, j),
-// initial)): its bits depend on no other row, on no range, on no tile.
+// initial)): its bits depend on no other row, on no range, on no tile. With pairs A and B
+// are rounded to the nearest bfloat16 and k rises in steps of two, of which the second comes
+// first; numbers below 2^-126 count as 0, as VDPBF16PS has it.
 // With k = 0, C = initial.
 template <typename T>
 using GemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const T* packed, T* c,

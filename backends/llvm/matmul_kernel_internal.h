@@ -32,13 +32,13 @@ struct MatmulKernels {
   MatmulTile tile;
   llvm::Function* pack = nullptr;    // PackFunction
   llvm::Function* gemm = nullptr;    // GemmFunction; with an epilogue it takes one pointer more
-  llvm::Function* direct = nullptr;  // DirectGemmFunction, where it is asked for
+  llvm::Function* direct = nullptr;  // DirectGemmFunction, where it is asked for; not of pairs
 };
 
 // Adds `<prefix>.pack`, `<prefix>.gemm` and their helpers to the module, all
-// with internal linkage, for f32 or f64. `epilogue`, if any, runs on every tile
-// once its sums are complete; pack is left null then, since the packed form is
-// that of the kernels without one.
+// with internal linkage, for f32 or f64, or for pairs (bf16). `epilogue`, if any, runs on every
+// tile once its sums are complete; pack is left null then, since the packed form is that of the
+// kernels without one.
 MatmulKernels emit_matmul_kernels(llvm::Module& module, const Target& target, DType dtype,
                                   const char* prefix, const TileEpilogue& epilogue = {},
                                   bool direct = false);

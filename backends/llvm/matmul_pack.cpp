@@ -6,6 +6,7 @@
 
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_pack_internal.h"
+#include "backends/llvm/square_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
 
@@ -122,7 +123,7 @@ class PackEmitter {
           Value* from = b_.CreateAdd(b_.CreateMul(b_.CreateAdd(column, i64(j)), b_n_), l);
           square.push_back(b_.CreateAlignedLoad(vector_, element_at(source, from), align_));
         }
-        square = turn(std::move(square));
+        square = transposed_square(b_, std::move(square));
         for (int i = 0; i < tile_.lanes; ++i) {
           Value* row = b_.CreateMul(b_.CreateAdd(l, i64(i)), i64(tile_.columns));
           b_.CreateAlignedStore(square[static_cast<std::size_t>(i)],
@@ -130,25 +131,6 @@ class PackEmitter {
         }
       });
     });
-  }
-
-  // A square's transpose: to interleave its upper rows with its lower ones turns
-  // the bits of an element's place, row and lane, by one.
-  std::vector<Value*> turn(std::vector<Value*> rows) {
-    const int lanes = tile_.lanes;
-    std::vector<int> low, high;
-    for (int i = 0; i < lanes; ++i) {
-      low.push_back(i / 2 + i % 2 * lanes);
-      high.push_back(low.back() + lanes / 2);
-    }
-    for (int step = 1; step < lanes; step *= 2) {
-      std::vector<Value*> next;
-      for (std::size_t i = 0; i < rows.size() / 2; ++i)
-        for (const std::vector<int>& order : {low, high})
-          next.push_back(b_.CreateShuffleVector(rows[i], rows[i + rows.size() / 2], order));
-      rows = std::move(next);
-    }
-    return rows;
   }
 
   // From row `done` on.

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "backends/llvm/bfloat16_internal.h"
 #include "backends/llvm/float_emitter_internal.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/target_internal.h"
@@ -23,6 +24,7 @@ class TileEmitter {
               int vectors, const TileEpilogue& epilogue)
       : b_(llvm::BasicBlock::Create(function->getContext(), "entry", function)),
         arithmetic_(b_, target),
+        target_(target),
         f_(function),
         tile_(tile),
         rows_(rows),
@@ -99,7 +101,7 @@ class TileEmitter {
   unsigned steps() const { return rows_ == tile_.rows && vectors_ == tile_.vectors ? 4 : 1; }
   int byte(int vector) const { return vector * tile_.lanes * size_; }
 
-  // sums += a[:, k] b[k, :]
+  // sums += a[:, k] b[k, :]; of pairs, of two k
   void step(std::vector<Value*>& values) {
     Value*& along_a = values[values.size() - 2];
     Value*& b = values.back();
@@ -111,7 +113,9 @@ class TileEmitter {
       a = b_.CreateVectorSplat(static_cast<unsigned>(tile_.lanes), a);
       for (int v = 0; v < vectors_; ++v) {
         Value*& sum = values[static_cast<std::size_t>(i * vectors_ + v)];
-        sum = arithmetic_.fma(a, row[static_cast<std::size_t>(v)], sum);
+        Value* b_row = row[static_cast<std::size_t>(v)];
+        sum = tile_.pairs ? emit_pair_product(b_, target_, sum, a, b_row)
+                          : arithmetic_.fma(a, b_row, sum);
       }
     }
     along_a = hidden(offset(along_a, f_->getArg(tile_a_k)));
@@ -150,6 +154,7 @@ class TileEmitter {
 
   llvm::IRBuilder<> b_;
   FloatEmitter arithmetic_;
+  const Target& target_;
   llvm::Function* f_;
   const MatmulTile& tile_;
   int rows_;

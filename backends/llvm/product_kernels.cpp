@@ -54,7 +54,7 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   else if (kind != ProductKind::rows)
     types.insert(types.end(), {i, i});
   const std::string name =
-      std::string(dtype == DType::f32 ? "f32." : "f64.") + names[static_cast<std::size_t>(kind)];
+      std::string(to_string(dtype)) + "." + names[static_cast<std::size_t>(kind)];
   llvm::Function* f = start_function(b, name, types);
   out = f;
   switch (kind) {
@@ -115,14 +115,14 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
 void ProgramEmitter::one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype) {
   const MatmulTile& tile = kernels(dtype).tile;
   llvm::Function* row =
-      emit_row_product(module_, target_, tile, dtype == DType::f32 ? "f32" : "f64");
+      emit_row_product(module_, target_, tile, std::string(to_string(dtype)).c_str());
   const Arguments x(f);
   llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *width = f->getArg(10),
               *block = f->getArg(11);
-  llvm::Type* element = memory_type(b.getContext(), dtype);
+  llvm::Type* element = memory_type(b.getContext(), tile.dtype);
   // A may stand in another core's cache: all its lines are asked for at once.
   llvm::Value* dense = b.CreateSelect(b.CreateICmpEQ(x.a_k, one), x.k, zero);
-  emit_loop(b, zero, dense, constant(b, 64 / static_cast<std::int64_t>(size_of(dtype))),
+  emit_loop(b, zero, dense, constant(b, 64 / static_cast<std::int64_t>(size_of(tile.dtype))),
             [&](llvm::Value* at) {
               b.CreateIntrinsic(
                   llvm::Intrinsic::prefetch, {b.getPtrTy()},
@@ -148,9 +148,10 @@ void ProgramEmitter::products_of_batch(llvm::IRBuilder<>& b, llvm::Function* f, 
   llvm::Value *zero = b.getInt64(0), *batch = f->getArg(10), *a_batch = f->getArg(11);
   llvm::Value* columns = constant(b, made.tile.columns);
   llvm::Value* panels = rounded_up(b, x.n, columns);
-  llvm::Value* packed_batch = b.CreateMul(b.CreateMul(panels, columns), x.k);
+  llvm::Value* depth = made.tile.pairs ? rounded_up(b, x.k, b.getInt64(2)) : x.k;
+  llvm::Value* packed_batch = b.CreateMul(b.CreateMul(panels, columns), depth);
   llvm::Value* c_batch = b.CreateMul(x.m, x.n);
-  llvm::Type* element = memory_type(b.getContext(), dtype);
+  llvm::Type* element = memory_type(b.getContext(), made.tile.dtype);
   emit_loop(b, x.part(b, batch, x.thread), x.part(b, batch, x.next(b)), b.getInt64(1),
             [&](llvm::Value* i) {
               const auto at = [&](llvm::Value* base, llvm::Value* stride) {

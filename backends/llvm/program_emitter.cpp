@@ -435,17 +435,17 @@ bool has_direct_products(const std::vector<Step>& steps, DType dtype) {
 const MatmulKernels& ProgramEmitter::kernels(DType dtype) {
   const auto found = matmuls_.find(dtype);
   if (found != matmuls_.end()) return found->second;
-  const char* prefix = dtype == DType::f32 ? "f32" : "f64";
+  const std::string prefix(to_string(dtype));
   return matmuls_
-      .emplace(dtype, emit_matmul_kernels(module_, target_, dtype, prefix, {},
+      .emplace(dtype, emit_matmul_kernels(module_, target_, dtype, prefix.c_str(), {},
                                           has_direct_products(plan_.steps, dtype)))
       .first->second;
 }
 
 // Units are the panels, those of all batches, or of all turns of the loops of sums.
 void ProgramEmitter::pack(llvm::IRBuilder<>& b, const Step& step) {
-  const DType dtype = step.graph->node(step.node).types[0].dtype;
-  const MatmulKernels& made = kernels(dtype);
+  const MatmulKernels& made = kernels(step.product_dtype);
+  const DType dtype = made.tile.dtype;
   const Dim panels = (step.shape.n + Dim(made.tile.columns - 1)).floor_div(made.tile.columns);
   if (step.shape.batch == Dim(1) && step.sum_loops.empty()) {
     const auto size = [&](const Dim& dim) { return extent(b, dim_table_, dim); };
@@ -485,7 +485,8 @@ void ProgramEmitter::pack(llvm::IRBuilder<>& b, const Step& step) {
           llvm::Value* source = c.CreateGEP(element, from, offset);
           llvm::Value* target =
               c.CreateGEP(element, to,
-                          c.CreateMul(batch, size(panels * Dim(made.tile.columns) * step.shape.k)));
+                          c.CreateMul(batch, size(panels * Dim(made.tile.columns) *
+                                                  packed_depth(made.tile, step.shape.k))));
           call(source, target, panel, c.CreateAdd(panel, one));
         });
       });
@@ -525,7 +526,7 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
                                       threads_};
   if (shape.batch != Dim(1)) {
     arguments.insert(arguments.end(), {size(shape.batch), size(step.view_a.batch_stride)});
-    b.CreateCall(product_kernel(dtype, ProductKind::batch), arguments);
+    b.CreateCall(product_kernel(step.product_dtype, ProductKind::batch), arguments);
     return;
   }
   ProductKind kind = ProductKind::rows;
@@ -543,18 +544,18 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
     arguments.insert(arguments.end(), {size(step.share.width), size(Dim(step.share.block))});
     kind = shape.m == Dim(1) ? ProductKind::one_row : ProductKind::any_rows;
   }
-  b.CreateCall(product_kernel(dtype, kind), arguments);
+  b.CreateCall(product_kernel(step.product_dtype, kind), arguments);
 }
 
 // Units are tiles of rows, counted through the turns of the loops of rows; the
 // turns of the loops of sums add to C one after the other.
 void ProgramEmitter::looped_matmul(llvm::IRBuilder<>& b, const Step& step) {
-  const DType dtype = step.graph->node(step.node).types[0].dtype;
-  const MatmulKernels& made = kernels(dtype);
+  const MatmulKernels& made = kernels(step.product_dtype);
+  const DType dtype = made.tile.dtype;
   const MatmulShape& shape = step.shape;
   const Dim tiles = (shape.m + Dim(rows_of_tile - 1)).floor_div(rows_of_tile);
   const Dim panels = (shape.n + Dim(made.tile.columns - 1)).floor_div(made.tile.columns);
-  const Dim packed_turn = panels * Dim(made.tile.columns) * shape.k;
+  const Dim packed_turn = panels * Dim(made.tile.columns) * packed_depth(made.tile, shape.k);
   call_kernel(
       b, key_of(step, "matmul"), "matmul",
       {pointer(b, step.in[0], dtype), pointer(b, step.in[1], dtype),

@@ -34,9 +34,13 @@ bool ProgramPlan::is_bound(const Dim& dim) const {
                      [&](const std::string& symbol) { return bound_symbols.contains(symbol); });
 }
 
+Dim packed_depth(const MatmulTile& tile, const Dim& k) {
+  return tile.pairs ? (k + Dim(1)).floor_div(2) : k;
+}
+
 Dim packed_elements(const MatmulTile& tile, const MatmulShape& shape) {
   const Dim panels = (shape.n + Dim(tile.columns - 1)).floor_div(tile.columns);
-  return shape.batch * panels * Dim(tile.columns) * shape.k;
+  return shape.batch * panels * Dim(tile.columns) * packed_depth(tile, shape.k);
 }
 
 bool reads_in_place(const Graph& body, std::size_t argument) {
@@ -55,9 +59,8 @@ namespace {
 
 class Planner {
  public:
-  Planner(const Graph& graph, std::span<const InPlaceUpdate> updates, const MatmulTile& f32,
-          const MatmulTile& f64)
-      : graph_(graph), updates_(updates), f32_(f32), f64_(f64) {}
+  Planner(const Graph& graph, std::span<const InPlaceUpdate> updates, const MatmulTiles& tiles)
+      : graph_(graph), updates_(updates), tiles_(tiles) {}
 
   ProgramPlan run() {
     std::vector<Location> arguments;
@@ -89,9 +92,9 @@ class Planner {
         if (source == sources) copy(home.at(v), place, graph_.type(v), 0, plan_.steps);
       }
     sum_on_the_way(plan_, plan_.steps);
-    share_columns(plan_.steps, f32_);
+    share_columns(plan_.steps, tiles_.f32);
     share_rows(plan_.steps);
-    plan_barriers(plan_, f32_);
+    plan_barriers(plan_, tiles_.f32);
     number_kernels(plan_.steps);
     defer_products(plan_);
     return std::move(plan_);
@@ -271,6 +274,7 @@ class Planner {
     const DType dtype = node.types[0].dtype;
     ensure(dtype == DType::f32 || dtype == DType::f64, "llvm", "a product that is not f32 or f64");
     step.kind = Step::Kind::matmul;
+    step.product_dtype = node.attributes.has("operands") ? DType::bf16 : dtype;
     step.shape = view->shape;
     step.view_a = view->a;
     step.view_b = view->b;
@@ -287,7 +291,7 @@ class Planner {
       prepare.kind = Step::Kind::prepare;
       // A runner keeps B itself: its buffer only says who waits for whom.
       packed_b = before_step(std::move(prepare), from, dtype, Dim(1), steps);
-    } else if (reads_b_directly(step, dtype == DType::f32 ? f32_ : f64_)) {
+    } else if (step.product_dtype != DType::bf16 && reads_b_directly(step, tiles_.of(dtype))) {
       step.direct = true;
       packed_b = from;
     } else {
@@ -347,6 +351,7 @@ class Planner {
     const DType dtype = node.types[0].dtype;
     ensure(dtype == DType::f32 || dtype == DType::f64, "llvm", "attention in no f32 or f64");
     step.kind = Step::Kind::attention;
+    step.product_dtype = dtype;
     for (const Value v : node.operands) step.in.push_back(home.at(v));
     const AttentionView view(node);
     const Dim batch = product(view.batch());
@@ -363,7 +368,7 @@ class Planner {
       pack.view_b = {node.operands[wanted.operand], Dim(0), rows * columns,
                      wanted.turned ? columns : Dim(1), wanted.turned ? Dim(1) : columns};
       if (view.gradient)  // a unit is a whole batch, which it packs itself
-        scratch(packed_elements(dtype == DType::f32 ? f32_ : f64_, pack.shape));
+        scratch(packed_elements(tiles_.of(dtype), pack.shape));
       else
         step.in.push_back(packed(pack, step.in[wanted.operand], dtype, steps));
     }
@@ -373,7 +378,7 @@ class Planner {
   // Operand B of the step, packed where `from` is known first.
   Location packed(Step pack, const Location& from, DType dtype, std::vector<Step>& steps) {
     pack.kind = Step::Kind::pack;
-    Dim elements = packed_elements(dtype == DType::f32 ? f32_ : f64_, pack.shape);
+    Dim elements = packed_elements(tiles_.of(pack.product_dtype), pack.shape);
     for (const ProductView::Loop& loop : pack.sum_loops) elements = elements * loop.extent;
     if (const Step* other = equal_pack(pack, from, steps)) return other->out[0];
     return before_step(std::move(pack), from, dtype, elements, steps);
@@ -404,9 +409,9 @@ class Planner {
     const std::size_t oldest = &where == &steps && where.size() > few ? where.size() - few : 0;
     const auto equal = [&](const Step& other) {
       return other.kind == Step::Kind::pack && other.graph == pack.graph && other.in[0] == from &&
-             other.view_b == pack.view_b && other.shape.batch == pack.shape.batch &&
-             other.shape.n == pack.shape.n && other.shape.k == pack.shape.k &&
-             other.sum_loops == pack.sum_loops;
+             other.view_b == pack.view_b && other.product_dtype == pack.product_dtype &&
+             other.shape.batch == pack.shape.batch && other.shape.n == pack.shape.n &&
+             other.shape.k == pack.shape.k && other.sum_loops == pack.sum_loops;
     };
     const auto found =
         std::find_if(where.begin() + static_cast<std::ptrdiff_t>(oldest), where.end(), equal);
@@ -502,7 +507,7 @@ class Planner {
 
   const Graph& graph_;
   std::span<const InPlaceUpdate> updates_;
-  const MatmulTile &f32_, &f64_;
+  const MatmulTiles& tiles_;
   ProgramPlan plan_;
   std::vector<std::vector<Step>*> before_;
   std::map<std::string, Dim> most_;  // of the symbols that the loops around bind
@@ -512,8 +517,8 @@ class Planner {
 }  // namespace
 
 ProgramPlan plan_program(const Graph& graph, std::span<const InPlaceUpdate> updates,
-                         const MatmulTile& tile_f32, const MatmulTile& tile_f64) {
-  return Planner(graph, updates, tile_f32, tile_f64).run();
+                         const MatmulTiles& tiles) {
+  return Planner(graph, updates, tiles).run();
 }
 
 }  // namespace treadle

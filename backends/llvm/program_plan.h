@@ -110,6 +110,8 @@ struct Step {
   std::optional<Dim> unless_one;
   // pack and matmul
   MatmulShape shape;
+  // Of its kernels: that of the product, or bf16 where its operands are rounded to it.
+  DType product_dtype = DType::f32;
   MatrixView view_a, view_b;
   std::vector<ProductView::Loop> row_loops, sum_loops;
   int runner = -1;    // prepare and claimed: index into ProgramPlan::claims
@@ -152,11 +154,12 @@ struct ProgramPlan {
   static constexpr std::int64_t own_rows_at_least = 16;
 };
 
-// `tile_f32` and `tile_f64` say how B is packed.
+// `tiles` say how B is packed.
 ProgramPlan plan_program(const Graph& graph, std::span<const InPlaceUpdate> updates,
-                         const MatmulTile& tile_f32, const MatmulTile& tile_f64);
+                         const MatmulTiles& tiles);
 
-// How many elements the packed B of all batches has.
+// How many rows a panel of packed B has, and how many elements the B of all batches.
+Dim packed_depth(const MatmulTile& tile, const Dim& k);
 Dim packed_elements(const MatmulTile& tile, const MatmulShape& shape);
 
 // Do all uses of argument `i` of a fused node's body read it at the index that

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/llvm/bfloat16_internal.h"
 #include "backends/llvm/float_emitter_internal.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/row_product_internal.h"
@@ -24,6 +25,7 @@ class RowProduct {
   RowProduct(llvm::Function* f, const Target& target, const MatmulTile& tile)
       : b_(llvm::BasicBlock::Create(f->getContext(), "entry", f)),
         arithmetic_(b_, target),
+        target_(target),
         tile_(tile),
         size_(static_cast<int>(size_of(tile.dtype))),
         element_(value_type(f->getContext(), tile.dtype)),
@@ -87,9 +89,12 @@ class RowProduct {
     Value* panel = b_.CreateUDiv(v, i64(tile_.vectors));
     Value* within = b_.CreateURem(v, i64(tile_.vectors));
     return b_.CreateGEP(element_, packed_,
-                        b_.CreateAdd(b_.CreateMul(panel, b_.CreateMul(k_, i64(tile_.columns))),
+                        b_.CreateAdd(b_.CreateMul(panel, b_.CreateMul(depth(), i64(tile_.columns))),
                                      b_.CreateMul(within, i64(tile_.lanes))));
   }
+
+  // Rows of a panel.
+  Value* depth() { return tile_.pairs ? b_.CreateLShr(b_.CreateAdd(k_, i64(1)), 1) : k_; }
 
   // Of a group of vectors from `first` on. Those behind the last one are the last
   // one again: a group takes as long as one vector alone, whose sums wait for each
@@ -103,20 +108,47 @@ class RowProduct {
                                llvm::Constant::getNullValue(vector_));
     values.push_back(i64(0));  // along k in A and in B, in bytes
     values.push_back(i64(0));
-    values =
-        emit_loop(b_, i64(0), k_, i64(1), std::move(values), [&](Value*, std::vector<Value*>& v) {
-          Value *&along_a = v[v.size() - 2], *&along_b = v.back();
-          const llvm::Align align(size_of(tile_.dtype));
-          Value* a = b_.CreateAlignedLoad(element_, offset(a_, along_a), align);
-          a = b_.CreateVectorSplat(static_cast<unsigned>(tile_.lanes), a);
-          for (std::size_t j = 0; j < starts.size(); ++j)
-            v[j] = arithmetic_.fma(
-                a, b_.CreateAlignedLoad(vector_, offset(starts[j], along_b), align), v[j]);
-          along_a = b_.CreateAdd(along_a, a_k_);
-          along_b = b_.CreateAdd(along_b, i64(tile_.columns * size_));
-        });
+    if (tile_.pairs) {
+      Value* pairs = b_.CreateLShr(k_, 1);
+      values = multiplied(starts, i64(0), pairs, std::move(values), [&](Value*& along_a) {
+        Value* first = next_of_a(along_a);
+        return emit_pairs(b_, target_, first, next_of_a(along_a));
+      });
+      values = multiplied(starts, pairs, depth(), std::move(values), [&](Value*& along_a) {
+        Value* last = next_of_a(along_a);
+        return emit_pairs(b_, target_, last, llvm::Constant::getNullValue(element_));
+      });
+    } else {
+      values = multiplied(starts, i64(0), k_, std::move(values),
+                          [&](Value*& along_a) { return next_of_a(along_a); });
+    }
     values.resize(static_cast<std::size_t>(group));
     return values;
+  }
+
+  Value* next_of_a(Value*& along_a) {
+    Value* a =
+        b_.CreateAlignedLoad(element_, offset(a_, along_a), llvm::Align(size_of(tile_.dtype)));
+    along_a = b_.CreateAdd(along_a, a_k_);
+    return a;
+  }
+
+  // Adds rows begin ... end - 1 of the panels, each times what `factor` takes from A.
+  template <typename Factor>
+  std::vector<Value*> multiplied(const std::vector<Value*>& starts, Value* begin, Value* end,
+                                 std::vector<Value*> values, Factor&& factor) {
+    return emit_loop(
+        b_, begin, end, i64(1), std::move(values), [&](Value*, std::vector<Value*>& v) {
+          Value *&along_a = v[v.size() - 2], *&along_b = v.back();
+          Value* a = b_.CreateVectorSplat(static_cast<unsigned>(tile_.lanes), factor(along_a));
+          for (std::size_t j = 0; j < starts.size(); ++j) {
+            Value* b_row = b_.CreateAlignedLoad(vector_, offset(starts[j], along_b),
+                                                llvm::Align(size_of(tile_.dtype)));
+            v[j] = tile_.pairs ? emit_pair_product(b_, target_, v[j], a, b_row)
+                               : arithmetic_.fma(a, b_row, v[j]);
+          }
+          along_b = b_.CreateAdd(along_b, i64(tile_.columns * size_));
+        });
   }
 
   void store(Value* to, const std::vector<Value*>& values) {
@@ -127,6 +159,7 @@ class RowProduct {
 
   llvm::IRBuilder<> b_;
   FloatEmitter arithmetic_;
+  const Target& target_;
   const MatmulTile& tile_;
   int size_;
   llvm::Type* element_;

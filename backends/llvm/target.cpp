@@ -46,6 +46,7 @@ void describe_x86(Target& target, const std::map<std::string, bool>& features) {
   target.has_fma = has(features, "fma") || avx512;
   target.vector_bytes = avx512 ? 64 : has(features, "avx2") ? 32 : 16;
   target.vector_registers = avx512 ? 32 : 16;
+  target.has_bfloat16 = avx512 && has(features, "avx512bf16");
 }
 
 }  // namespace

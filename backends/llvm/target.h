@@ -12,6 +12,7 @@ struct Target {
   int vector_bytes = 16;      // of one vector register: 64 AVX-512, 32 AVX2, 16 SSE and NEON
   int vector_registers = 16;  // 32 with AVX-512 and NEON
   bool has_fma = false;       // fused multiply-add is one instruction
+  bool has_bfloat16 = false;  // AVX512_BF16: products of pairs of bfloat16, summed in f32
 };
 
 // The host, with its features masked: `mask` is "" (all that the host has),

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "backends/llvm/bfloat16_internal.h"
 #include "backends/llvm/target.h"
 #include "backends/llvm/vector_math_internal.h"
 #include "ir/diagnostic.h"
@@ -81,18 +82,7 @@ class ProgramEmitter {
     return b_.CreateBitCast(b_.CreateShl(bits, 16), type(DType::f32));
   }
 
-  // The nearest, ties to even; a NaN becomes a quiet one.
-  Value* narrowed(Value* x) {
-    llvm::Type* t = integers(32);
-    const auto constant = [&](std::uint64_t i) { return llvm::ConstantInt::get(t, i); };
-    Value* bits = b_.CreateBitCast(x, t);
-    Value* odd = b_.CreateAnd(b_.CreateLShr(bits, 16), constant(1));
-    Value* nearest = b_.CreateAdd(bits, b_.CreateAdd(odd, constant(0x7FFF)));
-    Value* quiet = b_.CreateOr(bits, constant(0x400000));
-    Value* chosen = b_.CreateSelect(b_.CreateFCmpUNO(x, x), quiet, nearest);
-    Value* high = b_.CreateTrunc(b_.CreateLShr(chosen, 16), integers(16));
-    return b_.CreateBitCast(high, type(DType::bf16));
-  }
+  Value* narrowed(Value* x) { return b_.CreateBitCast(nearest_bfloat16(b_, x), type(DType::bf16)); }
 
   llvm::Type* integers(unsigned bits) {
     llvm::Type* element = b_.getIntNTy(bits);

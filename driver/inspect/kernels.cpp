@@ -158,8 +158,8 @@ std::string body_summary(const Graph& body) {
 std::vector<KernelRow> compiled_kernels(const Graph& graph,
                                         std::span<const InPlaceUpdate> updates) {
   const Target target = host_target();
-  const ProgramPlan plan = plan_program(graph, updates, matmul_tile(target, DType::f32),
-                                        matmul_tile(target, DType::f64));
+  const MatmulTiles tiles = matmul_tiles(target);
+  const ProgramPlan plan = plan_program(graph, updates, tiles);
   Walk walk(graph);
   walk.steps(plan.steps, Dim(1));
   return walk.take();

@@ -108,7 +108,7 @@ CompiledStages compile_stages(const InspectedProgram& program) {
   }
   for (const PassCall& call : parse_pipeline(pipeline_of(program.bf16_products)))
     add(std::string(call.pass->name), std::string(call.pass->doc),
-        run_pipeline(out.stages.back().graph, std::span(&call, 1), {}, {backend_models()}));
+        run_pipeline(out.stages.back().graph, std::span(&call, 1), {}, machine_context()));
   return out;
 }
 

@@ -31,6 +31,11 @@ Contraction contraction_of(const Builder& b, const Node& node, std::span<const V
   return Contraction(node.attributes, b.type(operands[0]).rank(), b.type(operands[1]).rank());
 }
 
+// Are the operands rounded to bfloat16 before they are multiplied?
+bool rounds_operands(const Attributes& attributes) {
+  return attributes.has("operands") && attributes.dtype("operands") == DType::bf16;
+}
+
 const Dim& at(const Type& type, std::int64_t axis) {
   return type.dims[static_cast<std::size_t>(axis)];
 }
@@ -67,6 +72,8 @@ std::vector<Type> infer_matmul(const InferContext& c) {
     fail("T0311", fmt::format("element types differ: {}", describe_pair(a, b)));
   if (!is_float(a.dtype))
     fail("T0311", fmt::format("floating-point elements expected: {}", describe_pair(a, b)));
+  if (rounds_operands(attributes) && a.dtype != DType::f32)
+    fail("T0311", fmt::format("f32 elements expected, to be rounded: {}", describe_pair(a, b)));
   Type out{a.dtype, {}};
   for (const std::int64_t axis : axes.batch_a) out.dims.push_back(at(a, axis));
   for (const std::int64_t axis : axes.free_a) out.dims.push_back(at(a, axis));
@@ -103,8 +110,13 @@ struct Packed {
 
 // Sums in f64, rounded once to the dtype.
 void evaluate_matmul(EvaluateContext& c) {
-  const Tensor& ta = *c.operands[0];
-  const Tensor& tb = *c.operands[1];
+  Tensor rounded_a, rounded_b;
+  if (rounds_operands(c.node.attributes)) {
+    rounded_a = c.operands[0]->cast(DType::bf16);
+    rounded_b = c.operands[1]->cast(DType::bf16);
+  }
+  const Tensor& ta = rounded_a.size() != 0 ? rounded_a : *c.operands[0];
+  const Tensor& tb = rounded_b.size() != 0 ? rounded_b : *c.operands[1];
   const Contraction axes(c.node.attributes, ta.shape().size(), tb.shape().size());
   const Packed a(ta, axes.batch_a, axes.free_a, axes.contract_a);
   const Packed b(tb, axes.batch_b, axes.contract_b, axes.free_b);
@@ -261,14 +273,15 @@ std::vector<Probe> probes_matmul() {
 template <>
 OpDef make_op_def<Op::matmul>() {
   OpDef def;
-  def.doc = "the sum over the contracted dimensions of a * b; results are batch, free a, free b";
+  def.doc =
+      "the sum over the contracted dimensions of a * b; results are batch, free a, free b; "
+      "operands = bf16 rounds f32 operands first";
   def.family = Family::linalg;
   def.operands = 2;
-  def.attributes = {{"backend", AttributeKind::string, false},
-                    {"contract_a", AttributeKind::integers},
-                    {"contract_b", AttributeKind::integers},
-                    {"batch_a", AttributeKind::integers},
-                    {"batch_b", AttributeKind::integers}};
+  def.attributes = {
+      {"backend", AttributeKind::string, false}, {"operands", AttributeKind::dtype, false},
+      {"contract_a", AttributeKind::integers},   {"contract_b", AttributeKind::integers},
+      {"batch_a", AttributeKind::integers},      {"batch_b", AttributeKind::integers}};
   def.infer = infer_matmul;
   def.evaluate = evaluate_matmul;
   def.vjp = vjp_matmul;

@@ -12,84 +12,12 @@
 #include "backends/llvm/vector_math_internal.h"
 #include "tests/catch.h"
 #include "tests/llvm_kernels/jit.h"
+#include "tests/llvm_kernels/products.h"
 
 using namespace treadle;
-using treadle::testing::TestJit;
+using namespace treadle::testing;
 
 namespace {
-
-template <typename T>
-constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;
-
-// The kernels for one target, compiled.
-template <typename T>
-struct Kernels {
-  explicit Kernels(const Target& target) : has_fma(target.has_fma), jit(target) {
-    const MatmulKernels kernels =
-        emit_matmul_kernels(jit.module(), target, dtype_of<T>, "mm", {}, true);
-    tile = kernels.tile;
-    kernels.direct->setLinkage(llvm::Function::ExternalLinkage);
-    kernels.pack->setLinkage(llvm::Function::ExternalLinkage);
-    kernels.gemm->setLinkage(llvm::Function::ExternalLinkage);
-    jit.compile();
-    pack = jit.lookup<PackFunction<T>>("mm.pack");
-    gemm = jit.lookup<GemmFunction<T>>("mm.gemm");
-    direct = jit.lookup<DirectGemmFunction<T>>("mm.direct_gemm");
-  }
-
-  bool has_fma;
-  TestJit jit;
-  MatmulTile tile;
-  PackFunction<T>* pack = nullptr;
-  GemmFunction<T>* gemm = nullptr;
-  DirectGemmFunction<T>* direct = nullptr;
-};
-
-enum class Start { zero, bias, matrix, accumulate };
-
-struct Problem {
-  std::int64_t m = 0;
-  std::int64_t n = 0;
-  std::int64_t k = 0;
-  bool a_transposed = false;
-  bool b_transposed = false;
-  Start start = Start::zero;
-};
-
-template <typename T>
-std::vector<T> random_values(std::int64_t count, unsigned seed) {
-  std::mt19937 engine(seed);
-  std::uniform_real_distribution<T> distribution(-1, 1);
-  std::vector<T> values(static_cast<std::size_t>(count));
-  for (T& value : values) value = distribution(engine);
-  return values;
-}
-
-template <typename T>
-struct Operands {
-  explicit Operands(const Problem& p)
-      : a(random_values<T>(p.m * p.k, 1)),
-        b(random_values<T>(p.k * p.n, 2)),
-        initial(random_values<T>(p.m * (p.n + 3), 3)),
-        c(random_values<T>(p.m * (p.n + 5), 4)),
-        a_m(p.a_transposed ? 1 : p.k),
-        a_k(p.a_transposed ? p.m : 1),
-        b_k(p.b_transposed ? 1 : p.n),
-        b_n(p.b_transposed ? p.k : 1),
-        c_m(p.n + 5) {}
-
-  const T* start(const Problem& p) const {
-    if (p.start == Start::zero) return nullptr;
-    return p.start == Start::accumulate ? c.data() : initial.data();
-  }
-  std::int64_t start_stride(const Problem& p) const {
-    if (p.start == Start::accumulate) return c_m;
-    return p.start == Start::matrix ? p.n + 3 : 0;
-  }
-
-  std::vector<T> a, b, initial, c;
-  std::int64_t a_m, a_k, b_k, b_n, c_m;
-};
 
 // The definition, in the order of additions that the kernel promises; c's
 // padding between rows keeps its values.
@@ -111,29 +39,12 @@ std::vector<T> expected(const Problem& p, const Operands<T>& o, bool has_fma) {
   return result;
 }
 
-// Rows and panels in several calls, as threads share them.
-template <typename T>
-std::vector<T> computed(const Problem& p, Operands<T> o, const Kernels<T>& kernels, int parts) {
-  const std::int64_t panels = kernels.tile.panels(p.n);
-  std::vector<T> packed(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)), NAN);
-  for (int t = 0; t < parts; ++t)
-    kernels.pack(o.b.data(), o.b_k, o.b_n, p.k, p.n, panels * t / parts, panels * (t + 1) / parts,
-                 packed.data(), nullptr);
-  for (int s = 0; s < parts; ++s)
-    for (int t = 0; t < parts; ++t)
-      kernels.gemm(o.a.data(), o.a_m, o.a_k, packed.data(), o.c.data(), o.c_m, o.start(p),
-                   o.start_stride(p), p.m * s / parts, p.m * (s + 1) / parts, p.n, p.k,
-                   panels * t / parts, panels * (t + 1) / parts);
-  return o.c;
-}
-
 template <typename T>
 void check(const Problem& p, const Kernels<T>& kernels, int parts = 1) {
   const Operands<T> operands(p);
   const std::vector<T> want = expected(p, operands, kernels.has_fma);
   const std::vector<T> got = computed(p, operands, kernels, parts);
-  INFO("m " << p.m << " n " << p.n << " k " << p.k << " transposed " << p.a_transposed
-            << p.b_transposed << " start " << static_cast<int>(p.start) << " parts " << parts);
+  INFO(described(p, parts));
   REQUIRE(std::memcmp(got.data(), want.data(), got.size() * sizeof(T)) == 0);
 }
 

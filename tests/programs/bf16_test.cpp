@@ -3,14 +3,23 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <sstream>
+#include <string>
+#include <string_view>
 
+#include "backends/llvm/generate_code_internal.h"
 #include "driver/compile.h"
 #include "driver/gradcheck.h"
+#include "ir/diagnostic.h"
 #include "ir/eval/evaluate.h"
 #include "ir/eval/random_inputs.h"
+#include "ir/text_parser.h"
+#include "ir/text_printer.h"
 #include "passes/batch.h"
+#include "passes/bf16_products.h"
 #include "passes/differentiate.h"
 #include "passes/graph_copy.h"
+#include "passes/hoist_scan.h"
 #include "passes/pass_manager.h"
 #include "runtime/team.h"
 #include "tests/catch.h"
@@ -28,6 +37,13 @@ CompileOptions bf16_on(const std::string& backend, const std::string& features =
   out.backend = backend;
   out.features = features;
   out.bf16_products = true;
+  return out;
+}
+
+// As on a processor that has instructions for it.
+CompileOptions in_pairs(const std::string& backend, const std::string& features = "") {
+  CompileOptions out = bf16_on(backend, features);
+  out.bf16_pairs = true;
   return out;
 }
 
@@ -117,6 +133,13 @@ model Reader(x: real[T, 3]) {
 }
 )";
 
+std::size_t occurrences(const std::string& text, std::string_view part) {
+  std::size_t out = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
+    ++out;
+  return out;
+}
+
 Graph lstm_gradient(DType real) {
   return batched_gradient(asymmetric_loss(program(lstm, real).model("Reader", Mode::eval)));
 }
@@ -197,7 +220,8 @@ TEST_CASE("a product and its gradients are of bfloat16 operands, summed in f32")
     const std::vector<bool> all{true, true, true}, none{false, false, false};
     for (const CompileOptions& options :
          {bf16_on("llvm"), bf16_on("llvm", "avx2"), bf16_on("llvm", "sse"), bf16_on("onednn"),
-          bf16_on("auto"), bf16_on("reference")}) {
+          bf16_on("auto"), bf16_on("reference"), in_pairs("llvm"), in_pairs("llvm", "avx2"),
+          in_pairs("llvm", "sse"), in_pairs("auto"), in_pairs("onednn")}) {
       INFO(m << " x " << k << " x " << n << " on " << options.backend << " " << options.features);
       const std::vector<Tensor> found = run_on(graph, options, inputs);
       CHECK(are_products(found, nearest_bfloat16) == all);
@@ -211,7 +235,8 @@ TEST_CASE("an LSTM and its gradient in bf16 are those of the evaluator with the 
   const std::vector<Tensor> inputs = far_from_ties(optimise(graph, true), {{"B", 2}, {"T", 4}});
   const std::vector<Tensor> expected = evaluate(optimise(graph, true), inputs);
   for (const CompileOptions& options :
-       {bf16_on("llvm"), bf16_on("llvm", "avx2"), bf16_on("llvm", "sse"), bf16_on("auto")}) {
+       {bf16_on("llvm"), bf16_on("llvm", "avx2"), bf16_on("llvm", "sse"), bf16_on("auto"),
+        in_pairs("llvm"), in_pairs("llvm", "avx2"), in_pairs("llvm", "sse"), in_pairs("auto")}) {
     INFO(options.backend << " " << options.features);
     require_close(graph, run_on(graph, options, inputs), expected, 1e-5);
   }
@@ -237,11 +262,80 @@ TEST_CASE("bf16 has the same bits for any number of threads") {
   for (const std::int64_t rows : {3, 50}) {
     INFO(rows << " rows");
     const std::vector<Tensor> inputs = random_inputs(graph, {{"B", rows}, {"T", 6}}, 5);
-    const std::vector<Tensor> alone = run_on(graph, bf16_on("auto"), inputs);
-    for (const int threads : {2, 3})
-      CHECK(same_bits(run_on(graph, bf16_on("auto"), inputs, threads), alone));
+    for (const CompileOptions& options : {bf16_on("auto"), in_pairs("auto")}) {
+      const std::vector<Tensor> alone = run_on(graph, options, inputs);
+      for (const int threads : {2, 3})
+        CHECK(same_bits(run_on(graph, options, inputs, threads), alone));
+    }
   }
 }
+
+TEST_CASE("products that round their operands themselves are those of rounded operands") {
+  const Graph graph = hoist_scan(lstm_gradient(DType::f32));
+  const Graph outside = bf16_products(graph), inside = bf16_products(graph, true);
+  CHECK(print(outside).find("dtype = bf16") != std::string::npos);
+  CHECK(print(inside).find("dtype = bf16") == std::string::npos);
+  CHECK(print(parse_graph(print(inside))) == print(inside));
+  const std::vector<Tensor> inputs = random_inputs(graph, {{"B", 3}, {"T", 4}}, 7);
+  CHECK(same_bits(evaluate(inside, inputs), evaluate(outside, inputs)));
+  CHECK_FALSE(same_bits(evaluate(inside, inputs), evaluate(graph, inputs)));
+}
+
+TEST_CASE("a product of f64 cannot ask for rounded operands") {
+  Graph graph;
+  Builder b(graph);
+  const Value x = b.input("x", {DType::f64, {3, 3}});
+  const Value y = b.matmul(x, x, {1}, {0});
+  Node node = graph.node(y.node);
+  node.attributes.set("operands", DType::bf16);
+  CHECK_THROWS_AS(b.clone(node, {x, x}), UserError);
+}
+
+TEST_CASE("a product that rounds its operands stays with LLVM, whatever it is in") {
+  const Graph graph = lstm_gradient(DType::f32);
+  for (const char* backend : {"auto", "llvm"}) {
+    const std::string text = print(lower(graph, in_pairs(backend)));
+    CHECK(text.find("backend = ") == std::string::npos);
+    CHECK(occurrences(text, "operands = bf16") == occurrences(text, "= matmul("));
+    CHECK(text.find("dtype = bf16") == std::string::npos);
+  }
+  // oneDNN would not round.
+  const std::string text = print(lower(graph, in_pairs("onednn")));
+  CHECK(text.find("operands = bf16") == std::string::npos);
+  CHECK(text.find("dtype = bf16") != std::string::npos);
+}
+
+#if defined(__x86_64__)
+TEST_CASE("with AVX512_BF16 products are VDPBF16PS, without a call out of the program") {
+  Target target = make_target("");
+  target.cpu = "cooperlake";
+  target.features = "+avx2,+fma,+avx512f,+avx512vl,+avx512bw,+avx512dq,+avx512bf16";
+  target.vector_bytes = 64;
+  target.vector_registers = 32;
+  target.has_fma = target.has_bfloat16 = true;
+  const Graph graph = lower(lstm_gradient(DType::f32), in_pairs("llvm"));
+  const MatmulTiles tiles = matmul_tiles(target);
+  const std::string text = program_assembly(target, plan_program(graph, {}, tiles));
+  // A tile of eight rows by three vectors, four steps, and those of edges.
+  CHECK(occurrences(text, "vdpbf16ps") > 96);
+  CHECK(occurrences(text, "vcvtneps2bf16") > 0);
+  CHECK(occurrences(text, "{1to16}") > 0);  // A's pair comes with the instruction
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t call = line.find("call");
+    if (line.find_first_not_of(" \t") != call || call == std::string::npos) continue;
+    const std::string callee = line.substr(line.find_last_of(" \t") + 1);
+    if (callee.starts_with("*")) continue;  // a barrier, by way of the context
+    INFO(line);
+    CHECK(text.find("\n" + callee + ":") != std::string::npos);
+  }
+  // The masks take it away again.
+  CHECK_FALSE(make_target("avx2").has_bfloat16);
+  CHECK_FALSE(make_target("sse").has_bfloat16);
+  CHECK(make_target("").has_bfloat16 ==
+        (make_target("").features.find("+avx512bf16") != std::string::npos));
+}
+#endif
 
 TEST_CASE("what stands in attention is not rounded, what leads to it is") {
   const Graph graph = batch(program(R"(
@@ -258,5 +352,6 @@ model Looking(x: real[T, 6]) {
   const std::vector<Tensor> inputs = random_inputs(graph, {{"B", 3}, {"T", 7}}, 2);
   const std::vector<Tensor> found = run_on(graph, bf16_on("llvm"), inputs);
   require_close(graph, found, run_on(graph, bf16_on("reference"), inputs), 1e-5);
+  require_close(graph, run_on(graph, in_pairs("llvm"), inputs), found, 1e-5);
   CHECK_FALSE(close(found[0], evaluate(graph, inputs)[0], 1e-4));
 }

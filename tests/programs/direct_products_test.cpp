@@ -56,8 +56,7 @@ void count(const std::vector<treadle::Step>& steps, Counts& out) {
 Counts counts_of(const TrainingStep& step) {
   const Target target = host_target();
   const Graph graph = lower(step.graph);
-  const ProgramPlan plan =
-      plan_program(graph, {}, matmul_tile(target, DType::f32), matmul_tile(target, DType::f64));
+  const ProgramPlan plan = plan_program(graph, {}, matmul_tiles(target));
   Counts out;
   count(plan.steps, out);
   return out;

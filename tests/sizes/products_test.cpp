@@ -9,6 +9,7 @@
 #include "ir/eval/random_inputs.h"
 #include "runtime/team.h"
 #include "tests/sizes/support.h"
+#include "tests/support/bfloat16.h"
 #include "tests/support/graphs.h"
 
 using namespace treadle;
@@ -75,7 +76,14 @@ std::vector<Size> sampled_sizes(int rounds) {
 template <typename T>
 class Problem {
  public:
-  Problem() : a_(drawn(1)), b_(drawn(2)), bias_(drawn(3)), sums_(cube), magnitudes_(cube) {
+  using Rounding = double (*)(double);
+  // Each element is drawn and rounded.
+  explicit Problem(Rounding rounding = [](double x) { return x; })
+      : a_(drawn(1, rounding)),
+        b_(drawn(2, rounding)),
+        bias_(drawn(3, rounding)),
+        sums_(cube),
+        magnitudes_(cube) {
     for (std::size_t l = 0; l < extent; ++l)
       for (std::size_t i = 0; i < extent; ++i)
         for (std::size_t j = 0; j < extent; ++j) {
@@ -128,10 +136,10 @@ class Problem {
   static std::size_t at(std::size_t k, std::size_t i, std::size_t j) {
     return (k * extent + i) * extent + j;
   }
-  static std::vector<T> drawn(std::uint64_t seed) {
+  static std::vector<T> drawn(std::uint64_t seed, Rounding rounding) {
     std::mt19937_64 engine(seed);
     std::vector<T> out(extent * extent);
-    for (T& x : out) x = static_cast<T>(symmetric_uniform(engine));
+    for (T& x : out) x = static_cast<T>(rounding(symmetric_uniform(engine)));
     return out;
   }
   Bounded<T> sum_of(std::int64_t i, std::int64_t j, std::int64_t k, double bound) const {
@@ -197,6 +205,29 @@ TEMPLATE_TEST_CASE("products of every size are within their bound", "", float, d
                                                       : swept_sizes({1, 7, 33, 64});
   check_products(problem, swept, {ways[0]});
   check_products(problem, sampled_sizes(4), ways);
+}
+
+// Of operands that are bfloat16, so that the sums alone round.
+TEST_CASE("products of pairs of bfloat16 of every size are within the bound of f32") {
+  const Problem<float> problem(nearest_bfloat16);
+  std::vector<CompileOptions> ways;
+  for (const std::string& mask : feature_masks()) {
+    ways.push_back({"llvm", mask, {}});
+    ways.back().bf16_products = ways.back().bf16_pairs = true;
+  }
+  check_products(problem, swept_sizes({1, 7, 16, 33}), {ways[0]});
+  check_products(problem, sampled_sizes(2), ways);
+  Team one(1);
+  for (const Form& form : forms) {
+    const auto program = compile(product_graph(form, DType::f32), {}, ways[0]);
+    for (const Size& s : sampled_sizes(1)) {
+      INFO(described(form, s));
+      const std::vector<Tensor> inputs = problem.inputs(form, s);
+      require_same_for_threads(*program, inputs, run_with(*program, inputs, one));
+      CHECK(worst_share(run_with(*program, inputs, one)[0], problem.expected(form, s, s.k - 1)) >
+            1);
+    }
+  }
 }
 
 TEST_CASE("oneDNN's products are within the same bound") {

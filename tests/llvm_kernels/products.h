@@ -1,0 +1,111 @@
+// Products by the kernels alone, called as a program calls them.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backends/llvm/matmul_kernel_internal.h"
+#include "tests/llvm_kernels/jit.h"
+
+namespace treadle::testing {
+
+template <typename T>
+constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;
+
+// The kernels for one target, compiled.
+template <typename T>
+struct Kernels {
+  explicit Kernels(const Target& target, DType dtype = dtype_of<T>)
+      : has_fma(target.has_fma), jit(target) {
+    const bool with_direct = dtype != DType::bf16;
+    const MatmulKernels kernels =
+        emit_matmul_kernels(jit.module(), target, dtype, "mm", {}, with_direct);
+    tile = kernels.tile;
+    if (with_direct) kernels.direct->setLinkage(llvm::Function::ExternalLinkage);
+    kernels.pack->setLinkage(llvm::Function::ExternalLinkage);
+    kernels.gemm->setLinkage(llvm::Function::ExternalLinkage);
+    jit.compile();
+    pack = jit.lookup<PackFunction<T>>("mm.pack");
+    gemm = jit.lookup<GemmFunction<T>>("mm.gemm");
+    if (with_direct) direct = jit.lookup<DirectGemmFunction<T>>("mm.direct_gemm");
+  }
+
+  bool has_fma;
+  TestJit jit;
+  MatmulTile tile;
+  PackFunction<T>* pack = nullptr;
+  GemmFunction<T>* gemm = nullptr;
+  DirectGemmFunction<T>* direct = nullptr;
+};
+
+enum class Start { zero, bias, matrix, accumulate };
+
+struct Problem {
+  std::int64_t m = 0;
+  std::int64_t n = 0;
+  std::int64_t k = 0;
+  bool a_transposed = false;
+  bool b_transposed = false;
+  Start start = Start::zero;
+};
+
+template <typename T>
+std::vector<T> random_values(std::int64_t count, unsigned seed) {
+  std::mt19937 engine(seed);
+  std::uniform_real_distribution<T> distribution(-1, 1);
+  std::vector<T> values(static_cast<std::size_t>(count));
+  for (T& value : values) value = distribution(engine);
+  return values;
+}
+
+template <typename T>
+struct Operands {
+  explicit Operands(const Problem& p)
+      : a(random_values<T>(p.m * p.k, 1)),
+        b(random_values<T>(p.k * p.n, 2)),
+        initial(random_values<T>(p.m * (p.n + 3), 3)),
+        c(random_values<T>(p.m * (p.n + 5), 4)),
+        a_m(p.a_transposed ? 1 : p.k),
+        a_k(p.a_transposed ? p.m : 1),
+        b_k(p.b_transposed ? 1 : p.n),
+        b_n(p.b_transposed ? p.k : 1),
+        c_m(p.n + 5) {}
+
+  const T* start(const Problem& p) const {
+    if (p.start == Start::zero) return nullptr;
+    return p.start == Start::accumulate ? c.data() : initial.data();
+  }
+  std::int64_t start_stride(const Problem& p) const {
+    if (p.start == Start::accumulate) return c_m;
+    return p.start == Start::matrix ? p.n + 3 : 0;
+  }
+
+  std::vector<T> a, b, initial, c;
+  std::int64_t a_m, a_k, b_k, b_n, c_m;
+};
+
+// Rows and panels in several calls, as threads share them.
+template <typename T>
+std::vector<T> computed(const Problem& p, Operands<T> o, const Kernels<T>& kernels, int parts) {
+  const std::int64_t panels = kernels.tile.panels(p.n);
+  std::vector<T> packed(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)), NAN);
+  for (int t = 0; t < parts; ++t)
+    kernels.pack(o.b.data(), o.b_k, o.b_n, p.k, p.n, panels * t / parts, panels * (t + 1) / parts,
+                 packed.data(), nullptr);
+  for (int s = 0; s < parts; ++s)
+    for (int t = 0; t < parts; ++t)
+      kernels.gemm(o.a.data(), o.a_m, o.a_k, packed.data(), o.c.data(), o.c_m, o.start(p),
+                   o.start_stride(p), p.m * s / parts, p.m * (s + 1) / parts, p.n, p.k,
+                   panels * t / parts, panels * (t + 1) / parts);
+  return o.c;
+}
+
+inline std::string described(const Problem& p, int parts) {
+  return "m " + std::to_string(p.m) + " n " + std::to_string(p.n) + " k " + std::to_string(p.k) +
+         " transposed " + std::to_string(p.a_transposed) + std::to_string(p.b_transposed) +
+         " start " + std::to_string(static_cast<int>(p.start)) + " parts " + std::to_string(parts);
+}
+
+}  // namespace treadle::testing
