@@ -52,11 +52,11 @@ Graph lower(const Graph& graph, bool bf16_products = false);
 Graph lower(const Graph& graph, const CompileOptions& options);
 // The passes of `lower` by name, then `place`.
 inline constexpr std::string_view training_pipeline =
-    "simplify,hoist-scan,fuse-gates,simplify,fuse-attention,expand-composites,simplify,"
+    "simplify,hoist-scan,fuse-gates,simplify,join-stacks,fuse-attention,expand-composites,simplify,"
     "sink-transposes,fuse-pointwise,place";
 inline constexpr std::string_view bf16_pipeline =
-    "simplify,hoist-scan,fuse-gates,simplify,fuse-attention,bf16-products,expand-composites,"
-    "simplify,sink-transposes,fuse-pointwise,place";
+    "simplify,hoist-scan,fuse-gates,simplify,join-stacks,fuse-attention,bf16-products,"
+    "expand-composites,simplify,sink-transposes,fuse-pointwise,place";
 constexpr std::string_view pipeline_of(bool bf16_products) {
   return bf16_products ? bf16_pipeline : training_pipeline;
 }

@@ -92,9 +92,9 @@ TEST_CASE("each stage has its nodes, each node a box, and unchanged stages are t
     }
   }
   CHECK(names == std::vector<std::string>{"one example", "batched", "training step", "simplify",
-                                          "hoist-scan", "fuse-gates", "simplify", "fuse-attention",
-                                          "expand-composites", "simplify", "sink-transposes",
-                                          "fuse-pointwise", "place"});
+                                          "hoist-scan", "fuse-gates", "simplify", "join-stacks",
+                                          "fuse-attention", "expand-composites", "simplify",
+                                          "sink-transposes", "fuse-pointwise", "place"});
 }
 
 TEST_CASE("a node says its place, its types and what it costs") {
