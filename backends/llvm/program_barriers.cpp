@@ -80,10 +80,12 @@ class BarrierPlanner {
     const auto touch = [&](const Location& place, bool writes, bool own) {
       const bool turn = std::any_of(place.rows.begin(), place.rows.end(),
                                     [&](const Location::Row& row) { return row.loop == loop; });
-      if (loop >= 0 && turn) return;
+      if (loop >= 0 && turn && place.next_row < 0) return;
       std::optional<ColumnShare> share;
       if (own) share = column ? column->share : step.share;
-      if (place.alternate < 0 || place.parity_loop < 0) {
+      if (place.next_row >= 0) {
+        add(out, {place.next ? place.next_row : place.buffer, writes}, share);
+      } else if (place.alternate < 0 || place.parity_loop < 0) {
         add(out, {place.buffer, writes}, share);
         if (place.alternate >= 0) add(out, {place.alternate, writes}, share);
       } else {
@@ -172,11 +174,13 @@ class BarrierPlanner {
     std::map<int, int> next_turn;  // the buffers of carried values change places
     for (const Step& inner : step.body)
       for (const auto* places : {&inner.in, &inner.out})
-        for (const Location& place : *places)
-          if (place.alternate >= 0 && place.parity_loop == step.loops) {
-            next_turn[place.buffer] = place.alternate;
-            next_turn[place.alternate] = place.buffer;
-          }
+        for (const Location& place : *places) {
+          const bool alternates = place.alternate >= 0 && place.parity_loop == step.loops;
+          const int other = alternates ? place.alternate : place.next_row;
+          if (other < 0) continue;
+          next_turn[place.buffer] = other;
+          next_turn[other] = place.buffer;
+        }
     Uses before;
     for (const Step& inner : step.body) {
       if (inner.kind == Step::Kind::scan || inner.apart) return std::nullopt;

@@ -346,6 +346,59 @@ class Planner {
     step.body.back().apart = true;
   }
 
+  // For each stacked output the carry whose values, those that go into the steps or
+  // those that come out, it is; view.carries where it is a stack of its own.
+  static std::vector<std::size_t> carries_of_stacks(
+      const ScanView& view, NodeId id, const std::map<Value, std::vector<Location>>& wanted) {
+    std::vector<std::size_t> out(view.outputs, view.carries);
+    if (!view.bounds.empty()) return out;
+    for (const bool before : {true, false})
+      for (std::size_t i = 0; i < view.outputs; ++i) {
+        const Value stacked = view.body->outputs()[view.carries + i].value;
+        if (wanted.contains({id, static_cast<std::uint32_t>(view.carries + i)})) continue;
+        for (std::size_t carry = 0; carry < view.carries && out[i] == view.carries; ++carry) {
+          const Value in = view.body->input_value(view.first_carry() + carry);
+          const Value next = view.body->outputs()[carry].value;
+          if (in != next && stacked == (before ? in : next)) out[i] = carry;
+        }
+      }
+    return out;
+  }
+
+  // Row t of the buffer goes into step t, row t + 1 comes out; the other way round
+  // in a loop that runs from the last step to the first.
+  Location carry_in_stack(const ScanView& view, NodeId id, std::size_t carry,
+                          const std::vector<std::size_t>& stacks, const Location& initial,
+                          const Type& type, Step& step, std::vector<Location>& destinations,
+                          std::map<Value, Location>& home) {
+    const Dim row = type.count();
+    const Location all = temporary(type.dtype, (view.length + Dim(1)) * row, step.loops);
+    const auto from_row = [&](const Dim& start) {
+      Location place = all;
+      if (start != Dim(0)) place.rows.push_back({-1, false, 0, row, start});
+      return place;
+    };
+    const Location in = from_row(view.reverse ? 1 : 0), out = from_row(view.reverse ? 0 : 1);
+    copy(initial, from_row(view.reverse ? view.length : Dim(0)), type, step.loops, step.before);
+    const auto turn = [&](Location place) {
+      place.rows.push_back({step.loops, view.reverse, view.length, row});
+      place.level = step.loops + 1;
+      return place;
+    };
+    Location argument = turn(in), next = turn(out);
+    argument.next_row = next.next_row = temporary(type.dtype, 0, step.loops).buffer;
+    next.next = true;
+    destinations.push_back(next);
+    home[{id, static_cast<std::uint32_t>(carry)}] = from_row(view.reverse ? Dim(0) : view.length);
+    for (std::size_t i = 0; i < stacks.size(); ++i)
+      if (stacks[i] == carry) {
+        const Value stacked = view.body->outputs()[view.carries + i].value;
+        const bool before = stacked == view.body->input_value(view.first_carry() + carry);
+        home[{id, static_cast<std::uint32_t>(view.carries + i)}] = before ? in : out;
+      }
+    return argument;
+  }
+
   void attention(const Graph& graph, const Node& node, const std::map<Value, Location>& home,
                  Step& step, std::vector<Step>& steps) {
     const DType dtype = node.types[0].dtype;
@@ -440,9 +493,15 @@ class Planner {
         arguments.back().level = loops + 1;
     }
     std::vector<std::vector<Location>> destinations(body.outputs().size());
+    const std::vector<std::size_t> stacks = carries_of_stacks(view, id, wanted);
     for (std::size_t i = 0; i < view.carries; ++i) {
       const Value initial = node.operands[view.first_carry() + i];
       const Type& type = graph.type(initial);
+      if (std::find(stacks.begin(), stacks.end(), i) != stacks.end()) {
+        arguments.push_back(carry_in_stack(view, id, i, stacks, home.at(initial), type, step,
+                                           destinations[i], home));
+        continue;
+      }
       Location place = temporary(type.dtype, type.count(), loops + 1);
       place.alternate = temporary(type.dtype, type.count(), loops + 1).buffer;
       Location start = place;
@@ -479,6 +538,7 @@ class Planner {
       arguments.push_back(row(home.at(v), graph.type(v), body.type(argument)));
     }
     for (std::size_t i = 0; i < view.outputs; ++i) {
+      if (stacks[i] < view.carries) continue;
       const Value v{id, static_cast<std::uint32_t>(view.carries + i)};
       const Type& type = graph.type(v);
       const auto found = wanted.find(v);

@@ -55,6 +55,10 @@ struct Location {
     Dim start = 0;
   };
   std::vector<Row> rows;
+  // A carried value may stand in its stack instead, one row longer than the loop:
+  // what a turn writes, with `next`, is the row that the next turn reads. To the
+  // barriers that row is a buffer of its own, this one, which has no elements.
+  int next_row = -1;
   int level = 0;  // loops around the place where it is defined
   friend bool operator==(const Location& a, const Location& b);
 };

@@ -104,10 +104,10 @@ std::vector<std::string> lines_of(const std::string& text) {
   return out;
 }
 
-// Vectors of sixteen numbers, as AVX-512 has them.
+// Vectors of sixteen numbers, as AVX-512 has them, or two of them side by side.
 bool shows_wide_vectors(const Command& command) {
   for (const std::string& line : command.output)
-    if (line.find("zmm") != std::string::npos || line.find("<16 x") != std::string::npos)
+    if (line.find("zmm") != std::string::npos || line.find("<32 x") != std::string::npos)
       return true;
   return false;
 }
