@@ -96,11 +96,12 @@ void defer_products(ProgramPlan& plan) {
       Step& loop = steps[j];
       BufferPlan& result = plan.buffers[static_cast<std::size_t>(matmul.out[0].buffer)];
       Step turn = matmul;
-      turn.part = Step::Part::turn;
+      turn.turn = true;
+      turn.turn_stride = *loop.own_rows * matmul.view_a.free_stride;
       turn.loops = 1;
       turn.barrier_before = false;
       turn.out[0].rows = {*turn_of(loop, matmul.out[0].buffer)};
-      matmul.part = Step::Part::whole;
+      matmul.unless_deferred = matmul.out[0].buffer;
       const Dim least = matmul.shape.k.floor_div(weights_per_row);
       result.turn = {*loop.own_rows, least.at_least(ProgramPlan::own_rows_at_least),
                      *loop.own_rows * matmul.shape.n};

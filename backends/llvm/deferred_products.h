@@ -10,8 +10,8 @@ namespace treadle {
 // written to memory and read back, and its memory is that of one turn. With fewer rows
 // it is one product in front of the loop, since each turn reads all weights anew.
 //
-// Called when barriers and kernel numbers are planned: the loop needs no barrier for
-// it, since each thread does its own rows, and it is the kernel that it was.
+// Called when barriers are planned: the loop needs none for it, since each thread does
+// its own rows. Both parts are one kernel.
 void defer_products(ProgramPlan& plan);
 
 }  // namespace treadle

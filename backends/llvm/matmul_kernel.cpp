@@ -204,15 +204,16 @@ class KernelEmitter {
   }
   int line_elements() const { return 64 / size_; }
 
-  // (a, a_k, rows, k, to): a block of A whose columns are dense, as when it is the
-  // transpose of a matrix, in strips of a tile's height, each column by column.
-  // Tiles that read it where it stands find one line of every column in the same
-  // few sets of the cache. A whole column at a time, since A's columns stand one
-  // behind the other in memory.
+  // (a, a_k, run, a_run, k0, rows, k, to): a block of A, from column k0 on, whose columns are
+  // dense, as when it is the transpose of a matrix, in strips of a tile's height, each column by
+  // column. Tiles that read it where it stands find one line of every column in the same few sets
+  // of the cache. A whole column at a time, since A's columns stand one behind the other in memory.
   llvm::Function* emit_turn() {
     llvm::Type *p = b_.getPtrTy(), *i = b_.getInt64Ty();
-    auto* f = begin("turn", llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, i, p}, false));
-    Value *a = f->getArg(0), *a_k = f->getArg(1), *rows = f->getArg(2), *k = f->getArg(3);
+    auto* f =
+        begin("turn", llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, i, i, i, i, p}, false));
+    Value *a = f->getArg(0), *a_k = f->getArg(1), *run = f->getArg(2), *a_run = f->getArg(3),
+          *k0 = f->getArg(4), *rows = f->getArg(5), *k = f->getArg(6);
     const unsigned width = static_cast<unsigned>(turned_width());
     auto* vector = llvm::FixedVectorType::get(element_, width);
     const llvm::Align align(size_of(tile_.dtype));
@@ -223,9 +224,8 @@ class KernelEmitter {
     Value* wide = b_.CreateAdd(b_.CreateSub(rows, i64(width)), height);
     wide = b_.CreateSelect(b_.CreateICmpSLT(rows, i64(width)), i64(0),
                            b_.CreateMul(b_.CreateUDiv(wide, height), height));
-    emit_loop(b_, i64(0), k, i64(1), [&](Value* l) {
-      Value* from = offset(a, b_.CreateMul(l, a_k));
-      Value* to = element_at(f->getArg(4), b_.CreateMul(l, height));
+    const auto copy_column = [&](Value* from, Value* l) {
+      Value* to = element_at(f->getArg(7), b_.CreateMul(b_.CreateSub(l, k0), height));
       to = emit_loop(b_, i64(0), wide, height, {to}, [&](Value* row, std::vector<Value*>& at) {
         Value* value = b_.CreateAlignedLoad(vector, element_at(from, row), align);
         b_.CreateAlignedStore(value, at[0], align);
@@ -238,6 +238,16 @@ class KernelEmitter {
           b_.CreateStore(b_.CreateLoad(element_, source), element_at(at[0], j));
         });
         at[0] = element_at(at[0], strip);
+      });
+    };
+    Value *end = b_.CreateAdd(k0, k), *one = i64(1);
+    Value* runs = b_.CreateAdd(b_.CreateSDiv(b_.CreateSub(end, one), run), one);
+    emit_loop(b_, b_.CreateSDiv(k0, run), runs, one, [&](Value* q) {
+      Value* first = b_.CreateMul(q, run);
+      Value* from = b_.CreateSelect(b_.CreateICmpSLT(first, k0), k0, first);
+      Value* start = offset(a, b_.CreateMul(q, a_run));
+      emit_loop(b_, from, minimum(end, b_.CreateAdd(first, run)), one, [&](Value* l) {
+        copy_column(offset(start, b_.CreateMul(b_.CreateSub(l, first), a_k)), l);
       });
     });
     b_.CreateRetVoid();
@@ -273,12 +283,12 @@ class KernelEmitter {
     return f;
   }
 
-  // (a, a_m, a_k, b, c, c_m, m_begin, m_end, n, k, panel_begin, panel_end, b_k, sums)
+  // The arguments of a DirectGemmFunction.
   llvm::Function* emit_direct() {
     llvm::Type *p = b_.getPtrTy(), *i = b_.getInt64Ty();
-    auto* f = begin(
-        "direct_gemm",
-        llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, p, p, i, i, i, i, i, i, i, i, p}, false));
+    auto* f = begin("direct_gemm",
+                    llvm::FunctionType::get(
+                        b_.getVoidTy(), {p, i, i, p, p, i, i, i, i, i, i, i, i, p, i, i}, false));
     const auto given = [&](unsigned from, unsigned to) {
       for (; from < to; ++from) given_.push_back(f->getArg(from));
     };
@@ -288,6 +298,8 @@ class KernelEmitter {
     given(6, 12);
     b_k_ = f->getArg(12);
     sums_ = f->getArg(13);
+    run_ = f->getArg(14);
+    a_run_ = f->getArg(15);
     panel_ = b_.CreateAlloca(
         llvm::ArrayType::get(element_, static_cast<std::uint64_t>(k_block * tile_.columns)));
     panel_->setAlignment(llvm::Align(64));
@@ -342,10 +354,17 @@ class KernelEmitter {
                                b_.CreateICmpNE(given_[gemm_a_k], i64(1)));
     turn = b_.CreateAnd(turn, b_.CreateICmpSGE(rows, i64(least_rows_to_turn)));
     turn = b_.CreateAnd(turn, b_.CreateICmpSGE(panels, i64(least_panels_to_turn)));
+    Value *run = i64(INT64_MAX), *a_run = i64(0);
+    if (run_ != nullptr) {
+      run = run_;
+      a_run = bytes(a_run_);
+      turn = b_.CreateOr(turn, b_.CreateICmpSLT(run, given_[gemm_k]));
+    }
     emit_if(
         b_, turn,
         [&] {
-          b_.CreateCall(turn_, {a, a_k, rows, k, turned_});
+          Value* start = offset(given_[gemm_a], b_.CreateMul(row, a_m));
+          b_.CreateCall(turn_, {start, a_k, run, a_run, k0, rows, k, turned_});
         },
         [] {});
     const auto either = [&](Value* turned, Value* as_it_is) {
@@ -511,7 +530,7 @@ class KernelEmitter {
   // Of the gemm that is being emitted:
   llvm::Function* gemm_ = nullptr;
   std::vector<Value*> given_;  // by GemmArgument
-  Value *b_k_ = nullptr, *sums_ = nullptr;
+  Value *b_k_ = nullptr, *sums_ = nullptr, *run_ = nullptr, *a_run_ = nullptr;
   llvm::AllocaInst *buffer_ = nullptr, *turned_ = nullptr, *panel_ = nullptr;
 };
 

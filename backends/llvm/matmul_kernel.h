@@ -76,11 +76,13 @@ using GemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const 
 // The same with B where it stands, rows of n dense elements that are b_k apart: each
 // block of a panel is copied before it is used, once for each 256 rows of A. `initial`
 // is zero. Unless `sums` is null, sums[j] becomes the sum of B's column j, by the call
-// whose m_begin is 0.
+// whose m_begin is 0. A's columns stand in runs of `run`: element (i, l) is
+// a[i * a_m + l / run * a_run + l % run * a_k]; where k is more than `run`, a_m is 1.
 template <typename T>
 using DirectGemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const T* b, T* c,
                                 std::int64_t c_m, std::int64_t m_begin, std::int64_t m_end,
                                 std::int64_t n, std::int64_t k, std::int64_t panel_begin,
-                                std::int64_t panel_end, std::int64_t b_k, T* sums);
+                                std::int64_t panel_end, std::int64_t b_k, T* sums, std::int64_t run,
+                                std::int64_t a_run);
 
 }  // namespace treadle

@@ -50,7 +50,7 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   llvm::Type *p = b.getPtrTy(), *i = b.getInt64Ty();
   std::vector<llvm::Type*> types{p, i, i, p, p, i, i, i, i, i};
   if (kind == ProductKind::direct)
-    types.insert(types.end(), {i, p});
+    types.insert(types.end(), {i, p, i, i});
   else if (kind != ProductKind::rows)
     types.insert(types.end(), {i, i});
   const std::string name =
@@ -91,8 +91,9 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
   const auto call = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
                         llvm::Value* p_end) {
     if (direct)
-      b.CreateCall(made.direct, {x.a, x.a_m, x.a_k, x.packed, x.c, x.n, m_begin, m_end, x.n, x.k,
-                                 p_begin, p_end, f->getArg(10), f->getArg(11)});
+      b.CreateCall(made.direct,
+                   {x.a, x.a_m, x.a_k, x.packed, x.c, x.n, m_begin, m_end, x.n, x.k, p_begin, p_end,
+                    f->getArg(10), f->getArg(11), f->getArg(12), f->getArg(13)});
     else
       b.CreateCall(made.gemm, {x.a, x.a_m, x.a_k, x.packed, x.c, x.n,
                                llvm::ConstantPointerNull::get(b.getPtrTy()), zero, m_begin, m_end,

@@ -117,22 +117,22 @@ void ProgramEmitter::emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& s
 }
 
 void ProgramEmitter::emit_step(llvm::IRBuilder<>& b, const Step& step) {
+  if (step.turn)
+    emit_if(
+        b, is_deferred(b, step.out[0].buffer), [&] { emit_work(b, step); }, [] {});
+  else if (step.unless_deferred >= 0)
+    emit_if(
+        b, is_deferred(b, step.unless_deferred), [] {}, [&] { emit_work(b, step); });
+  else
+    emit_work(b, step);
+}
+
+void ProgramEmitter::emit_work(llvm::IRBuilder<>& b, const Step& step) {
   switch (step.kind) {
     case Step::Kind::fused: fused(b, step); break;
     case Step::Kind::copy: copy(b, step); break;
     case Step::Kind::pack: pack(b, step); break;
-    case Step::Kind::matmul:
-      switch (step.part) {
-        case Step::Part::all: matmul(b, step); break;
-        case Step::Part::whole:
-          emit_if(
-              b, is_deferred(b, step.out[0].buffer), [] {}, [&] { matmul(b, step); });
-          break;
-        case Step::Part::turn:
-          emit_if(
-              b, is_deferred(b, step.out[0].buffer), [&] { matmul(b, step); }, [] {});
-      }
-      break;
+    case Step::Kind::matmul: matmul(b, step); break;
     case Step::Kind::prepare:
     case Step::Kind::claimed: call_runner(b, step); break;
     case Step::Kind::scatter_add: scatter_add(b, step); break;
@@ -141,61 +141,7 @@ void ProgramEmitter::emit_step(llvm::IRBuilder<>& b, const Step& step) {
     case Step::Kind::scan: return emit_scan(b, step);
   }
   emit_done(b, "treadle_kernel_done", 10, step.kernel);
-  ++steps_emitted_;
-}
-
-void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
-  if (!step.bounds.empty()) return emit_bound_scan(b, step);
-  emit_steps(b, step.before);
-  emit_barrier(b);
-  const auto loop = [&] {
-    emit_loop(b, b.getInt64(0), extent(b, dim_table_, step.length), b.getInt64(1),
-              [&](llvm::Value* i) {
-                counters_.push_back(i);
-                emit_steps(b, step.body);
-                emit_barrier_unless_one(b, step.unless_one);
-                counters_.pop_back();
-              });
-  };
-  if (step.own_rows && !alone_)
-    emit_own_rows(b, *step.own_rows, loop);
-  else
-    loop();
-  if (step.unless_one || step.own_rows) emit_barrier(b);
-}
-
-// Thread i of n does rows r * i / n ... r * (i + 1) / n - 1 of r, in pairs, as if it
-// were the only thread, where those are enough.
-// Is the product in that buffer computed in the turns of its loop?
-llvm::Value* ProgramEmitter::is_deferred(llvm::IRBuilder<>& b, int buffer) {
-  const BufferPlan::Turn& turn = *plan_.buffers[static_cast<std::size_t>(buffer)].turn;
-  llvm::Value* threads = own_rows_ ? own_rows_->threads : threads_;
-  return b.CreateICmpUGE(extent(b, dim_table_, turn.rows),
-                         b.CreateMul(threads, extent(b, dim_table_, turn.least)));
-}
-
-void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows,
-                                   const std::function<void()>& loop) {
-  llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *two = b.getInt64(2);
-  llvm::Value *thread = thread_, *threads = threads_, *all = extent(b, dim_table_, rows);
-  const auto first = [&](llvm::Value* i) {
-    llvm::Value* row =
-        b.CreateMul(b.CreateUDiv(b.CreateMul(b.CreateUDiv(all, two), i), threads), two);
-    return b.CreateSelect(b.CreateICmpEQ(i, threads), all, row);
-  };
-  llvm::Value* least = b.CreateMul(threads, b.getInt64(ProgramPlan::own_rows_at_least));
-  llvm::Value* enough = b.CreateICmpUGE(all, least);
-  llvm::Value* apart = b.CreateAnd(enough, b.CreateICmpUGT(threads, one));
-  llvm::Value* begin = first(thread);
-  llvm::Value* count = b.CreateSub(first(b.CreateAdd(thread, one)), begin);
-  own_rows_ = OwnRows{rows, threads, apart, b.CreateSelect(apart, begin, zero),
-                      b.CreateSelect(apart, count, all)};
-  thread_ = b.CreateSelect(apart, zero, thread);
-  threads_ = b.CreateSelect(apart, one, threads);
-  loop();
-  thread_ = thread;
-  threads_ = threads;
-  own_rows_.reset();
+  if (!step.turn) ++steps_emitted_;
 }
 
 // ---- kernels ----
@@ -500,11 +446,9 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
   llvm::Value* a = b.CreateGEP(memory_type(b.getContext(), dtype), pointer(b, step.in[0], dtype),
                                size(step.view_a.offset));
   llvm::Value *out = pointer(b, step.out[0], dtype), *rows = size(shape.m);
-  if (step.part == Step::Part::turn) {
-    llvm::Value* first = b.CreateMul(turn_of(b, step.out[0].rows[0]), size(own_rows_->all));
+  if (step.turn)
     a = b.CreateGEP(memory_type(b.getContext(), dtype), a,
-                    b.CreateMul(first, size(step.view_a.free_stride)));
-  }
+                    b.CreateMul(turn_of(b, step.out[0].rows[0]), size(step.turn_stride)));
   if (own_rows_) {
     const auto from = [&](llvm::Value* base, const Dim& stride) {
       return b.CreateGEP(memory_type(b.getContext(), dtype), base,
@@ -536,9 +480,11 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
     arguments.insert(arguments.end(),
                      {size(step.view_b.contract_stride),
                       step.out.size() > 1 ? pointer(b, step.out[1], dtype)
-                                          : llvm::ConstantPointerNull::get(b.getPtrTy())});
+                                          : llvm::ConstantPointerNull::get(b.getPtrTy()),
+                      step.a_run ? size(step.a_run->extent) : b.getInt64(INT64_MAX),
+                      step.a_run ? size(step.a_run->a_stride) : b.getInt64(0)});
     kind = ProductKind::direct;
-  } else if (step.part == Step::Part::turn) {
+  } else if (step.turn) {
     // never one row
   } else if (!shape.m.is_constant() || shape.m == Dim(1)) {
     arguments.insert(arguments.end(), {size(step.share.width), size(Dim(step.share.block))});

@@ -48,6 +48,7 @@ class ProgramEmitter {
 
   void emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps);
   void emit_step(llvm::IRBuilder<>& b, const Step& step);
+  void emit_work(llvm::IRBuilder<>& b, const Step& step);
   void emit_scan(llvm::IRBuilder<>& b, const Step& step);
   void emit_bound_scan(llvm::IRBuilder<>& b, const Step& step);
   void emit_binders();

@@ -10,6 +10,7 @@
 #include "backends/llvm/direct_products.h"
 #include "backends/llvm/program_barriers.h"
 #include "backends/llvm/row_shares.h"
+#include "backends/llvm/transposed_inputs.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
@@ -95,8 +96,9 @@ class Planner {
     share_columns(plan_.steps, tiles_.f32);
     share_rows(plan_.steps);
     plan_barriers(plan_, tiles_.f32);
-    number_kernels(plan_.steps);
     defer_products(plan_);
+    read_transposed_inputs(plan_);
+    number_kernels(plan_.steps);
     return std::move(plan_);
   }
 
@@ -105,7 +107,10 @@ class Planner {
     for (Step& step : steps) {
       number_kernels(step.before);
       number_kernels(step.body);
-      if (step.kind != Step::Kind::scan) step.kernel = plan_.kernels++;
+      if (step.kind == Step::Kind::scan) continue;
+      step.kernel = step.turn ? deferred_.at(step.out[0].buffer) : plan_.kernels++;
+      if (step.unless_deferred >= 0 && step.kind == Step::Kind::matmul)
+        deferred_[step.unless_deferred] = step.kernel;
     }
   }
 
@@ -570,6 +575,7 @@ class Planner {
   const MatmulTiles& tiles_;
   ProgramPlan plan_;
   std::vector<std::vector<Step>*> before_;
+  std::map<int, int> deferred_;      // kernels of deferred products, by the buffer they write
   std::map<std::string, Dim> most_;  // of the symbols that the loops around bind
   int parallel_level_ = -1;          // loops around the parallel loop that is being planned
 };

@@ -122,10 +122,15 @@ struct Step {
   ColumnShare share;  // of a matmul that is one product
   // B is read where it stands. A second output is the sum of its rows.
   bool direct = false;
-  // A deferred product stands in two places (deferred_products.h): whole in front of
-  // its loop, and the part of a turn inside.
-  enum class Part : std::uint8_t { all, whole, turn };
-  Part part = Part::all;
+  // Of such a product whose A is read as a [run, rows] matrix's transpose, turned once
+  // more (transposed_inputs.h): run and stride of the runs.
+  std::optional<ProductView::Loop> a_run;
+  // A deferred product stands in two places (deferred_products.h): whole in front of its
+  // loop, where it is not deferred, and the part of a turn inside, A's rows of which
+  // start so many elements behind those of the turn before.
+  bool turn = false;
+  Dim turn_stride;
+  int unless_deferred = -1;  // not where the product in that buffer is
   // Reads and writes other elements than the steps around it.
   bool apart = false;
   // scan

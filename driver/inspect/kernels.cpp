@@ -29,7 +29,7 @@ class Walk {
       if (step.kind == Step::Kind::scan) {
         this->steps(step.before, times, alone);
         this->steps(step.body, times * step.length, alone || step.parallel);
-      } else if (step.part != Step::Part::turn) {  // which is a part of a kernel before
+      } else if (!step.turn) {  // which is a part of a kernel before
         ensure(step.kernel == static_cast<int>(rows_.size()), "kernels", "the plan counts others");
         rows_.push_back(row(step, times));
         rows_.back().alone = alone;

@@ -112,7 +112,8 @@ void check_direct(const Problem& p, const Kernels<T>& kernels, int rows, int col
       for (int t = 0; t < columns; ++t)
         kernels.direct(fresh.a.data(), fresh.a_m, fresh.a_k, b.data(), fresh.c.data(), fresh.c_m,
                        p.m * s / rows, p.m * (s + 1) / rows, p.n, p.k, panels * t / columns,
-                       panels * (t + 1) / columns, b_k, summing ? sums.data() : nullptr);
+                       panels * (t + 1) / columns, b_k, summing ? sums.data() : nullptr, INT64_MAX,
+                       0);
     INFO("m " << p.m << " n " << p.n << " k " << p.k << " transposed " << p.a_transposed << " sums "
               << summing << " parts " << rows << " x " << columns);
     REQUIRE(std::memcmp(fresh.c.data(), want.data(), want.size() * sizeof(T)) == 0);
@@ -138,6 +139,28 @@ TEMPLATE_TEST_CASE("products of a matrix that is not packed, and the sum of its 
       check_direct(Problem{40, 5 * kernels.tile.columns + 3, k, true}, kernels, 1, 2);
     check_direct(Problem{300, 2 * kernels.tile.columns, 513, true}, kernels, 2, 1);
   }
+}
+
+TEMPLATE_TEST_CASE("products of a matrix whose columns stand in runs", "", float, double) {
+  const Kernels<TestType> kernels(make_target(""));
+  for (const std::int64_t run : {1, 3, 64, 300})
+    for (const std::int64_t runs : {1, 2, 9})
+      for (const std::int64_t n : {std::int64_t{5}, std::int64_t{5} * kernels.tile.columns}) {
+        // A [m, runs * run] of which column q * run + j stands at j * runs + q.
+        const Problem p{23, n, runs * run, true};
+        Operands<TestType> o(p);
+        const std::vector<TestType> want = expected(p, o, kernels.has_fma);
+        std::vector<TestType> a(o.a.size());
+        for (std::int64_t q = 0; q < runs; ++q)
+          for (std::int64_t j = 0; j < run; ++j)
+            for (std::int64_t i = 0; i < p.m; ++i)
+              a[static_cast<std::size_t>((j * runs + q) * p.m + i)] =
+                  o.a[static_cast<std::size_t>((q * run + j) * p.m + i)];
+        INFO("run " << run << " runs " << runs << " n " << n);
+        kernels.direct(a.data(), 1, runs * p.m, o.b.data(), o.c.data(), o.c_m, 0, p.m, p.n, p.k, 0,
+                       kernels.tile.panels(p.n), p.n, nullptr, run, p.m);
+        REQUIRE(std::memcmp(o.c.data(), want.data(), want.size() * sizeof(TestType)) == 0);
+      }
 }
 
 // Whole vectors of A are copied, but none that reaches behind its end.

@@ -1,0 +1,61 @@
+// Scans, whose turns a thread may do for rows of its own.
+#include "backends/llvm/loop_internal.h"
+#include "backends/llvm/program_emitter_internal.h"
+
+namespace treadle {
+
+void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
+  if (!step.bounds.empty()) return emit_bound_scan(b, step);
+  emit_steps(b, step.before);
+  emit_barrier(b);
+  const auto loop = [&] {
+    emit_loop(b, b.getInt64(0), extent(b, dim_table_, step.length), b.getInt64(1),
+              [&](llvm::Value* i) {
+                counters_.push_back(i);
+                emit_steps(b, step.body);
+                emit_barrier_unless_one(b, step.unless_one);
+                counters_.pop_back();
+              });
+  };
+  if (step.own_rows && !alone_)
+    emit_own_rows(b, *step.own_rows, loop);
+  else
+    loop();
+  if (step.unless_one || step.own_rows) emit_barrier(b);
+}
+
+// Thread i of n does rows r * i / n ... r * (i + 1) / n - 1 of r, in pairs, as if it
+// were the only thread, where those are enough.
+// Is the product in that buffer computed in the turns of its loop?
+llvm::Value* ProgramEmitter::is_deferred(llvm::IRBuilder<>& b, int buffer) {
+  const BufferPlan::Turn& turn = *plan_.buffers[static_cast<std::size_t>(buffer)].turn;
+  llvm::Value* threads = own_rows_ ? own_rows_->threads : threads_;
+  return b.CreateICmpUGE(extent(b, dim_table_, turn.rows),
+                         b.CreateMul(threads, extent(b, dim_table_, turn.least)));
+}
+
+void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows,
+                                   const std::function<void()>& loop) {
+  llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *two = b.getInt64(2);
+  llvm::Value *thread = thread_, *threads = threads_, *all = extent(b, dim_table_, rows);
+  const auto first = [&](llvm::Value* i) {
+    llvm::Value* row =
+        b.CreateMul(b.CreateUDiv(b.CreateMul(b.CreateUDiv(all, two), i), threads), two);
+    return b.CreateSelect(b.CreateICmpEQ(i, threads), all, row);
+  };
+  llvm::Value* least = b.CreateMul(threads, b.getInt64(ProgramPlan::own_rows_at_least));
+  llvm::Value* enough = b.CreateICmpUGE(all, least);
+  llvm::Value* apart = b.CreateAnd(enough, b.CreateICmpUGT(threads, one));
+  llvm::Value* begin = first(thread);
+  llvm::Value* count = b.CreateSub(first(b.CreateAdd(thread, one)), begin);
+  own_rows_ = OwnRows{rows, threads, apart, b.CreateSelect(apart, begin, zero),
+                      b.CreateSelect(apart, count, all)};
+  thread_ = b.CreateSelect(apart, zero, thread);
+  threads_ = b.CreateSelect(apart, one, threads);
+  loop();
+  thread_ = thread;
+  threads_ = threads;
+  own_rows_.reset();
+}
+
+}  // namespace treadle
