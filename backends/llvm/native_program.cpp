@@ -28,7 +28,8 @@ void run_claimed(void* runner, std::int64_t thread, const void* a, void* c) {
 }
 
 // Memory for a step. What is large is in large pages where the system has them: the
-// rows of a step lie in so many pages that a processor would look most of them up.
+// rows of a step lie in so many pages that a processor would look most of them up. The
+// end, which does not fill one, is not: it would take more memory than was predicted.
 constexpr std::size_t large_page = std::size_t{1} << 21;
 std::byte* allocate(std::size_t bytes) {
   const bool large = bytes >= 4 * large_page;
@@ -36,7 +37,7 @@ std::byte* allocate(std::size_t bytes) {
   const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* memory = std::aligned_alloc(alignment, rounded);
 #ifdef MADV_HUGEPAGE
-  if (large && memory != nullptr) ::madvise(memory, rounded, MADV_HUGEPAGE);
+  if (large && memory != nullptr) ::madvise(memory, bytes / large_page * large_page, MADV_HUGEPAGE);
 #endif
   return static_cast<std::byte*>(memory);
 }
