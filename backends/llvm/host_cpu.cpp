@@ -4,6 +4,10 @@
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #else
 #include <fstream>
 #endif
@@ -35,10 +39,34 @@ std::string host_cpu_key() {
     __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     out += fmt::format(" xcr0:{:x},{:x}", low, high);
   }
+  if (host_grants_tiles()) out += " tiles";
   return out;
 }
 
+namespace {
+// [Linux, Documentation/arch/x86/xstate.rst]
+bool ask_for_tiles() {
+#if defined(__linux__) && defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned amx_tile = 1U << 24, amx_bf16 = 1U << 22;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  if ((d & amx_tile) == 0 || (d & amx_bf16) == 0) return false;
+  constexpr long request_permission = 0x1023, tile_data = 18;
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 #else
+  return false;
+#endif
+}
+}  // namespace
+
+bool host_grants_tiles() {
+  static const bool granted = ask_for_tiles();
+  return granted;
+}
+
+#else
+
+bool host_grants_tiles() { return false; }
 
 // The first processor's lines.
 std::string host_cpu_key() {

@@ -8,4 +8,9 @@ namespace treadle {
 // its model and its features, and the registers that the system saves.
 std::string host_cpu_key();
 
+// Has the processor the tile registers of AMX, and does the system let this process use
+// them? It is asked for them once; whoever runs code that uses them must have asked, which
+// host_cpu_key() does as well.
+bool host_grants_tiles();
+
 }  // namespace treadle

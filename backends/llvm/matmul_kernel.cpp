@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backends/llvm/loop_internal.h"
+#include "backends/llvm/matmul_amx_internal.h"
 #include "backends/llvm/matmul_pack_internal.h"
 #include "backends/llvm/matmul_pairs_internal.h"
 #include "backends/llvm/matmul_tile_internal.h"
@@ -47,8 +48,9 @@ class KernelEmitter {
       pack_ = kernels.pack =
           tile_.pairs ? emit_pair_pack_function(module_, target_, tile_, prefix_ + ".pack")
                       : emit_pack_function(module_, target_, tile_, prefix_ + ".pack");
-    for (int vectors = 1; vectors <= tile_.vectors; ++vectors)
+    for (int vectors = 1; vectors <= tile_.vectors && !tile_.amx; ++vectors)
       strips_.push_back(emit_strip(vectors));
+    if (tile_.amx) amx_strip_ = emit_amx_strip(module_, target_, prefix_ + ".amx_strip");
     turn_ = tile_.pairs ? emit_pair_copy_function(module_, target_, tile_, prefix_ + ".copy_pairs")
                         : emit_turn();
     kernels.gemm = emit_gemm();
@@ -318,6 +320,7 @@ class KernelEmitter {
     turned_ = b_.CreateAlloca(
         llvm::ArrayType::get(element_, static_cast<std::uint64_t>(turned_rows * k_block + lines)));
     turned_->setAlignment(llvm::Align(64));
+    if (tile_.amx) emit_amx_begin(b_);
     Value* m_end = given_[gemm_m_end];
     // At least one block along k, if empty: C = initial is still to be written.
     Value* k = given_[gemm_k];
@@ -330,6 +333,7 @@ class KernelEmitter {
                   [&](Value* panel) { emit_panel(block, panel); });
       });
     });
+    if (tile_.amx) emit_amx_end(b_);
     b_.CreateRetVoid();
   }
 
@@ -412,7 +416,7 @@ class KernelEmitter {
   }
 
   // Rows of a panel.
-  Value* depth(Value* k) { return tile_.pairs ? b_.CreateLShr(b_.CreateAdd(k, i64(1)), 1) : k; }
+  Value* depth(Value* k) { return emit_depth(b_, tile_, k); }
 
   // A block of a panel, packed.
   Value* b_block(const Block& block, Value* column) {
@@ -459,6 +463,7 @@ class KernelEmitter {
     Value* column = b_.CreateMul(panel, i64(tile_.columns));
     Value* width = minimum(i64(tile_.columns), b_.CreateSub(given_[gemm_n], column));
     std::vector<Value*> arguments = strip_arguments(block, panel, column);
+    if (tile_.amx) return emit_amx_panel(block, arguments, width);
     Value* vectors = b_.CreateSDiv(b_.CreateAdd(width, i64(tile_.lanes - 1)), i64(tile_.lanes));
     Value* partial = b_.CreateICmpNE(b_.CreateMul(vectors, i64(tile_.lanes)), width);
     emit_if(
@@ -466,8 +471,30 @@ class KernelEmitter {
         [&] { call_strip(arguments, vectors); });
   }
 
+  // Whole tiles where C stands, what is left over by way of the buffer.
+  void emit_amx_panel(const Block& block, std::vector<Value*> arguments, Value* width) {
+    Value* whole = b_.CreateAnd(block.rows, i64(-tile_.rows));
+    whole = b_.CreateSelect(b_.CreateICmpEQ(width, i64(tile_.columns)), whole, i64(0));
+    arguments.back() = whole;
+    call_strip(arguments, nullptr);
+    const auto advance = [&](unsigned pointer, Value* stride) {
+      arguments[pointer] = offset(arguments[pointer], b_.CreateMul(whole, stride));
+    };
+    arguments[tile_a] = a_row(arguments[tile_a], arguments[tile_a_m], block.a_strip, whole);
+    advance(tile_c, arguments[tile_c_m]);
+    advance(tile_initial, arguments[tile_initial_m]);
+    arguments.back() = b_.CreateSub(block.rows, whole);
+    emit_edge(arguments, width, nullptr);
+  }
+
   // The strip that has `vectors` vectors.
   void call_strip(const std::vector<Value*>& arguments, Value* vectors) {
+    if (tile_.amx) {
+      b_.CreateCall(amx_strip_, {arguments[tile_a], arguments[tile_b], arguments[tile_c],
+                                 arguments[tile_c_m], arguments[tile_initial],
+                                 arguments[tile_initial_m], arguments[tile_k], arguments.back()});
+      return;
+    }
     auto* after = llvm::BasicBlock::Create(b_.getContext(), "after_strip", gemm_);
     llvm::SwitchInst* choice =
         b_.CreateSwitch(vectors, after, static_cast<unsigned>(strips_.size()));
@@ -526,7 +553,7 @@ class KernelEmitter {
   int size_;
   llvm::Type* element_;
   std::vector<llvm::Function*> strips_;
-  llvm::Function *pack_ = nullptr, *turn_ = nullptr;
+  llvm::Function *pack_ = nullptr, *turn_ = nullptr, *amx_strip_ = nullptr;
   // Of the gemm that is being emitted:
   llvm::Function* gemm_ = nullptr;
   std::vector<Value*> given_;  // by GemmArgument
@@ -541,7 +568,13 @@ MatmulTile matmul_tile(const Target& target, DType dtype) {
   if (dtype == DType::bf16) {
     tile = matmul_tile(target, DType::f32);
     tile.pairs = true;
-    tile.rows = tile.rows < 8 ? 4 : 8;  // squares of pairs are turned
+    tile.amx = target.has_amx;
+    if (tile.amx) {
+      tile.rows = tile.columns = 32;
+      tile.vectors = tile.columns / tile.lanes;
+    } else {
+      tile.rows = tile.rows < 8 ? 4 : 8;  // squares of pairs are turned
+    }
     return tile;
   }
   tile.dtype = dtype;

@@ -23,10 +23,15 @@ struct MatmulTile {
   int vectors = 0;
   int lanes = 0;
   bool pairs = false;  // of bfloat16; `dtype`, that of A, B and C in memory, is f32
+  // 16 x 16 sums in each of four tile registers of AMX, which take 32 k at a time, so that
+  // depth(k) is a multiple of 16. `vectors` and `lanes` are those of one row then.
+  bool amx = false;
 
   std::int64_t panels(std::int64_t n) const { return (n + columns - 1) / columns; }
   // Rows of a panel.
-  std::int64_t depth(std::int64_t k) const { return pairs ? (k + 1) / 2 : k; }
+  std::int64_t depth(std::int64_t k) const {
+    return amx ? (k + 31) / 32 * 16 : pairs ? (k + 1) / 2 : k;
+  }
   std::int64_t packed_elements(std::int64_t k, std::int64_t n) const {
     return panels(n) * depth(k) * columns;
   }
@@ -34,7 +39,7 @@ struct MatmulTile {
 
 // AVX-512: 8 x 48 in f32, 8 x 24 in f64; AVX2: 6 x 16 and 6 x 8; NEON: 8 x 12
 // and 8 x 6. `dtype` is f32 or f64, or bf16 for the tile of pairs: that of f32, of eight
-// or four rows.
+// or four rows; with AMX 32 x 32.
 MatmulTile matmul_tile(const Target& target, DType dtype);
 
 struct MatmulTiles {
@@ -65,7 +70,9 @@ using PackFunction = void(const T* b, std::int64_t b_k, std::int64_t b_n, std::i
 // Element (i, j) is fma(a(i, k-1), b(k-1, j), ... fma(a(i, 0), b(0, j),
 // initial)): its bits depend on no other row, on no range, on no tile. With pairs A and B
 // are rounded to the nearest bfloat16 and k rises in steps of two, of which the second comes
-// first; numbers below 2^-126 count as 0, as VDPBF16PS has it.
+// first; numbers below 2^-126 count as 0, as VDPBF16PS has it. With AMX 32 k are summed from
+// 0, the first and the second of the pairs apart, and those two sums are added to each other
+// and then to the element (TDPBF16PS).
 // With k = 0, C = initial.
 template <typename T>
 using GemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const T* packed, T* c,

@@ -25,6 +25,7 @@ class PairCopies {
 
   void pack(llvm::Function& f);
   void copy_rows(llvm::Function& f);
+  void copy_tiles(llvm::Function& f);
 
  private:
   Value* i64(std::int64_t value) { return b_.getInt64(static_cast<std::uint64_t>(value)); }
@@ -46,6 +47,9 @@ class PairCopies {
   void copy_elements(Value* from, Value* a_m, Value* a_k, Value* done, Value* k, Value* height,
                      Value* to);
   Value* pair_of(Value* from, Value* step, Value* l, Value* k);
+  void tile_of_dense_k(Value* from, Value* a_m, Value* rows, Value* k, Value* to);
+  void tile_of_dense_rows(Value* from, Value* a_k, Value* rows, Value* k, Value* to);
+  void tile_of_elements(Value* from, Value* a_m, Value* a_k, Value* rows, Value* k, Value* to);
 
   llvm::IRBuilder<> b_;
   const Target& target_;
@@ -95,7 +99,8 @@ Value* PairCopies::pair_of(Value* from, Value* step, Value* l, Value* k) {
 void PairCopies::pack(llvm::Function& f) {
   Value *from = f.getArg(0), *b_k = f.getArg(1), *b_n = f.getArg(2), *k = f.getArg(3);
   Value* columns = i64(tile_.columns);
-  Value* depth = b_.CreateLShr(b_.CreateAdd(k, i64(1)), 1);
+  Value* depth = emit_depth(b_, tile_, k);
+  Value* pairs = b_.CreateLShr(b_.CreateAdd(k, i64(1)), 1);
   emit_loop(b_, f.getArg(5), f.getArg(6), i64(1), [&](Value* panel) {
     Value* first = b_.CreateMul(panel, columns);
     Value* width = minimum(columns, b_.CreateSub(f.getArg(4), first));
@@ -109,6 +114,10 @@ void PairCopies::pack(llvm::Function& f) {
           Value* done = pack_columns(source, b_n, b_.CreateSelect(turned, k, i64(0)), to);
           pack_elements(source, b_k, b_n, done, k, width, to);
         });
+    emit_loop(b_, b_.CreateMul(pairs, columns), b_.CreateMul(depth, columns), i64(tile_.lanes),
+              [&](Value* missing) {
+                store(llvm::Constant::getNullValue(vector(tile_.lanes)), at(to, missing));
+              });
   });
   b_.CreateRetVoid();
 }
@@ -246,6 +255,72 @@ void PairCopies::copy_elements(Value* from, Value* a_m, Value* a_k, Value* done,
   });
 }
 
+// ---- operand A in tiles ----
+
+constexpr int tile_rows = 16, tile_pairs = 16;
+
+void PairCopies::copy_tiles(llvm::Function& f) {
+  Value *a = f.getArg(0), *a_m = f.getArg(1), *a_k = f.getArg(2), *rows = f.getArg(3),
+        *k = f.getArg(4);
+  Value* depth = emit_depth(b_, tile_, k);
+  Value* end = b_.CreateAnd(b_.CreateAdd(rows, i64(tile_.rows - 1)), i64(-tile_.rows));
+  emit_loop(b_, i64(0), end, i64(tile_rows), [&](Value* row) {
+    emit_loop(b_, i64(0), depth, i64(tile_pairs), [&](Value* l) {
+      Value* first = b_.CreateShl(l, 1);
+      Value* from = offset(a, b_.CreateAdd(b_.CreateMul(row, a_m), b_.CreateMul(first, a_k)));
+      Value* to =
+          at(f.getArg(5), b_.CreateAdd(b_.CreateMul(row, depth), b_.CreateMul(l, i64(tile_rows))));
+      Value *rows_left = b_.CreateSub(rows, row), *k_left = b_.CreateSub(k, first);
+      emit_if(
+          b_, b_.CreateICmpEQ(a_k, i64(4)),
+          [&] { tile_of_dense_k(from, a_m, rows_left, k_left, to); },
+          [&] {
+            emit_if(
+                b_, b_.CreateICmpEQ(a_m, i64(4)),
+                [&] { tile_of_dense_rows(from, a_k, rows_left, k_left, to); },
+                [&] { tile_of_elements(from, a_m, a_k, rows_left, k_left, to); });
+          });
+    });
+  });
+  b_.CreateRetVoid();
+}
+
+void PairCopies::tile_of_dense_k(Value* from, Value* a_m, Value* rows, Value* k, Value* to) {
+  emit_loop(b_, i64(0), i64(tile_rows), i64(1), [&](Value* i) {
+    Value* present = b_.CreateSelect(b_.CreateICmpSLT(i, rows), k, i64(0));
+    Value* row = load_below(offset(from, b_.CreateMul(i, a_m)), below(present, 2 * tile_pairs),
+                            2 * tile_pairs);
+    store(emit_adjacent_pairs(b_, target_, row), at(to, b_.CreateMul(i, i64(tile_pairs))));
+  });
+}
+
+void PairCopies::tile_of_dense_rows(Value* from, Value* a_k, Value* rows, Value* k, Value* to) {
+  const auto column = [&](int index) {
+    Value* present = b_.CreateSelect(b_.CreateICmpSLT(i64(index), k), rows, i64(0));
+    return load_below(offset(from, b_.CreateMul(i64(index), a_k)), below(present, tile_rows),
+                      tile_rows);
+  };
+  std::vector<Value*> square;
+  for (int l = 0; l < tile_pairs; ++l)
+    square.push_back(emit_pairs(b_, target_, column(2 * l), column(2 * l + 1)));
+  square = transposed_square(b_, std::move(square));
+  for (int i = 0; i < tile_rows; ++i)
+    store(square[static_cast<std::size_t>(i)], at(to, i64(i * tile_pairs)));
+}
+
+void PairCopies::tile_of_elements(Value* from, Value* a_m, Value* a_k, Value* rows, Value* k,
+                                  Value* to) {
+  Value* pairs = minimum(i64(tile_pairs), b_.CreateLShr(b_.CreateAdd(k, i64(1)), 1));
+  emit_loop(b_, i64(0), i64(tile_rows), i64(1), [&](Value* i) {
+    Value* out = at(to, b_.CreateMul(i, i64(tile_pairs)));
+    store(llvm::Constant::getNullValue(vector(tile_pairs)), out);
+    Value* present = b_.CreateSelect(b_.CreateICmpSLT(i, rows), pairs, i64(0));
+    emit_loop(b_, i64(0), present, i64(1), [&](Value* l) {
+      store(pair_of(offset(from, b_.CreateMul(i, a_m)), a_k, l, k), at(out, l));
+    });
+  });
+}
+
 llvm::Function* start(llvm::Module& module, const Target& target,
                       const std::vector<llvm::Type*>& types, const std::string& name) {
   llvm::Type* nothing = llvm::Type::getVoidTy(module.getContext());
@@ -258,6 +333,13 @@ llvm::Function* start(llvm::Module& module, const Target& target,
 }
 
 }  // namespace
+
+llvm::Value* emit_depth(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* k) {
+  if (!tile.pairs) return k;
+  const std::uint64_t together = tile.amx ? 32 : 2;
+  Value* steps = b.CreateUDiv(b.CreateAdd(k, b.getInt64(together - 1)), b.getInt64(together));
+  return b.CreateMul(steps, b.getInt64(together / 2));
+}
 
 llvm::Function* emit_pair_pack_function(llvm::Module& module, const Target& target,
                                         const MatmulTile& tile, const std::string& name) {
@@ -273,7 +355,11 @@ llvm::Function* emit_pair_copy_function(llvm::Module& module, const Target& targ
   llvm::Type *p = llvm::PointerType::get(module.getContext(), 0),
              *i = llvm::Type::getInt64Ty(module.getContext());
   auto* f = start(module, target, {p, i, i, i, i, p}, name);
-  PairCopies(*f, target, tile).copy_rows(*f);
+  PairCopies copies(*f, target, tile);
+  if (tile.amx)
+    copies.copy_tiles(*f);
+  else
+    copies.copy_rows(*f);
   return f;
 }
 

@@ -1,5 +1,6 @@
 // How the threads share out a product.
 #include "backends/llvm/loop_internal.h"
+#include "backends/llvm/matmul_pairs_internal.h"
 #include "backends/llvm/program_emitter_internal.h"
 #include "backends/llvm/row_product_internal.h"
 
@@ -149,7 +150,7 @@ void ProgramEmitter::products_of_batch(llvm::IRBuilder<>& b, llvm::Function* f, 
   llvm::Value *zero = b.getInt64(0), *batch = f->getArg(10), *a_batch = f->getArg(11);
   llvm::Value* columns = constant(b, made.tile.columns);
   llvm::Value* panels = rounded_up(b, x.n, columns);
-  llvm::Value* depth = made.tile.pairs ? rounded_up(b, x.k, b.getInt64(2)) : x.k;
+  llvm::Value* depth = emit_depth(b, made.tile, x.k);
   llvm::Value* packed_batch = b.CreateMul(b.CreateMul(panels, columns), depth);
   llvm::Value* c_batch = b.CreateMul(x.m, x.n);
   llvm::Type* element = memory_type(b.getContext(), made.tile.dtype);

@@ -36,6 +36,7 @@ bool ProgramPlan::is_bound(const Dim& dim) const {
 }
 
 Dim packed_depth(const MatmulTile& tile, const Dim& k) {
+  if (tile.amx) return (k + Dim(31)).floor_div(32) * Dim(16);
   return tile.pairs ? (k + Dim(1)).floor_div(2) : k;
 }
 

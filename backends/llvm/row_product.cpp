@@ -7,6 +7,7 @@
 #include "backends/llvm/bfloat16_internal.h"
 #include "backends/llvm/float_emitter_internal.h"
 #include "backends/llvm/loop_internal.h"
+#include "backends/llvm/matmul_pairs_internal.h"
 #include "backends/llvm/row_product_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
@@ -94,7 +95,7 @@ class RowProduct {
   }
 
   // Rows of a panel.
-  Value* depth() { return tile_.pairs ? b_.CreateLShr(b_.CreateAdd(k_, i64(1)), 1) : k_; }
+  Value* depth() { return emit_depth(b_, tile_, k_); }
 
   // Of a group of vectors from `first` on. Those behind the last one are the last
   // one again: a group takes as long as one vector alone, whose sums wait for each
@@ -114,10 +115,12 @@ class RowProduct {
         Value* first = next_of_a(along_a);
         return emit_pairs(b_, target_, first, next_of_a(along_a));
       });
-      values = multiplied(starts, pairs, depth(), std::move(values), [&](Value*& along_a) {
-        Value* last = next_of_a(along_a);
-        return emit_pairs(b_, target_, last, llvm::Constant::getNullValue(element_));
-      });
+      values =
+          multiplied(starts, pairs, b_.CreateAdd(pairs, b_.CreateAnd(k_, i64(1))),
+                     std::move(values), [&](Value*& along_a) {
+                       Value* last = next_of_a(along_a);
+                       return emit_pairs(b_, target_, last, llvm::Constant::getNullValue(element_));
+                     });
     } else {
       values = multiplied(starts, i64(0), k_, std::move(values),
                           [&](Value*& along_a) { return next_of_a(along_a); });

@@ -14,6 +14,7 @@
 #include <map>
 #include <mutex>
 
+#include "backends/llvm/host_cpu.h"
 #include "backends/llvm/target_internal.h"
 #include "ir/diagnostic.h"
 
@@ -47,6 +48,8 @@ void describe_x86(Target& target, const std::map<std::string, bool>& features) {
   target.vector_bytes = avx512 ? 64 : has(features, "avx2") ? 32 : 16;
   target.vector_registers = avx512 ? 32 : 16;
   target.has_bfloat16 = avx512 && has(features, "avx512bf16");
+  target.has_amx = target.has_bfloat16 && has(features, "amx-tile") && has(features, "amx-bf16") &&
+                   host_grants_tiles();
 }
 
 }  // namespace

@@ -13,6 +13,8 @@ struct Target {
   int vector_registers = 16;  // 32 with AVX-512 and NEON
   bool has_fma = false;       // fused multiply-add is one instruction
   bool has_bfloat16 = false;  // AVX512_BF16: products of pairs of bfloat16, summed in f32
+  // AMX with bfloat16, and the system lets this process use its registers.
+  bool has_amx = false;
 };
 
 // The host, with its features masked: `mask` is "" (all that the host has),

@@ -7,11 +7,13 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <random>
 #include <vector>
 
 #include "backends/llvm/row_product_internal.h"
 #include "tests/catch.h"
+#include "tests/llvm_kernels/amx_emulator.h"
 #include "tests/llvm_kernels/jit.h"
 #include "tests/llvm_kernels/products.h"
 #include "tests/sizes/running_error.h"
@@ -32,39 +34,53 @@ float rounded(float x) {
 // same of it: the product of two bfloat16 is exact, unless it is too small.
 float step(float sum, float x, float y) { return flushed(std::fma(x, y, flushed(sum))); }
 
-// Element (i, j) by the definition, and how far another order of the sums may be from it.
+// Element (i, j) of rounded operands by the definition, and how far another order of the sums may
+// be from it.
 struct Element {
   float sum = 0;
   double exact = 0, error = 0;
 };
-Element element(const Problem& p, const Operands<float>& o, std::int64_t i, std::int64_t j) {
+Element element(const Problem& p, const Operands<float>& o, std::int64_t i, std::int64_t j,
+                bool amx) {
   const auto a = [&](std::int64_t l) {
-    return l < p.k ? rounded(o.a[static_cast<std::size_t>(i * o.a_m + l * o.a_k)]) : 0.0F;
+    return l < p.k ? o.a[static_cast<std::size_t>(i * o.a_m + l * o.a_k)] : 0.0F;
   };
   const auto b = [&](std::int64_t l) {
-    return l < p.k ? rounded(o.b[static_cast<std::size_t>(l * o.b_k + j * o.b_n)]) : 0.0F;
+    return l < p.k ? o.b[static_cast<std::size_t>(l * o.b_k + j * o.b_n)] : 0.0F;
   };
   const float* start = o.start(p);
   Element out;
   out.sum = start == nullptr ? 0 : start[i * o.start_stride(p) + j];
   out.exact = static_cast<double>(out.sum);
   double size = std::abs(out.exact);
-  for (std::int64_t l = 0; l < p.k; l += 2) {
-    for (const std::int64_t k : {l + 1, l}) {
-      out.sum = step(out.sum, a(k), b(k));
-      const double term = static_cast<double>(a(k)) * static_cast<double>(b(k));
-      out.exact += term;
-      size += std::abs(term);
+  for (std::int64_t k = 0; k < p.k; ++k) {
+    const double term = static_cast<double>(a(k)) * static_cast<double>(b(k));
+    out.exact += term;
+    size += std::abs(term);
+  }
+  for (std::int64_t l = 0; l < p.k && !amx; l += 2)
+    for (const std::int64_t k : {l + 1, l}) out.sum = step(out.sum, a(k), b(k));
+  for (std::int64_t l = 0; l < p.k && amx; l += 32) {
+    float first = 0, second = 0;
+    for (std::int64_t k = l; k < l + 32; k += 2) {
+      first = step(first, a(k), b(k));
+      second = step(second, a(k + 1), b(k + 1));
     }
+    out.sum = flushed(flushed(out.sum) + flushed(first + second));
   }
   out.error = test::gamma<float>(p.k + 1) * size;
   return out;
 }
 
+Target without_amx(Target target) {
+  target.has_amx = false;
+  return target;
+}
+
 struct Pairs : Kernels<float> {
-  explicit Pairs(const char* mask)
-      : Kernels<float>(make_target(mask), DType::bf16),
-        by_instruction(make_target(mask).has_bfloat16) {}
+  explicit Pairs(const char* mask) : Pairs(without_amx(make_target(mask))) {}
+  explicit Pairs(const Target& target)
+      : Kernels<float>(target, DType::bf16), by_instruction(target.has_bfloat16) {}
   bool by_instruction;
 };
 
@@ -74,10 +90,13 @@ void check(const Problem& p, const Pairs& kernels, int parts = 1) {
   const std::vector<float> found = computed(p, operands, kernels, parts);
   INFO(described(p, parts));
   std::vector<float> untouched = operands.c;
+  Operands<float> exact = operands;
+  for (std::vector<float>* values : {&exact.a, &exact.b})
+    for (float& x : *values) x = rounded(x);
   for (std::int64_t i = 0; i < p.m; ++i)
     for (std::int64_t j = 0; j < p.n; ++j) {
       const auto at = static_cast<std::size_t>(i * operands.c_m + j);
-      const Element want = element(p, operands, i, j);
+      const Element want = element(p, exact, i, j, kernels.tile.amx);
       const bool near = std::abs(static_cast<double>(found[at]) - want.exact) <= want.error;
       const bool same =
           std::bit_cast<std::uint32_t>(found[at]) == std::bit_cast<std::uint32_t>(want.sum);
@@ -115,10 +134,64 @@ TEST_CASE("products of pairs longer than a block") {
   check(Problem{270, 5 * kernels.tile.columns, 301, false, true, Start::matrix}, kernels);
 }
 
+#if defined(__x86_64__) && defined(__linux__)
+// Run by the processor where it can, else instruction by instruction by the handler.
+TEST_CASE("products by the tile registers of AMX have the bits of their definition") {
+  Target target = make_target("");
+  std::optional<AmxEmulator> emulator;
+  if (!target.has_amx) {
+    emulator.emplace();
+    target = make_target("avx2");
+    target.has_amx = true;
+    target.features += ",+amx-tile,+amx-bf16";
+  }
+  const Pairs kernels(target);
+  REQUIRE(kernels.tile.amx);
+  REQUIRE(kernels.tile.columns == 32);
+  std::mt19937 engine(7);
+  const auto size = [&] { return static_cast<std::int64_t>(engine() % 70 + 1); };
+  for (int i = 0; i < 200; ++i) {
+    const Problem p{size(),       size(),       size(),
+                    (i & 1) != 0, (i & 2) != 0, static_cast<Start>(i / 4 % 4)};
+    check(p, kernels, 1 + i % 3);
+  }
+  for (std::int64_t m = 1; m <= 70; ++m) check(Problem{m, 71 - m, 3}, kernels);
+  for (std::int64_t k : {0, 31, 32, 33, 256, 257, 520})
+    for (Start start : {Start::zero, Start::bias, Start::accumulate})
+      check(Problem{33, 65, k, false, false, start}, kernels);
+  check(Problem{270, 50, 300, true, false, Start::matrix}, kernels, 2);
+  check(Problem{65, 96, 301, false, true, Start::matrix}, kernels);
+  if (emulator) {
+    CHECK(emulator->executed() > 10000);
+    CHECK_FALSE(emulator->configured());
+  }
+}
+
+// Rows and columns of A both with gaps between them, as windows with a stride have.
+TEST_CASE("A's blocks of any strides become tiles") {
+  Target target = make_target("avx2");
+  target.has_amx = true;
+  target.features += ",+amx-tile,+amx-bf16";
+  const Pairs kernels(target);
+  const AmxEmulator emulator;
+  for (std::int64_t k : {1, 31, 64}) {
+    const Problem p{37, 40, k};
+    Operands<float> o(p);
+    const std::vector<float> dense = computed(p, o, kernels, 1);
+    std::vector<float> spread(o.a.size() * 3, NAN);
+    for (std::size_t i = 0; i < o.a.size(); ++i) spread[3 * i] = o.a[i];
+    o.a = spread;
+    o.a_m *= 3;
+    o.a_k *= 3;
+    CHECK(computed(p, o, kernels, 1) == dense);
+  }
+}
+#endif
+
 TEST_CASE("one row by pairs has the bits of the rows of others") {
   for (const char* mask : {"", "avx2", "sse"}) {
     INFO("features '" << mask << "'");
-    const Target target = make_target(mask);
+    const Target target = without_amx(make_target(mask));  // whose sums have another order
     TestJit jit(target);
     const MatmulKernels kernels = emit_matmul_kernels(jit.module(), target, DType::bf16, "mm");
     emit_row_product(jit.module(), target, kernels.tile, "mm")

@@ -329,7 +329,18 @@ TEST_CASE("with AVX512_BF16 products are VDPBF16PS, without a call out of the pr
     INFO(line);
     CHECK(text.find("\n" + callee + ":") != std::string::npos);
   }
+  target.cpu = "sapphirerapids";
+  target.features += ",+amx-tile,+amx-bf16";
+  target.has_amx = true;
+  const MatmulTiles amx_tiles = matmul_tiles(target);
+  const std::string amx = program_assembly(target, plan_program(graph, {}, amx_tiles));
+  CHECK(occurrences(amx, "tdpbf16ps\t") == 4);
+  CHECK(occurrences(amx, "tileloadd\t") == 8);
+  CHECK(occurrences(amx, "tilestored\t") == 4);
+  CHECK(occurrences(amx, "ldtilecfg\t") == 1);
+  CHECK(occurrences(amx, "\ttilerelease") == 1);
   // The masks take it away again.
+  CHECK_FALSE(make_target("avx2").has_amx);
   CHECK_FALSE(make_target("avx2").has_bfloat16);
   CHECK_FALSE(make_target("sse").has_bfloat16);
   CHECK(make_target("").has_bfloat16 ==
