@@ -154,7 +154,7 @@ TEST_CASE("a step's memory is what was predicted, a fraction with a budget") {
     const auto program = compile(graph, {}, {"llvm", {}, {}});
     const std::vector<Tensor> inputs = inputs_for(graph, sizes);
     Bytes out;
-    out.predicted = static_cast<double>(program->workspace_bytes(sizes, 1));
+    out.predicted = static_cast<double>(program->workspace_bytes(sizes, team.size()));
     REQUIRE(reset_peak_resident());
     const std::size_t before = peak_resident_bytes();
     run_with(*program, inputs, team);
@@ -199,8 +199,8 @@ TEST_CASE("a part of a model is computed again as a whole, random draws included
   Team team(2);
   const auto without = compile(plain, {}), with = compile(cut, {});
   require_close(plain, run_with(*with, inputs, team), expected, 1e-11);
-  CHECK(static_cast<double>(with->workspace_bytes(sizes, 1)) <
-        0.6 * static_cast<double>(without->workspace_bytes(sizes, 1)));
+  CHECK(static_cast<double>(with->workspace_bytes(sizes, team.size())) <
+        0.6 * static_cast<double>(without->workspace_bytes(sizes, team.size())));
   // a large budget keeps everything, and evaluation has nothing to keep
   std::string large = text(true);
   for (std::size_t at = 0; (at = large.find("1 KiB", at)) != std::string::npos;)
