@@ -563,38 +563,6 @@ class KernelEmitter {
 
 }  // namespace
 
-MatmulTile matmul_tile(const Target& target, DType dtype) {
-  MatmulTile tile;
-  if (dtype == DType::bf16) {
-    tile = matmul_tile(target, DType::f32);
-    tile.pairs = true;
-    tile.amx = target.has_amx;
-    if (tile.amx) {
-      tile.rows = tile.columns = 32;
-      tile.vectors = tile.columns / tile.lanes;
-    } else {
-      tile.rows = tile.rows < 8 ? 4 : 8;  // squares of pairs are turned
-    }
-    return tile;
-  }
-  tile.dtype = dtype;
-  tile.lanes = target.vector_bytes / static_cast<int>(size_of(dtype));
-  tile.vectors = target.vector_registers >= 32 ? 3 : 2;
-  // A product that is not fused needs a register of its own.
-  tile.rows = target.vector_registers >= 32 ? 8 : target.has_fma ? 6 : 4;
-  tile.columns = tile.vectors * tile.lanes;
-  return tile;
-}
-
-const MatmulTile& MatmulTiles::of(DType dtype) const {
-  return dtype == DType::f32 ? f32 : dtype == DType::f64 ? f64 : pairs;
-}
-
-MatmulTiles matmul_tiles(const Target& target) {
-  return {matmul_tile(target, DType::f32), matmul_tile(target, DType::f64),
-          matmul_tile(target, DType::bf16)};
-}
-
 MatmulKernels emit_matmul_kernels(llvm::Module& module, const Target& target, DType dtype,
                                   const char* prefix, const TileEpilogue& epilogue, bool direct) {
   return KernelEmitter(module, target, dtype, prefix, epilogue).run(direct);
