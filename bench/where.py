@@ -10,27 +10,35 @@ REASONS = {
                 "second-level caches of 512 KiB do not hold beside the rest, so that the third level's "
                 "bandwidth is the limit. Tried: each thread keeps its columns, which made it 0.91 "
                 "of the time.",
-    " inference T": "Products run at the peak; what is left are the cell's functions, which wait "
-                    "for the input's part of the gates from the third level. Tried: rows of its "
-                    "own for each thread in place of barriers (0.9 of the time), two vectors of "
-                    "functions side by side (0.75 of that kernel; four gave nothing more), sigmoid "
-                    "and tanh in 16 and 20 instructions (0.75 again).",
+    " inference T": "Products run at the peak; what is left are the cell's functions, whose "
+                    "instructions take 110 cycles for 64 gates by LLVM's model of Zen 3 and 67 "
+                    "if none waited for another, the turned output, and threads that wait for "
+                    "one another. Tried: rows of its own for each thread in place of barriers "
+                    "(0.9 of the time), two vectors of functions side by side (0.75 of that "
+                    "kernel; four gave nothing more), sigmoid and tanh in 16 and 20 instructions "
+                    "(0.75 again), the input's part of the gates in the turns of the loop from "
+                    "inputs as they stand (0.9 to 0.97 of the time).",
     "attention": "The products of a head are 64 deep: a tile's sums are loaded and stored after 64 "
                  "steps, and its functions take as long as a third of its products. Tried: "
                  "exponentials of four vectors side by side, one scale for all, sums scaled only "
                  "where a larger score came, packing inside the unit.",
     "GPT": "Beside products, norms, residual sums, gelu and copies between "
            "layouts of heads are bound by memory. Tried: packed operands shared by two products, "
-           "transposed matrices copied by blocks, 666 kernels where there were 798 (no gain).",
-    "forward + backward": "Products run at the peak or near it; the rest are the cell's functions, the "
-                          "packing of the gradient of the gates for the weights' gradients, and "
-                          "sums for the bias. Tried: rows of its own for each thread in place of "
-                          "barriers (0.7 to 0.9 of the time), one packing for both weights, copied "
-                          "blocks of the transposed operand (0.85 of those products), tiles of four "
-                          "steps (0.92), functions in half of the instructions and no transposes "
-                          "between loop and loss (together 0.97).",
-    "LSTM 2 x 256": "As the cells: functions, packing and the layout of batches, beside products "
-                    "at the peak.",
+           "transposed matrices copied by blocks, 666 kernels where there were 798 (no gain), "
+           "weights' gradients that read their operand in place (0.95 of the time), packing "
+           "between the same barriers as the kernel before (no gain).",
+    "forward + backward": "Products run at the peak or near it; the rest are the cell's functions "
+                          "and threads that wait for one another, in turns, when a neighbour "
+                          "takes a core. Tried: rows of its own for each thread in place of "
+                          "barriers (0.7 to 0.9 of the time), tiles of four steps (0.92), "
+                          "functions in half of the instructions and no transposes between loop "
+                          "and loss (together 0.97), the gradient of the gates read in place by "
+                          "the weights' gradients and summed for the bias on the way, transposed "
+                          "blocks copied a row at a time, large pages (together 0.87 to 0.96), "
+                          "gates of their own entering and leaving the loop as one value and "
+                          "carried values in their stacks (0.92 to 0.97).",
+    "LSTM 2 x 256": "As the cells: functions and the layout of batches, beside products at the "
+                    "peak.",
     "compile": "LLVM's instruction selection and register allocation; code is generated on two "
                "threads, in shares that follow from the program alone.",
     "whole process": "Loading the libraries of LLVM and oneDNN, which code from the cache does "
