@@ -27,6 +27,7 @@ constexpr int row_block = 256;
 // With fewer rows or panels, or less, A is read as it stands.
 constexpr int least_rows_to_turn = 16;
 constexpr int least_panels_to_turn = 4;
+constexpr int least_columns_to_ask_for = 128;
 
 class KernelEmitter {
  public:
@@ -371,6 +372,10 @@ class KernelEmitter {
           b_.CreateCall(turn_, {start, a_k, run, a_run, k0, rows, k, turned_});
         },
         [] {});
+    // Rows of a few lines are behind one another in memory, or read again soon: with 64
+    // columns, as in attention, to ask takes longer than it saves.
+    Value* ahead = b_.CreateAnd(b_.CreateICmpEQ(a_k, i64(size_)),
+                                b_.CreateICmpSGE(k, i64(least_columns_to_ask_for)));
     const auto either = [&](Value* turned, Value* as_it_is) {
       return b_.CreateSelect(turn, turned, as_it_is);
     };
@@ -382,7 +387,7 @@ class KernelEmitter {
             either(i64(size_), a_m),
             either(i64(step), a_k),
             either(bytes(turned_strip(k)), b_.CreateMul(a_m, i64(tile_.rows))),
-            b_.CreateSelect(b_.CreateICmpEQ(a_k, i64(size_)), bytes(k), i64(0))};
+            b_.CreateSelect(ahead, bytes(k), i64(0))};
   }
 
   // The arguments of a strip for one block of A and one of B.

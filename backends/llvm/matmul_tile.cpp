@@ -37,7 +37,6 @@ class TileEmitter {
   void run() {
     for (int i = 0; i < rows_; ++i)
       a_rows_.push_back(b_.CreateMul(f_->getArg(tile_a_m), b_.getInt64(i)));
-    ask_for_c();
     std::vector<Value*> values = initial_sums();
     values.push_back(f_->getArg(tile_a));  // its first row
     values.push_back(f_->getArg(tile_b));  // the row of B's panel
@@ -77,15 +76,6 @@ class TileEmitter {
   }
   Value* row_of(unsigned base, unsigned stride, int row) {
     return offset(f_->getArg(base), b_.CreateMul(f_->getArg(stride), b_.getInt64(row)));
-  }
-
-  // Stores are done in order: without it, each would wait for its line of C alone
-  // where C is in memory.
-  void ask_for_c() {
-    for (int i = 0; i < rows_; ++i)
-      b_.CreateIntrinsic(
-          llvm::Intrinsic::prefetch, {b_.getPtrTy()},
-          {row_of(tile_c, tile_c_m, i), b_.getInt32(1), b_.getInt32(3), b_.getInt32(1)});
   }
 
   std::vector<Value*> initial_sums() {
