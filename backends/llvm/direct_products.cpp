@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "backends/llvm/buffer_uses.h"
+
 namespace treadle {
 
 namespace {
@@ -15,19 +17,6 @@ bool multiplies_rows(const Step& step, const Type& type) {
   const Dim rows = product(Dims(type.dims.begin(), type.dims.end() - 1));
   return step.shape.k == rows && step.shape.n == type.dims.back() && step.view_b.offset == Dim(0) &&
          step.view_b.contract_stride == step.shape.n;
-}
-
-bool touches(const Step& step, int buffer) {
-  const auto within = [&](const std::vector<Location>& places) {
-    return std::any_of(places.begin(), places.end(), [&](const Location& place) {
-      return place.buffer == buffer || place.alternate == buffer;
-    });
-  };
-  const auto inside = [&](const std::vector<Step>& steps) {
-    return std::any_of(steps.begin(), steps.end(),
-                       [&](const Step& inner) { return touches(inner, buffer); });
-  };
-  return within(step.in) || within(step.out) || inside(step.before) || inside(step.body);
 }
 
 // The operand's type, if a step is a sum over its first axes and nothing else.

@@ -297,7 +297,8 @@ class Planner {
       prepare.kind = Step::Kind::prepare;
       // A runner keeps B itself: its buffer only says who waits for whom.
       packed_b = before_step(std::move(prepare), from, dtype, Dim(1), steps);
-    } else if (step.product_dtype != DType::bf16 && reads_b_directly(step, tiles_.of(dtype))) {
+    } else if (from.level == step.loops && step.product_dtype != DType::bf16 &&
+               reads_b_directly(step, tiles_.of(dtype))) {
       step.direct = true;
       packed_b = from;
     } else {

@@ -2,20 +2,18 @@
 
 #include <algorithm>
 
+#include "backends/llvm/buffer_uses.h"
+
 namespace treadle {
 
 namespace {
 
-bool stands_in(const std::vector<Location>& places, int buffer) {
-  return std::any_of(places.begin(), places.end(), [&](const Location& place) {
-    return place.buffer == buffer || place.alternate == buffer;
-  });
-}
-
 // Steps that read the buffer, in `steps` or in loops among them.
 void readers(std::vector<Step>& steps, int buffer, std::vector<Step*>& out) {
   for (Step& step : steps) {
-    if (stands_in(step.in, buffer)) out.push_back(&step);
+    if (std::any_of(step.in.begin(), step.in.end(),
+                    [&](const Location& place) { return stands_in(place, buffer); }))
+      out.push_back(&step);
     readers(step.before, buffer, out);
     readers(step.body, buffer, out);
   }
@@ -59,6 +57,11 @@ void read_transposed_inputs(ProgramPlan& plan) {
     const Dims* dims = turned_input(plan, turns);
     // Others may rely on the barrier in front of it.
     if (dims == nullptr || turns.barrier_before) continue;
+    // Who reads the input later would find what a step has put there.
+    const int input = turns.in[0].buffer;
+    if (std::any_of(plan.steps.begin(), plan.steps.end(),
+                    [&](const Step& step) { return writes(step, input); }))
+      continue;
     const Dim &batch = (*dims)[0], &time = (*dims)[1], &width = (*dims)[2];
     const int turned = turns.out[0].buffer;
     std::vector<Step*> reading;

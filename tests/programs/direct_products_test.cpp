@@ -5,6 +5,7 @@
 #include "backends/llvm/target.h"
 #include "driver/compile.h"
 #include "frontend/elaborate.h"
+#include "ir/builder.h"
 #include "ir/eval/evaluate.h"
 #include "passes/training_step.h"
 #include "runtime/team.h"
@@ -53,9 +54,9 @@ void count(const std::vector<treadle::Step>& steps, Counts& out) {
     count(step.body, out);
   }
 }
-Counts counts_of(const TrainingStep& step) {
+Counts counts_of(const Graph& whole) {
   const Target target = host_target();
-  const Graph graph = lower(step.graph);
+  const Graph graph = lower(whole);
   const ProgramPlan plan = plan_program(graph, {}, matmul_tiles(target));
   Counts out;
   count(plan.steps, out);
@@ -91,7 +92,7 @@ TEST_CASE("a weight's gradient reads the gradient behind it in place and sums it
       "  param b: real[40] ~ zeros\n"
       "  return y: tanh(x @ W + b)\n"
       "}\n");
-  const Counts counts = counts_of(step);
+  const Counts counts = counts_of(step.graph);
   CHECK(counts.direct == 1);
   CHECK(counts.with_sums == 1);
   CHECK(counts.sums == 0);
@@ -104,7 +105,7 @@ TEST_CASE("so does that of a recurrent layer, for both of its weights") {
       "  y, _ = scan LSTM[16, 20] over x\n"
       "  return y: y\n"
       "}\n");
-  const Counts counts = counts_of(step);
+  const Counts counts = counts_of(step.graph);
   CHECK(counts.direct == 2);
   CHECK(counts.with_sums == 1);
   CHECK(counts.sums == 0);
@@ -118,6 +119,23 @@ TEST_CASE("a weight of few rows or columns has its operand packed") {
       "  param V: real[3, 24] ~ xavier\n"
       "  return y: (x @ W) @ V\n"
       "}\n");
-  CHECK(counts_of(step).direct == 0);
+  CHECK(counts_of(step.graph).direct == 0);
   check_results(step);
+}
+
+TEST_CASE("what every turn of a loop multiplies by is packed once, in front of it") {
+  Graph graph;
+  Builder b(graph);
+  const Dim T = Dim::symbol("T"), S = Dim::symbol("S");
+  const Type state{DType::f64, {16, S}};
+  const Value x = b.input("x", {DType::f64, {T, 16, S}});
+  const Value m = b.input("m", {DType::f64, {S, 24}});
+  const Value start = b.input("h", state);
+  Graph body;
+  Builder s(body);
+  const Value inner_m = s.argument(b.type(m)), h = s.argument(state), row = s.argument(state);
+  const Value sum = s.reduce_sum(s.matmul(h, inner_m, {1}, {0}), {0, 1});
+  body.add_output("", s.tanh(s.mul(row, s.broadcast_scalar(sum, state.dims))));
+  b.output("h", b.scan({{m}, {start}, {x}, T, false, std::make_shared<const Graph>(body), {}})[0]);
+  CHECK(counts_of(graph).direct == 0);
 }

@@ -1,0 +1,19 @@
+// Which steps use a buffer.
+#pragma once
+#include <functional>
+
+#include "backends/llvm/program_plan.h"
+
+namespace treadle {
+
+inline bool stands_in(const Location& place, int buffer) {
+  return place.buffer == buffer || place.alternate == buffer;
+}
+
+// Does the test hold for a place that the step reads or writes, loops inside it included?
+bool any_place(const Step& step, const std::function<bool(const Location&, bool writes)>& test);
+
+bool touches(const Step& step, int buffer);
+bool writes(const Step& step, int buffer);
+
+}  // namespace treadle
