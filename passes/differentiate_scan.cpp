@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "ir/diagnostic.h"
 #include "passes/graph_copy.h"
@@ -106,6 +107,25 @@ bool cheap_to_repeat(const Node& node) {
   }
 }
 
+// An instruction or two for each element.
+bool is_arithmetic(const Node& node) {
+  switch (node.op) {
+    case Op::add:
+    case Op::sub:
+    case Op::mul:
+    case Op::neg:
+    case Op::abs:
+    case Op::square:
+    case Op::relu:
+    case Op::minimum:
+    case Op::maximum:
+    case Op::select:
+    case Op::slice: return true;
+    default: return false;
+  }
+}
+constexpr std::size_t most_repeated = 4;
+
 // Splits the joint step in two bodies. What the gradient needs of the step is
 // a constant, a row, a carried value, something repeated, or a residual.
 class Splitter {
@@ -130,6 +150,7 @@ class Splitter {
       again_ = computed_again({joint.graph, joint.forward, std::move(free)});
     }
     find_residuals();
+    if (repeat_arithmetic()) find_residuals();
   }
 
   const std::vector<Value>& residuals() const { return residuals_; }
@@ -206,6 +227,9 @@ class Splitter {
  private:
   void find_residuals() {
     const Graph& graph = joint_.graph;
+    needed_.assign(graph.size(), false);
+    residuals_.clear();
+    used_arguments_.clear();
     for (std::size_t i = joint_.step_outputs; i < graph.outputs().size(); ++i)
       need(graph.outputs()[i].value);
     for (NodeId id = static_cast<NodeId>(graph.size()); id-- > 0;) {
@@ -216,6 +240,55 @@ class Splitter {
     }
     std::sort(residuals_.begin(), residuals_.end());
     std::sort(used_arguments_.begin(), used_arguments_.end());
+  }
+
+  // Residuals that a few instructions give from others and from rows that are read in
+  // any case, such as 1 - z from z, are not worth their memory. Is there one?
+  bool repeat_arithmetic() {
+    bool found = false;
+    for (std::size_t i = residuals_.size(); i-- > 0;) {
+      const Value v = residuals_[i];
+      std::set<NodeId> nodes;
+      if (!follows_from_others(v, v, nodes) || nodes.size() > most_repeated || is_multiplied(v))
+        continue;
+      for (const NodeId id : nodes) again_[id] = true;
+      residuals_.erase(residuals_.begin() + static_cast<std::ptrdiff_t>(i));
+      found = true;
+    }
+    return found;
+  }
+
+  // A product that reads it may end up behind the loop, and reads a stack of it then.
+  bool is_multiplied(Value v) const {
+    for (NodeId id = 0; id < joint_.graph.size(); ++id) {
+      const Node& node = joint_.graph.node(id);
+      if (!joint_.forward[id] && node.op == Op::matmul &&
+          std::find(node.operands.begin(), node.operands.end(), v) != node.operands.end())
+        return true;
+    }
+    return false;
+  }
+
+  // Is `v`, of the step, computed by arithmetic alone from residuals other than `from`
+  // and from what is given? By which nodes?
+  bool follows_from_others(Value v, Value from, std::set<NodeId>& nodes) const {
+    const bool residual =
+        std::find(residuals_.begin(), residuals_.end(), v) != residuals_.end() && v != from;
+    if (residual) return true;
+    const Node& node = joint_.graph.node(v.node);
+    if (node.op == Op::argument) {
+      const auto& inputs = joint_.graph.inputs();
+      const auto i = static_cast<std::size_t>(std::find(inputs.begin(), inputs.end(), v.node) -
+                                              inputs.begin());
+      return i < view_.constants ||
+             std::find(used_arguments_.begin(), used_arguments_.end(), i) != used_arguments_.end();
+    }
+    if (!repeated(v.node)) {
+      nodes.insert(v.node);
+      if (!is_arithmetic(node) || nodes.size() > most_repeated) return false;
+    }
+    return std::all_of(node.operands.begin(), node.operands.end(),
+                       [&](Value x) { return follows_from_others(x, from, nodes); });
   }
 
   bool repeated(NodeId id) const {

@@ -195,7 +195,7 @@ class Fuser {
     for (const NodeId user : users_[id]) {
       if (!fusible(user)) return false;
       const Op op = node(user).op;
-      if (!required_[user] && (op == Op::slice || (is_cheap(op) && sliced_[user])))
+      if (op == Op::slice || (!required_[user] && is_cheap(op) && sliced_[user]))
         slices = true;
       else if (is_addressing(op) || op == Op::concat)
         return false;

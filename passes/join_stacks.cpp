@@ -9,7 +9,9 @@
 
 #include "ir/builder.h"
 #include "passes/graph_copy.h"
+#include "passes/join_residuals.h"
 #include "passes/prune_scans.h"
+#include "passes/scan_edit.h"
 
 namespace treadle {
 namespace {
@@ -68,81 +70,12 @@ bool is_stored(const Graph& graph, Value v) {
   return op == Op::matmul || op == Op::scan || op == Op::input || op == Op::argument;
 }
 
-// By how much the axes of a stack are behind those of the step's value.
-std::int64_t axes_in_front(const ScanView& view, const Type& inner) {
-  return view.bound_of(inner) == nullptr ? 1 : 0;
-}
-
-// A scan on its way into another graph: its own operands and outputs, and more.
-class ScanEdit {
- public:
-  ScanEdit(const Node& node, std::vector<Value> operands)
-      : node_(node), view_(node), operands_(std::move(operands)), step_(inner_), map_(body()) {
-    inner_.name = body().name;
-    inner_.stage = body().stage;
-    for (const NodeId id : body().inputs()) map_.set({id, 0}, step_.argument(body().type({id, 0})));
-  }
-  const Graph& body() const { return *view_.body; }
-  const ScanView& view() const { return view_; }
-
-  // One more sequence; its row in the step.
-  Value add_sequence(Value whole, Type row) {
-    more_.push_back(whole);
-    return step_.argument(std::move(row));
-  }
-  Builder& step() { return step_; }
-  ValueMap& map() { return map_; }
-  void copy_nodes() {
-    for (NodeId id = 0; id < body().size(); ++id)
-      if (!map_.has({id, 0})) copy_node(step_, body(), id, map_);
-    for (const Output& output : body().outputs()) inner_.add_output("", map_[output.value]);
-  }
-  void add_output(Value inner) { inner_.add_output("", inner); }
-
-  // The outputs of the new node.
-  std::vector<Value> emit(Builder& b) {
-    const auto part = [&](std::size_t begin, std::size_t end) {
-      return std::vector<Value>(operands_.begin() + static_cast<std::ptrdiff_t>(begin),
-                                operands_.begin() + static_cast<std::ptrdiff_t>(end));
-    };
-    Builder::ScanSpec spec;
-    spec.constants = part(0, view_.first_carry());
-    spec.carries = part(view_.first_carry(), view_.first_sequence());
-    spec.sequences = part(view_.first_sequence(), view_.first_count());
-    spec.sequences.insert(spec.sequences.end(), more_.begin(), more_.end());
-    spec.length = view_.length;
-    spec.reverse = view_.reverse;
-    spec.more = node_.attributes;
-    spec.bounds = view_.bounds;
-    spec.counts = view_.counts(operands_);
-    spec.body = std::make_shared<const Graph>(std::move(inner_));
-    return b.scan(std::move(spec));
-  }
-
- private:
-  const Node& node_;
-  ScanView view_;
-  std::vector<Value> operands_, more_;
-  Graph inner_;
-  Builder step_;
-  ValueMap map_;  // of the body
-};
-
 // A concatenation of stacks of one scan.
 struct Joint {
   NodeId concat = 0;
   std::int64_t axis = 0, inner_axis = 0;
   std::vector<Value> parts;  // of the step
 };
-
-void parts_of(const Graph& graph, Value v, std::int64_t axis, std::vector<Value>& parts) {
-  const Node& node = graph.node(v.node);
-  if (node.op != Op::concat || axis_of(node) != axis) {
-    parts.push_back(v);
-    return;
-  }
-  for (const Value part : node.operands) parts_of(graph, part, axis, parts);
-}
 
 std::vector<Value> sorted(std::vector<Value> values) {
   std::sort(values.begin(), values.end());
@@ -484,7 +417,8 @@ Graph join_in_regions(const Graph& graph) {
 
 Graph join_stacks(const Graph& graph) {
   const Graph joined = OutputJoiner(join_in_regions(graph)).run();
-  return without_dead_nodes(prune_scans(without_dead_nodes(join_sums(join_sequences(joined)))));
+  const Graph summed = without_dead_nodes(join_sums(join_sequences(joined)));
+  return without_dead_nodes(prune_scans(without_dead_nodes(join_residuals(summed))));
 }
 
 }  // namespace treadle

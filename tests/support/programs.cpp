@@ -17,6 +17,17 @@ Experiment program(const std::string& text, DType real) {
   return elaborate_or_throw(module_of(text), options);
 }
 
+Graph mean_square_of(const std::string& model) {
+  const Experiment experiment = program(model +
+                                        "train M {\n"
+                                        "  data      npy(\"x.npy\")\n"
+                                        "  loss      mean(square(y))\n"
+                                        "  optimizer sgd(lr: constant(0.1))\n"
+                                        "  epochs    1\n"
+                                        "}\n");
+  return experiment.loss(*experiment.find_train(), Mode::train);
+}
+
 std::set<std::string> codes_of(const std::string& text, const std::string& path) {
   auto file = std::make_shared<SourceFile>();
   file->path = path;

@@ -12,6 +12,9 @@ namespace treadle::test {
 std::shared_ptr<const syntax::Module> module_of(const std::string& text);
 Experiment program(const std::string& text, DType real = DType::f64);
 
+// The mean square of y, of one example, in f64: `model` is one that returns y.
+Graph mean_square_of(const std::string& model);
+
 // The codes of all mistakes and warnings.
 std::set<std::string> codes_of(const std::string& text, const std::string& path = "block.tdl");
 
