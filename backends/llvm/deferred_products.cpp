@@ -31,8 +31,9 @@ std::optional<Location::Row> turn_read(const Step& loop, int buffer, const Dim& 
 std::optional<Location::Row> deferred_row(const ProgramPlan& plan, const std::vector<Step>& steps,
                                           std::size_t product, std::size_t loop) {
   const Step &matmul = steps[product], &scan = steps[loop];
-  if (scan.kind != Step::Kind::scan || scan.loops != 0 || !scan.own_rows) return {};
+  if (scan.kind != Step::Kind::scan || !scan.own_rows) return {};
   const int out = matmul.out[0].buffer;
+  if (matmul.out[0].alternate >= 0 || !matmul.out[0].rows.empty()) return {};
   if (matmul.shape.m != scan.length * *scan.own_rows ||
       plan.buffers[static_cast<std::size_t>(out)].kind != BufferPlan::Kind::arena)
     return {};
@@ -46,10 +47,8 @@ std::optional<Location::Row> deferred_row(const ProgramPlan& plan, const std::ve
   return turn_read(scan, out, *scan.own_rows * matmul.shape.n);
 }
 
-}  // namespace
-
-void defer_products(ProgramPlan& plan) {
-  std::vector<Step>& steps = plan.steps;
+void defer_in(ProgramPlan& plan, std::vector<Step>& steps) {
+  for (Step& step : steps) defer_in(plan, step.body);
   for (std::size_t i = 0; i < steps.size(); ++i) {
     Step& matmul = steps[i];
     if (matmul.kind != Step::Kind::matmul || matmul.direct || matmul.out.size() != 1 ||
@@ -64,12 +63,12 @@ void defer_products(ProgramPlan& plan) {
       Step turn = matmul;
       turn.turn = true;
       turn.turn_stride = *loop.own_rows * matmul.view_a.free_stride;
-      turn.loops = 1;
+      turn.loops = loop.loops + 1;
       turn.barrier_before = false;
       turn.out[0].rows = {*row};
       matmul.unless_deferred = matmul.out[0].buffer;
       const Dim least = matmul.shape.k.floor_div(weights_per_row);
-      result.turn = {*loop.own_rows, least.at_least(ProgramPlan::own_rows_at_least),
+      result.turn = {*loop.own_rows, least.at_least(own_rows_at_least),
                      *loop.own_rows * matmul.shape.n};
       // What it reads stays till the loop's end.
       for (const Location& place : turn.in)
@@ -83,5 +82,9 @@ void defer_products(ProgramPlan& plan) {
     }
   }
 }
+
+}  // namespace
+
+void defer_products(ProgramPlan& plan) { defer_in(plan, plan.steps); }
 
 }  // namespace treadle

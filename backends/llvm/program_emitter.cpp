@@ -110,9 +110,14 @@ void ProgramEmitter::emit_barrier_unless_one(llvm::IRBuilder<>& b, const std::op
 }
 
 void ProgramEmitter::emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps) {
-  for (const Step& step : steps) {
-    if (step.barrier_before) emit_barrier_unless_one(b, step.unless_one);
-    emit_step(b, step);
+  for (std::size_t i = 0; i < steps.size();) {
+    if (steps[i].together > 1 && !own_rows_ && !alone_) {
+      emit_together(b, std::span(steps).subspan(i, static_cast<std::size_t>(steps[i].together)));
+      i += static_cast<std::size_t>(steps[i].together);
+      continue;
+    }
+    if (steps[i].barrier_before) emit_barrier_unless_one(b, steps[i].unless_one);
+    emit_step(b, steps[i++]);
   }
 }
 
@@ -122,7 +127,13 @@ void ProgramEmitter::emit_step(llvm::IRBuilder<>& b, const Step& step) {
         b, is_deferred(b, step.out[0].buffer), [&] { emit_work(b, step); }, [] {});
   else if (step.unless_deferred >= 0)
     emit_if(
-        b, is_deferred(b, step.unless_deferred), [] {}, [&] { emit_work(b, step); });
+        b, is_deferred(b, step.unless_deferred), [] {},
+        [&] {
+          // Its rows are those of all turns.
+          const auto rows = std::exchange(own_rows_, std::nullopt);
+          emit_work(b, step);
+          own_rows_ = rows;
+        });
   else
     emit_work(b, step);
 }
@@ -161,7 +172,6 @@ llvm::Function* ProgramEmitter::start_function(llvm::IRBuilder<>& b, const std::
   return out;
 }
 
-// Where the entry function finds the value.
 // The row of this turn of its loop.
 llvm::Value* ProgramEmitter::turn_of(llvm::IRBuilder<>& b, const Location::Row& row) {
   llvm::Value* t = counters_[static_cast<std::size_t>(row.loop)];
@@ -169,6 +179,7 @@ llvm::Value* ProgramEmitter::turn_of(llvm::IRBuilder<>& b, const Location::Row& 
   return b.CreateSub(b.CreateSub(extent(b, dim_table_, row.length), b.getInt64(1)), t);
 }
 
+// Where the entry function finds the value.
 llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Location& place, DType dtype) {
   const auto base_of = [&](int buffer) {
     return b.CreateLoad(b.getPtrTy(), b.CreateConstGEP1_64(b.getPtrTy(), buffers_,

@@ -47,6 +47,7 @@ class ProgramEmitter {
   llvm::Value* extent(llvm::IRBuilder<>& b, llvm::Value* table, const Dim& dim);
 
   void emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps);
+  void emit_together(llvm::IRBuilder<>& b, std::span<const Step> steps);
   void emit_step(llvm::IRBuilder<>& b, const Step& step);
   void emit_work(llvm::IRBuilder<>& b, const Step& step);
   void emit_scan(llvm::IRBuilder<>& b, const Step& step);
@@ -62,7 +63,7 @@ class ProgramEmitter {
   void emit_barrier_unless_one(llvm::IRBuilder<>& b, const std::optional<Dim>& dim);
   std::array<llvm::Value*, 2> share_of(llvm::IRBuilder<>& b, const Dim& units,
                                        std::int64_t unit = 1);
-  void emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows, const std::function<void()>& loop);
+  void emit_own_rows(llvm::IRBuilder<>& b, const Step& step, const std::function<void()>& work);
   void call_kernel(llvm::IRBuilder<>& b, const std::string& key, std::string_view name,
                    std::vector<llvm::Value*> pointers, const std::array<llvm::Value*, 2>& share,
                    const std::optional<Dim>& count, const KernelBody& body);

@@ -7,7 +7,7 @@ namespace treadle {
 void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
   if (!step.bounds.empty()) return emit_bound_scan(b, step);
   emit_steps(b, step.before);
-  emit_barrier(b);
+  emit_barrier_unless_one(b, std::nullopt);
   const auto loop = [&] {
     emit_loop(b, b.getInt64(0), extent(b, dim_table_, step.length), b.getInt64(1),
               [&](llvm::Value* i) {
@@ -17,15 +17,28 @@ void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
                 counters_.pop_back();
               });
   };
-  if (step.own_rows && !alone_)
-    emit_own_rows(b, *step.own_rows, loop);
+  if (step.own_rows && !own_rows_ && !alone_)
+    emit_own_rows(b, step, loop);
   else
     loop();
-  if (step.unless_one || step.own_rows) emit_barrier(b);
+  if (step.unless_one || step.own_rows) emit_barrier_unless_one(b, std::nullopt);
 }
 
-// Thread i of n does rows r * i / n ... r * (i + 1) / n - 1 of r, in pairs, as if it
-// were the only thread, where those are enough.
+// Steps that each thread does for its own rows, if it has enough, without waiting.
+void ProgramEmitter::emit_together(llvm::IRBuilder<>& b, std::span<const Step> steps) {
+  if (steps[0].barrier_before) emit_barrier_unless_one(b, steps[0].unless_one);
+  llvm::Value* apart = nullptr;
+  emit_own_rows(b, steps[0], [&] {
+    apart = own_rows_->apart;
+    for (const Step& step : steps) {
+      if (&step != steps.data() && step.barrier_before) emit_barrier_unless_one(b, step.unless_one);
+      emit_step(b, step);
+    }
+  });
+  emit_if(
+      b, apart, [&] { emit_barrier(b); }, [] {});
+}
+
 // Is the product in that buffer computed in the turns of its loop?
 llvm::Value* ProgramEmitter::is_deferred(llvm::IRBuilder<>& b, int buffer) {
   const BufferPlan::Turn& turn = *plan_.buffers[static_cast<std::size_t>(buffer)].turn;
@@ -34,8 +47,11 @@ llvm::Value* ProgramEmitter::is_deferred(llvm::IRBuilder<>& b, int buffer) {
                          b.CreateMul(threads, extent(b, dim_table_, turn.least)));
 }
 
-void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows,
-                                   const std::function<void()>& loop) {
+// Thread i of n does rows r * i / n ... r * (i + 1) / n - 1 of r, in pairs, as if it
+// were the only thread, where those are enough.
+void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Step& step,
+                                   const std::function<void()>& work) {
+  const Dim& rows = *step.own_rows;
   llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *two = b.getInt64(2);
   llvm::Value *thread = thread_, *threads = threads_, *all = extent(b, dim_table_, rows);
   const auto first = [&](llvm::Value* i) {
@@ -43,7 +59,7 @@ void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows,
         b.CreateMul(b.CreateUDiv(b.CreateMul(b.CreateUDiv(all, two), i), threads), two);
     return b.CreateSelect(b.CreateICmpEQ(i, threads), all, row);
   };
-  llvm::Value* least = b.CreateMul(threads, b.getInt64(ProgramPlan::own_rows_at_least));
+  llvm::Value* least = b.CreateMul(threads, extent(b, dim_table_, step.own_rows_least));
   llvm::Value* enough = b.CreateICmpUGE(all, least);
   llvm::Value* apart = b.CreateAnd(enough, b.CreateICmpUGT(threads, one));
   llvm::Value* begin = first(thread);
@@ -52,7 +68,7 @@ void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows,
                       b.CreateSelect(apart, count, all)};
   thread_ = b.CreateSelect(apart, zero, thread);
   threads_ = b.CreateSelect(apart, one, threads);
-  loop();
+  work();
   thread_ = thread;
   threads_ = threads;
   own_rows_.reset();

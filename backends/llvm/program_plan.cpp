@@ -5,11 +5,13 @@
 #include <set>
 
 #include "backends/llvm/attention_packs.h"
+#include "backends/llvm/buffer_uses.h"
 #include "backends/llvm/column_shares.h"
 #include "backends/llvm/deferred_products.h"
 #include "backends/llvm/direct_products.h"
 #include "backends/llvm/program_barriers.h"
 #include "backends/llvm/row_shares.h"
+#include "backends/llvm/scan_stacks.h"
 #include "backends/llvm/transposed_inputs.h"
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
@@ -98,6 +100,7 @@ class Planner {
     share_rows(plan_.steps);
     plan_barriers(plan_, tiles_.f32);
     defer_products(plan_);
+    share_rows_together(plan_);
     read_transposed_inputs(plan_);
     number_kernels(plan_.steps);
     return std::move(plan_);
@@ -353,25 +356,6 @@ class Planner {
     step.body.back().apart = true;
   }
 
-  // For each stacked output the carry whose values, those that go into the steps or
-  // those that come out, it is; view.carries where it is a stack of its own.
-  static std::vector<std::size_t> carries_of_stacks(
-      const ScanView& view, NodeId id, const std::map<Value, std::vector<Location>>& wanted) {
-    std::vector<std::size_t> out(view.outputs, view.carries);
-    if (!view.bounds.empty()) return out;
-    for (const bool before : {true, false})
-      for (std::size_t i = 0; i < view.outputs; ++i) {
-        const Value stacked = view.body->outputs()[view.carries + i].value;
-        if (wanted.contains({id, static_cast<std::uint32_t>(view.carries + i)})) continue;
-        for (std::size_t carry = 0; carry < view.carries && out[i] == view.carries; ++carry) {
-          const Value in = view.body->input_value(view.first_carry() + carry);
-          const Value next = view.body->outputs()[carry].value;
-          if (in != next && stacked == (before ? in : next)) out[i] = carry;
-        }
-      }
-    return out;
-  }
-
   // Row t of the buffer goes into step t, row t + 1 comes out; the other way round
   // in a loop that runs from the last step to the first.
   Location carry_in_stack(const ScanView& view, NodeId id, std::size_t carry,
@@ -404,6 +388,17 @@ class Planner {
         home[{id, static_cast<std::uint32_t>(view.carries + i)}] = before ? in : out;
       }
     return argument;
+  }
+
+  // Does it stand alone in a piece of the arena?
+  bool may_rewrite(const std::map<Value, Location>& home, Value v) const {
+    const Location& place = home.at(v);
+    const auto same = [&](const auto& entry) {
+      return stands_in(entry.second, place.buffer) || entry.second.next_row == place.buffer;
+    };
+    return plan_.buffers[static_cast<std::size_t>(place.buffer)].kind == BufferPlan::Kind::arena &&
+           place.alternate < 0 && place.rows.empty() &&
+           std::count_if(home.begin(), home.end(), same) == 1;
   }
 
   void attention(const Graph& graph, const Node& node, const std::map<Value, Location>& home,
@@ -500,7 +495,9 @@ class Planner {
         arguments.back().level = loops + 1;
     }
     std::vector<std::vector<Location>> destinations(body.outputs().size());
-    const std::vector<std::size_t> stacks = carries_of_stacks(view, id, wanted);
+    const std::vector<std::size_t> stacks = carries_of_stacks(view, [&](std::size_t i) {
+      return wanted.contains({id, static_cast<std::uint32_t>(i)});
+    });
     for (std::size_t i = 0; i < view.carries; ++i) {
       const Value initial = node.operands[view.first_carry() + i];
       const Type& type = graph.type(initial);
@@ -549,9 +546,13 @@ class Planner {
       const Value v{id, static_cast<std::uint32_t>(view.carries + i)};
       const Type& type = graph.type(v);
       const auto found = wanted.find(v);
-      Location place = found != wanted.end() && !found->second.empty()
-                           ? found->second.front()
-                           : temporary(type.dtype, type.count(), loops);
+      Location place;
+      if (found != wanted.end() && !found->second.empty())
+        place = found->second.front();
+      else if (const auto old = overwritten_stack(graph, id, i); old && may_rewrite(home, *old))
+        place = home.at(*old);
+      else
+        place = temporary(type.dtype, type.count(), loops);
       home[v] = place;
       destinations[view.carries + i].push_back(
           row(place, type, body.output_type(view.carries + i)));

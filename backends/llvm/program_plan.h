@@ -83,6 +83,10 @@ struct ColumnShare {
   friend bool operator==(const ColumnShare&, const ColumnShare&) = default;
 };
 
+// So many rows of each thread are enough for it to do all turns of them, where no
+// deferred product wants more.
+constexpr std::int64_t own_rows_at_least = 16;
+
 struct Step {
   enum class Kind : std::uint8_t {
     fused,
@@ -140,8 +144,12 @@ struct Step {
   // Nothing is carried from turn to turn: each turn is one thread's alone, and
   // the threads meet behind the loop only.
   bool parallel = false;
-  // Each thread may do all turns of some of so many rows (row_shares.h).
+  // Each thread may do all turns of some of so many rows (row_shares.h), where it has
+  // so many of them at least; and so many steps from this one on, the loop perhaps not
+  // the first of them, without meeting the others between.
   std::optional<Dim> own_rows;
+  Dim own_rows_least = own_rows_at_least;
+  int together = 1;
   std::vector<Step> before;  // once, in front of the loop
   std::vector<Step> body;
 };
@@ -159,8 +167,6 @@ struct ProgramPlan {
   // buffers stand one behind the other, bytes_of apart.
   std::vector<std::size_t> arena_offsets(const DimEnv& env, int threads, std::size_t* size) const;
   static constexpr std::size_t alignment = 64;
-  // Rows of each thread, so that it does all turns of them.
-  static constexpr std::int64_t own_rows_at_least = 16;
 };
 
 // `tiles` say how B is packed.

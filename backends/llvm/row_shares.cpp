@@ -79,6 +79,7 @@ std::optional<std::vector<bool>> own_reads(const Step& step, const Dim& rows) {
     if (!has_rows(step.type, rows)) return std::nullopt;
     return std::vector<bool>{true};
   }
+  if (step.turn) return std::vector<bool>{true, false};
   if (step.graph == nullptr) return std::nullopt;
   const Node& node = step.graph->node(step.node);
   if (step.kind == Step::Kind::fused) {
@@ -113,22 +114,122 @@ std::optional<Dim> rows_of(const std::vector<Step>& body) {
   return std::nullopt;
 }
 
+// The steps of a run, those of its loops in their place. None where it has loops under
+// bounds.
+bool collect(const Step& step, std::vector<const Step*>& out) {
+  if (step.kind != Step::Kind::scan) {
+    out.push_back(&step);
+    return true;
+  }
+  const auto all = [&](const std::vector<Step>& steps) {
+    return std::all_of(steps.begin(), steps.end(),
+                       [&](const Step& inner) { return collect(inner, out); });
+  };
+  return step.bounds.empty() && all(step.before) && all(step.body);
+}
+
+// Does each step compute row r from row r of what the others compute? Products that
+// are deferred are not there.
+bool keep_to_rows(const std::vector<const Step*>& steps, const Dim& rows) {
+  std::set<int> written;
+  for (const Step* step : steps)
+    for (const Location& place : step->out)
+      for (const int buffer : buffers_of(place)) written.insert(buffer);
+  return std::all_of(steps.begin(), steps.end(), [&](const Step* step) {
+    if (step->unless_deferred >= 0) return true;
+    const auto own = own_reads(*step, rows);
+    if (!own || step->apart) return false;
+    for (std::size_t i = 0; i < step->in.size(); ++i)
+      for (const int buffer : buffers_of(step->in[i]))
+        if (written.contains(buffer) && !(*own)[i]) return false;
+    return true;
+  });
+}
+
 std::optional<Dim> own_rows(const Step& loop) {
   const std::optional<Dim> rows = rows_of(loop.body);
+  std::vector<const Step*> steps;
   if (!loop.bounds.empty() || !rows) return std::nullopt;
-  std::set<int> written;
-  for (const Step& step : loop.body)
-    for (const Location& place : step.out)
-      for (const int buffer : buffers_of(place)) written.insert(buffer);
   for (const Step& step : loop.body) {
-    const auto own = own_reads(step, *rows);
-    if (!own || step.apart) return std::nullopt;
-    for (std::size_t i = 0; i < step.in.size(); ++i)
-      for (const int buffer : buffers_of(step.in[i]))
-        if (written.contains(buffer) && !(*own)[i]) return std::nullopt;
+    if (step.kind == Step::Kind::scan) return std::nullopt;
+    steps.push_back(&step);
   }
-  return rows;
+  return keep_to_rows(steps, *rows) ? rows : std::nullopt;
 }
+
+// How many rows a thread needs for a run to be done apart: as many as its deferred
+// products say, if they agree, since each of them is deferred then and only then. And
+// each must be one of a loop of the run.
+std::optional<Dim> least_rows(const ProgramPlan& plan, const std::vector<const Step*>& steps) {
+  std::optional<Dim> least;
+  for (const Step* step : steps) {
+    if (step->unless_deferred < 0) continue;
+    const auto in_turn = [&](const Step* other) {
+      return other->turn && other->out[0].buffer == step->unless_deferred;
+    };
+    const auto& turn = plan.buffers[static_cast<std::size_t>(step->unless_deferred)].turn;
+    if (std::none_of(steps.begin(), steps.end(), in_turn) || (least && *least != turn->least))
+      return std::nullopt;
+    least = turn->least;
+  }
+  for (const Step* step : steps)
+    if (step->turn) {
+      const auto in_front = [&](const Step* other) {
+        return other->unless_deferred == step->out[0].buffer;
+      };
+      if (std::none_of(steps.begin(), steps.end(), in_front)) {
+        const auto& turn = plan.buffers[static_cast<std::size_t>(step->out[0].buffer)].turn;
+        if (least && *least != turn->least) return std::nullopt;
+        least = turn->least;
+      }
+    }
+  return least.value_or(Dim(own_rows_at_least));
+}
+
+class Together {
+ public:
+  explicit Together(const ProgramPlan& plan) : plan_(plan) {}
+
+  void loop(Step& step) {
+    if (step.kind != Step::Kind::scan || step.own_rows) return;
+    for (Step& inner : step.body) loop(inner);
+    runs(step.body);
+    const Step& first = step.body.front();
+    // One run is all of a turn: then all turns are one.
+    if (first.together != static_cast<int>(step.body.size()) || !step.bounds.empty()) return;
+    step.own_rows = first.own_rows;
+    step.own_rows_least = first.own_rows_least;
+  }
+
+ private:
+  // The longest runs that begin at each step in turn and have a loop whose rows are
+  // shared out.
+  void runs(std::vector<Step>& steps) {
+    for (std::size_t i = 0; i < steps.size(); i += static_cast<std::size_t>(steps[i].together))
+      for (std::size_t end = steps.size(); end > i + 1; --end)
+        if (run(steps, i, end)) break;
+  }
+
+  bool run(std::vector<Step>& steps, std::size_t begin, std::size_t end) {
+    std::optional<Dim> rows;
+    std::vector<const Step*> inner;
+    for (std::size_t i = begin; i < end; ++i) {
+      const bool loop = steps[i].kind == Step::Kind::scan;
+      if (loop && (!steps[i].own_rows || (rows && *rows != *steps[i].own_rows))) return false;
+      if (loop) rows = steps[i].own_rows;
+      if (!collect(steps[i], inner)) return false;
+    }
+    if (!rows || !keep_to_rows(inner, *rows)) return false;
+    const auto least = least_rows(plan_, inner);
+    if (!least) return false;
+    steps[begin].own_rows = rows;
+    steps[begin].own_rows_least = *least;
+    steps[begin].together = static_cast<int>(end - begin);
+    return true;
+  }
+
+  const ProgramPlan& plan_;
+};
 
 }  // namespace
 
@@ -139,6 +240,11 @@ void share_rows(std::vector<Step>& steps) {
     share_rows(step.body);
     step.own_rows = own_rows(step);
   }
+}
+
+void share_rows_together(ProgramPlan& plan) {
+  Together together(plan);
+  for (Step& step : plan.steps) together.loop(step);
 }
 
 }  // namespace treadle

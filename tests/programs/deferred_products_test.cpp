@@ -2,13 +2,12 @@
 #include <string>
 
 #include "driver/compile.h"
-#include "frontend/elaborate.h"
 #include "ir/eval/evaluate.h"
 #include "passes/training_step.h"
 #include "runtime/team.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/programs.h"
 
 using namespace treadle;
 using namespace treadle::test;
@@ -16,22 +15,7 @@ using namespace treadle::test;
 namespace {
 
 Graph loss_of(const std::string& layers) {
-  const TemporaryFolder folder;
-  ElaborateOptions options;
-  options.real = DType::f64;
-  const std::string path = folder
-                               .file("program.tdl", "model M(x: real[T, 24]) {\n" + layers +
-                                                        "  return y: y\n"
-                                                        "}\n"
-                                                        "train M {\n"
-                                                        "  data      npy(\"x.npy\")\n"
-                                                        "  loss      mean(square(y))\n"
-                                                        "  optimizer sgd(lr: constant(0.1))\n"
-                                                        "  epochs    1\n"
-                                                        "}\n")
-                               .string();
-  const Experiment experiment = load_experiment(path, options);
-  return experiment.loss(*experiment.find_train(), Mode::train);
+  return mean_square_of("model M(x: real[T, 24]) {\n" + layers + "  return y: y\n}\n");
 }
 
 }  // namespace

@@ -4,35 +4,21 @@
 #include "backends/llvm/program_plan.h"
 #include "backends/llvm/target.h"
 #include "driver/compile.h"
-#include "frontend/elaborate.h"
 #include "ir/builder.h"
 #include "ir/eval/evaluate.h"
 #include "passes/training_step.h"
 #include "runtime/team.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/programs.h"
 
 using namespace treadle;
 using namespace treadle::test;
 
 namespace {
 
-TrainingStep step_of(const std::string& layers) {
-  const TemporaryFolder folder;
-  ElaborateOptions options;
-  options.real = DType::f64;
-  const Experiment experiment =
-      load_experiment(folder
-                          .file("program.tdl", layers + "train M {\n"
-                                                        "  data      npy(\"x.npy\")\n"
-                                                        "  loss      mean(square(y))\n"
-                                                        "  optimizer sgd(lr: constant(0.1))\n"
-                                                        "  epochs    1\n"
-                                                        "}\n")
-                          .string(),
-                      options);
-  return make_training_step(experiment.loss(*experiment.find_train(), Mode::train), {});
+TrainingStep step_of(const std::string& model) {
+  return make_training_step(mean_square_of(model), {});
 }
 
 struct Counts {

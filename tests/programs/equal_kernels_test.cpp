@@ -4,13 +4,12 @@
 
 #include "backends/llvm/compile.h"
 #include "driver/compile.h"
-#include "frontend/elaborate.h"
 #include "ir/eval/evaluate.h"
 #include "passes/training_step.h"
 #include "runtime/team.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/programs.h"
 
 using namespace treadle;
 using namespace treadle::test;
@@ -18,22 +17,7 @@ using namespace treadle::test;
 namespace {
 
 TrainingStep step_of(const std::string& model) {
-  const TemporaryFolder folder;
-  ElaborateOptions options;
-  options.real = DType::f64;
-  const Experiment experiment =
-      load_experiment(folder
-                          .file("program.tdl", "model M(x: real[T, 8]) {\n" + model +
-                                                   "\n}\n"
-                                                   "train M {\n"
-                                                   "  data      npy(\"x.npy\")\n"
-                                                   "  loss      mean(square(y))\n"
-                                                   "  optimizer adamw(lr: constant(0.001))\n"
-                                                   "  epochs    1\n"
-                                                   "}\n")
-                          .string(),
-                      options);
-  return make_training_step(experiment.loss(*experiment.find_train(), Mode::train), {});
+  return make_training_step(mean_square_of("model M(x: real[T, 8]) {\n" + model + "\n}\n"), {});
 }
 
 // The kernels of that name, as LLVM has them.
