@@ -62,6 +62,12 @@ void walk(Walker& w, CompiledProgram& program) {
     w.number(buffer.dtype);
     w.dim(buffer.elements);
     w.number(buffer.per_thread);
+    bool turn = buffer.turn.has_value();
+    w.number(turn);
+    if (turn) {
+      if (!buffer.turn) buffer.turn.emplace();
+      for (Dim* x : {&buffer.turn->rows, &buffer.turn->least, &buffer.turn->elements}) dim(*x);
+    }
     w.number(buffer.first_phase);
     w.number(buffer.last_phase);
   });

@@ -69,6 +69,19 @@ TEST_CASE("code from the cache is the same program, with either backend's produc
     }
 }
 
+TEST_CASE("a program from the cache takes as much memory as one that is compiled") {
+  // With rows for two threads its product with the inputs is computed in turns.
+  const TemporaryFolder folder;
+  const Graph graph = batched_gradient(lstm_loss());
+  const CompileOptions options{"llvm", {}, folder.path()};
+  const auto bytes = [&](int threads) {
+    return compile(graph, {}, options)->workspace_bytes({{"B", 40}, {"T", 100}}, threads);
+  };
+  const std::size_t compiled = bytes(2);
+  CHECK(bytes(2) == compiled);
+  CHECK(bytes(3) > compiled);
+}
+
 TEST_CASE("a damaged entry is compiled anew, and mended") {
   const TemporaryFolder folder;
   Cached work(batched_gradient(lstm_loss()));
