@@ -64,7 +64,8 @@ Work work_of(const Options& options) {
       if (output.name == "loss" || output.name.starts_with("grad:")) asked.push_back(output);
     out.graph.set_outputs(std::move(asked));
   } else {
-    const TrainingStep step = make_training_step(program.graph, program.optimizer, {}, out.extents);
+    const TrainingStep step =
+        make_training_step(program.graph, program.optimizer, {}, out.extents, working_memory);
     out.graph = step.graph;
     out.updates = in_place_updates(step);
   }

@@ -44,6 +44,10 @@ Graph lower(const Graph& graph, bool bf16_products) {
   return lower_for(graph, bf16_products, bf16_products && multiplies_bfloat16());
 }
 
+double working_memory(const Graph& graph, const DimEnv& sizes) {
+  return static_cast<double>(planned_bytes(lower(graph), sizes));
+}
+
 PassContext machine_context() { return {backend_models(), multiplies_bfloat16()}; }
 
 BackendModels backend_models() {

@@ -50,6 +50,8 @@ Graph optimise(const Graph& graph, bool bf16_products = false);
 Graph lower(const Graph& graph, bool bf16_products = false);
 // And with the products placed: what `compile` gives to LLVM.
 Graph lower(const Graph& graph, const CompileOptions& options);
+// What a graph takes as LLVM's program, for scans with a budget (passes/recompute.h).
+double working_memory(const Graph& graph, const DimEnv& sizes);
 // The passes of `lower` by name, then `place`.
 inline constexpr std::string_view training_pipeline =
     "simplify,hoist-scan,fuse-gates,simplify,join-stacks,fuse-attention,expand-composites,simplify,"

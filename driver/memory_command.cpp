@@ -64,7 +64,8 @@ int run_memory(const Options& options) {
   for (const std::string& symbol : loss.symbols())
     throw_user_error("T0831", fmt::format("the dimension '{}' has no value", symbol),
                      fmt::format("add -D {}=100", symbol));
-  const TrainingStep step = make_training_step(loss, optimizer_settings(found->optimizer), {}, env);
+  const TrainingStep step =
+      make_training_step(loss, optimizer_settings(found->optimizer), {}, env, working_memory);
   const std::unique_ptr<Program> program =
       compile_step(step, compile_options(options.machine, options.language));
   std::vector<Tensor> inputs = rehearsal_inputs(step.graph, in_place_updates(step), env);

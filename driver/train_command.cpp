@@ -228,7 +228,8 @@ int run_train(const Options& options) {
   const std::vector<std::string> ragged = run.data.training->ragged_symbols();
   const DimEnv sizes =
       ragged.empty() ? batch_sizes(run.loss, run.data.training->batch(0, 0)) : DimEnv{};
-  const TrainingStep step = make_training_step(run.loss, run.optimizer, ragged, sizes);
+  const TrainingStep step =
+      make_training_step(run.loss, run.optimizer, ragged, sizes, working_memory);
   if (options.resume) keep_calibration(options.output, run.loss);
   const CompileOptions machine = compile_options(options.machine, options.language);
   const std::unique_ptr<Program> program = compile_step(step, machine);

@@ -91,8 +91,9 @@ Graph scan_with_gradient(const Graph& graph, NodeId id, const std::vector<bool>&
 
 class Cutter {
  public:
-  Cutter(const Graph& graph, const DimEnv& sizes, std::vector<RecomputeChoice>* choices)
-      : graph_(graph), sizes_(sizes), choices_(choices), uses_(count_uses(graph)) {
+  Cutter(const Graph& graph, const DimEnv& sizes, std::vector<RecomputeChoice>* choices,
+         const WorkingMemory& memory)
+      : graph_(graph), sizes_(sizes), choices_(choices), memory_(memory), uses_(count_uses(graph)) {
     std::vector<Value> parameters;
     for (const NodeId id : graph.inputs())
       if (graph.node(id).op != Op::input) parameters.push_back({id, 0});
@@ -103,7 +104,8 @@ class Cutter {
     const Node& node = graph_.node(id);
     const LocationScope scope(b, node.location);
     Node copy = node;
-    const auto body = std::make_shared<const Graph>(recompute(*node.regions[0], sizes_, choices_));
+    const auto body =
+        std::make_shared<const Graph>(recompute(*node.regions[0], sizes_, choices_, memory_));
     copy.regions[0] = body;
     copy.attributes.erase("remat");
     const std::vector<Value> operands = map.all(node.operands);
@@ -165,13 +167,17 @@ class Cutter {
                        [&](const std::string& symbol) { return sizes_.contains(symbol); });
   }
 
+  double bytes_of_step(const Graph& alone) const {
+    return memory_ ? memory_(alone, sizes_) : peak_bytes(alone, sizes_);
+  }
+
   bool fits(NodeId id, double budget) {
     const Graph alone = scan_with_gradient(graph_, id, trained_, uses_[id]);
     if (alone.size() == 0 || !known(alone)) return alone.size() == 0;
     RecomputeChoice choice;
     choice.location = graph_.node(id).location;
     choice.steps = 1;
-    choice.whole = choice.kept = peak_bytes(alone, sizes_);
+    choice.whole = choice.kept = bytes_of_step(alone);
     const bool fit = choice.whole <= budget;
     if (!fit) {
       choice.chunk = choice.chunked = 1;
@@ -191,7 +197,7 @@ class Cutter {
     RecomputeChoice choice;
     choice.location = node.location;
     choice.steps = view.length.evaluate(sizes_);
-    choice.whole = choice.kept = peak_bytes(alone, sizes_);
+    choice.whole = choice.kept = bytes_of_step(alone);
     const auto steps = static_cast<double>(choice.steps);
     const double step = choice.whole / std::max(steps, 1.0);
     double carried = 0;
@@ -233,6 +239,7 @@ class Cutter {
   const Graph& graph_;
   const DimEnv& sizes_;
   std::vector<RecomputeChoice>* choices_;
+  const WorkingMemory& memory_;
   std::vector<std::vector<std::uint32_t>> uses_;
   std::vector<bool> trained_;
 };
@@ -253,9 +260,10 @@ std::string size_text(double bytes) {
                           : fmt::format("{:.1f} MiB", bytes / mebibyte);
 }
 
-Graph recompute(const Graph& graph, const DimEnv& sizes, std::vector<RecomputeChoice>* choices) {
+Graph recompute(const Graph& graph, const DimEnv& sizes, std::vector<RecomputeChoice>* choices,
+                const WorkingMemory& memory) {
   if (!has_budget(graph)) return graph;
-  Cutter cutter(graph, sizes, choices);
+  Cutter cutter(graph, sizes, choices, memory);
   return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
     const Node& node = graph.node(id);
     if (node.attributes.has("remat")) {
@@ -264,7 +272,8 @@ Graph recompute(const Graph& graph, const DimEnv& sizes, std::vector<RecomputeCh
     }
     if (node.regions.empty() || !has_budget(*node.regions[0])) return false;
     Node copy = node;
-    copy.regions[0] = std::make_shared<const Graph>(recompute(*node.regions[0], sizes, choices));
+    copy.regions[0] =
+        std::make_shared<const Graph>(recompute(*node.regions[0], sizes, choices, memory));
     const Value first = b.clone(copy, map.all(node.operands));
     for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
     return true;

@@ -16,6 +16,7 @@
 // computed again as a whole, or kept.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -35,12 +36,17 @@ struct RecomputeChoice {
 
 std::string size_text(double bytes);  // "20.5 MiB", "3.2 KiB"
 
+// Bytes of working memory that a graph takes with those sizes. Gradients add up as
+// the cut says, so that it must not depend on the number of threads.
+using WorkingMemory = std::function<double(const Graph&, const DimEnv&)>;
+
 // Rewrites the scans that have a budget. `sizes` gives the extents of symbols
 // (the batch, the lengths); where one is missing chunks have 64 steps. Takes
 // graphs before `differentiate`, batched or not; what reads the graph for values
 // alone need not call it. Throws UserError T0377 for a budget that no cut meets.
-// `choices`, when given, receives what was chosen.
+// `choices`, when given, receives what was chosen. Without `memory` it is estimated:
+// results of loops and products that are alive at once, nothing written over others.
 Graph recompute(const Graph& graph, const DimEnv& sizes,
-                std::vector<RecomputeChoice>* choices = nullptr);
+                std::vector<RecomputeChoice>* choices = nullptr, const WorkingMemory& memory = {});
 
 }  // namespace treadle

@@ -183,9 +183,10 @@ class Updater {
 }  // namespace
 
 TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings& settings,
-                                const std::vector<std::string>& ragged, const DimEnv& sizes) {
+                                const std::vector<std::string>& ragged, const DimEnv& sizes,
+                                const WorkingMemory& memory) {
   TrainingStep out;
-  const Graph forward = recompute(reduced(loss_graph, ragged), sizes, &out.recomputed);
+  const Graph forward = recompute(reduced(loss_graph, ragged), sizes, &out.recomputed, memory);
   Graph& work = out.graph;
   work = differentiate(forward);
   Builder b(work);

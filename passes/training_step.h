@@ -57,11 +57,11 @@ struct TrainingStep {
 // (the same; counts from 1). Outputs: "loss", "grad_norm", "report.*",
 // "next:INPUT" for each update.
 // Examples may differ in the symbols `ragged` (passes/batch_ragged.h). `sizes`
-// are extents that the batches will have, for scans with a budget: see
-// `recompute`.
+// are extents that the batches will have and `memory` what a graph takes with them, for
+// scans with a budget: see `recompute`.
 TrainingStep make_training_step(const Graph& loss_graph, const OptimizerSettings& settings,
                                 const std::vector<std::string>& ragged = {},
-                                const DimEnv& sizes = {});
+                                const DimEnv& sizes = {}, const WorkingMemory& memory = {});
 
 // The graph of one example's loss, batched: `loss` is the scalar that
 // make_training_step differentiates; outputs but `penalty` stay.

@@ -85,6 +85,12 @@ std::optional<CompiledProgram> find_compiled(const FileCache& cache, const std::
 
 CompileStats llvm_compile_stats() { return {compilations.load(), cache_hits.load()}; }
 
+std::size_t planned_bytes(const Graph& lowered, const DimEnv& sizes) {
+  std::size_t bytes = 0;
+  plan_program(lowered, {}, matmul_tiles(host_target())).arena_offsets(sizes, 1, &bytes);
+  return bytes;
+}
+
 std::unique_ptr<Program> compile_llvm(const Graph& graph, std::span<const InPlaceUpdate> updates,
                                       const LlvmOptions& options) {
   std::optional<CompiledProgram> program;

@@ -44,6 +44,10 @@ CompileStats llvm_compile_stats();
 std::unique_ptr<Program> compile_llvm(const Graph& graph, std::span<const InPlaceUpdate> updates,
                                       const LlvmOptions& options = {});
 
+// Bytes of working memory that compile_llvm's program takes on one thread, for a graph
+// that is lowered already. No code is generated.
+std::size_t planned_bytes(const Graph& lowered, const DimEnv& sizes);
+
 // What this backend's own f32 products cost, for `place`.
 std::shared_ptr<const ProductModel> make_llvm_model(const MatmulTile& tile, StepSeconds seconds);
 // What is known of processors with vectors of that length.
