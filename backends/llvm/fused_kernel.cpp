@@ -38,6 +38,9 @@ bool is_long_chain(const Node& node) {
     case Op::expm1:
     case Op::sigmoid:
     case Op::tanh:
+    case Op::gelu:
+    case Op::silu:
+    case Op::softplus:
     case Op::log:
     case Op::log1p:
     case Op::erf:
