@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include "backends/llvm/attention_kernel_internal.h"
-#include "backends/llvm/loop_internal.h"
 #include "backends/llvm/tile_ranges_internal.h"
 #include "backends/llvm/vector_math_internal.h"
 
@@ -15,16 +14,13 @@ constexpr std::int64_t tile_rows = 64;
 // since more of a tile on its edge would be in vain; elsewhere what a row has space for.
 constexpr std::int64_t least_columns = 64;
 constexpr std::int64_t most_row_bytes = 512;
-// Of a row, at a time.
-constexpr unsigned most_registers = 4;
 
-enum Operand : std::size_t { op_q, op_k, op_v, op_dy, op_result, op_lse };
-enum ForwardPack : std::size_t { pack_keys, pack_values };
 enum GradientPack : std::size_t { turned_keys, turned_values, keys, queries, results };
 
 // Several registers side by side, as many as divide the columns of a tile: the long
 // chain of an exp waits for itself, so that others have to fill the time.
-unsigned lanes_for(const Target& target, const Graph& body, std::int64_t tile_columns) {
+unsigned lanes_for(const Target& target, const Graph& body, std::int64_t tile_columns,
+                   unsigned most_registers) {
   std::size_t widest = 4;
   for (const Node& node : body.nodes())
     for (const Type& type : node.types) widest = std::max(widest, size_of(type.dtype));
@@ -34,16 +30,12 @@ unsigned lanes_for(const Target& target, const Graph& body, std::int64_t tile_co
   return lanes;
 }
 
-llvm::Value* smaller(llvm::IRBuilder<>& b, llvm::Value* x, llvm::Value* y) {
-  return b.CreateSelect(b.CreateICmpSLT(x, y), x, y);
-}
-
 }  // namespace
 
 bool is_attention(Op op) { return op == Op::attention || op == Op::attention_gradient; }
 
 std::vector<AttentionPack> attention_packs(Op op) {
-  if (op == Op::attention) return {{op_k, true}, {op_v, false}};
+  if (op == Op::attention) return {{op_q, true}};
   return {{op_k, true}, {op_v, true}, {op_k, false}, {op_q, false}, {op_dy, false}};
 }
 
@@ -65,13 +57,15 @@ AttentionKernel::AttentionKernel(const Target& target, DimTable& dims, const Nod
   value_width_ = types[op_v].dims.back();
   const std::int64_t columns = kernels.tile.columns;
   narrow_columns_ = (least_columns + columns - 1) / columns * columns;
-  lanes_ = lanes_for(target, body_, narrow_columns_);
+  lanes_ = lanes_for(target, body_, narrow_columns_, most_registers);
   const auto size = static_cast<std::int64_t>(size_of(dtype_));
   const std::int64_t wide = most_row_bytes / size / columns * columns;
-  const bool masked = std::any_of(body_.nodes().begin(), body_.nodes().end(),
-                                  [](const Node& n) { return n.op == Op::select; });
-  tile_columns_ = !masked && wide % lanes_ == 0 ? std::max(narrow_columns_, wide) : narrow_columns_;
-  units_ = gradient_ ? batch_ : batch_ * (queries_ + Dim(tile_rows - 1)).floor_div(tile_rows);
+  masked_ = std::any_of(body_.nodes().begin(), body_.nodes().end(),
+                        [](const Node& n) { return n.op == Op::select; });
+  tile_columns_ =
+      !masked_ && wide % lanes_ == 0 ? std::max(narrow_columns_, wide) : narrow_columns_;
+  units_ = batch_;
+  if (!gradient_) prepare_forward();
 }
 
 void AttentionKernel::emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::Value* begin,
@@ -88,12 +82,19 @@ void AttentionKernel::emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::V
     out->setAlignment(llvm::Align(64));
     return out;
   };
-  scores_ = stack(tile_rows * tile_columns_);
   if (gradient_) {
+    scores_ = stack(tile_rows * tile_columns_);
     gradients_ = stack(tile_rows * tile_columns_);
   } else {
-    tops_ = stack(tile_rows);
-    sums_ = stack(tile_rows);
+    scores_ = stack(tile_keys_ * score_stride_);
+    panel_ = stack(tile_keys_ * kernels_.tile.columns);
+    begun_ = b.CreateAlloca(b.getInt1Ty());
+    seen_ = b.CreateAlloca(
+        llvm::ArrayType::get(b.getInt64Ty(), static_cast<std::uint64_t>(tile_queries_)));
+    zeros_ = stack(kernels_.tile.columns);
+    clear(e, zeros_, e.integer(kernels_.tile.columns));
+    for (llvm::Value** numbers : {&tops_, &sums_, &maxima_, &factors_})
+      *numbers = stack(tile_queries_);
   }
   emit_loop(b, begin, end, e.integer(1), [&](llvm::Value* unit) {
     if (gradient_)
@@ -168,6 +169,7 @@ void AttentionKernel::set_vector(KernelEmitter& e, llvm::Value* row, llvm::Value
   e.store(value, dtype_, row, column, nullptr);
 }
 
+// The query `r` and lanes of keys.
 LaneIndices AttentionKernel::index(KernelEmitter& e, const Tile& tile, llvm::Value* r,
                                    llvm::Value* column) {
   LaneIndices out = tile.batch_index;
@@ -176,16 +178,15 @@ LaneIndices AttentionKernel::index(KernelEmitter& e, const Tile& tile, llvm::Val
   return out;
 }
 
-template <typename Body>
-void AttentionKernel::tiles(KernelEmitter& e, const Dim& extent, std::int64_t size, Body&& body) {
-  llvm::Value* all = e.extent(extent);
-  emit_loop(e.b, e.integer(0), all, e.integer(size), [&](llvm::Value* begin) {
-    body(begin, smaller(e.b, e.integer(size), e.b.CreateSub(all, begin)));
-  });
+// Lanes of queries and one key.
+LaneIndices AttentionKernel::turned_index(KernelEmitter& e, const Tile& tile, llvm::Value* r,
+                                          llvm::Value* column) {
+  LaneIndices out = index(e, tile, r, column);
+  std::swap(out[out.size() - 2].lane, out.back().lane);
+  return out;
 }
 
-template <typename Body>
-void AttentionKernel::where_seen(KernelEmitter& e, const Tile& tile, Body&& body) {
+llvm::Value* AttentionKernel::unseen(KernelEmitter& e, const Tile& tile) {
   llvm::IRBuilder<>& b = e.b;
   IndexRanges index;
   for (const LaneIndex& i : tile.batch_index) index.push_back({i.base, i.base});
@@ -195,36 +196,9 @@ void AttentionKernel::where_seen(KernelEmitter& e, const Tile& tile, Body&& body
   range(tile.row, tile.rows);
   range(tile.column, tile.columns);
   e.start_block();
-  llvm::Value* unseen = TileRanges(e).all_minus_infinity(body_.outputs()[0].value, index);
+  llvm::Value* none = TileRanges(e).all_minus_infinity(body_.outputs()[0].value, index);
   e.start_block();
-  if (unseen == nullptr)
-    body();
-  else
-    emit_if(
-        b, unseen, [] {}, body);
-}
-
-template <typename Body>
-AttentionKernel::Values AttentionKernel::sweep(KernelEmitter& e, llvm::Value* columns,
-                                               const Dim& extent, Values values, Body&& body) {
-  llvm::IRBuilder<>& b = e.b;
-  const auto constant = extent.constant();
-  const bool divisible = constant && *constant % lanes_ == 0;
-  llvm::Value* whole = b.CreateSub(columns, b.CreateAnd(columns, e.integer(lanes_ - 1)));
-  values = emit_loop(b, e.integer(0), whole, e.integer(lanes_), std::move(values),
-                     [&](llvm::Value* column, Values& next) {
-                       e.start_block();
-                       body(column, nullptr, next);
-                     });
-  if (divisible) return values;
-  return emit_loop(b, whole, columns, e.integer(lanes_), std::move(values),
-                   [&](llvm::Value* column, Values& next) {
-                     e.start_block();
-                     std::vector<llvm::Constant*> steps;
-                     for (unsigned i = 0; i < lanes_; ++i) steps.push_back(b.getInt64(i));
-                     llvm::Value* left = b.CreateVectorSplat(lanes_, b.CreateSub(columns, column));
-                     body(column, b.CreateICmpSLT(llvm::ConstantVector::get(steps), left), next);
-                   });
+  return none;
 }
 
 void AttentionKernel::scale_row(KernelEmitter& e, llvm::Value* row, const Dim& width,
@@ -253,9 +227,10 @@ void AttentionKernel::multiply(KernelEmitter& e, const Product& x) {
     llvm::Value* panel = at(
         e, x.packed, b.CreateAdd(b.CreateMul(first, x.panel_rows), b.CreateMul(x.from, columns)));
     llvm::Value* c = at(e, x.c, first);
-    llvm::Value* n = smaller(b, columns, b.CreateSub(x.n, first));
-    b.CreateCall(kernels_.gemm, {x.a, x.a_m, x.a_k, panel, c, x.c_m, x.add ? c : null,
-                                 x.add ? x.c_m : zero, zero, x.rows, n, x.k, zero, one});
+    llvm::Value* n = smaller(e, columns, b.CreateSub(x.n, first));
+    b.CreateCall(kernels_.gemm,
+                 {x.a, x.a_m, x.a_k, panel, c, x.c_m, b.CreateSelect(x.add, c, null),
+                  b.CreateSelect(x.add, x.c_m, zero), zero, x.rows, n, x.k, zero, one});
   });
 }
 
@@ -270,109 +245,7 @@ void AttentionKernel::multiply_tile(KernelEmitter& e, const Tile& tile, std::siz
   llvm::Value* panel = at(e, packed(e, pack, tile, width, keys_), b.CreateMul(tile.column, k));
   multiply(e, {at(e, pointers_->operands[operand], tile, tile.row, queries_, width), k,
                e.integer(1), panel, k, e.integer(0), to, stride(e, tile), tile.rows,
-               b.CreateMul(panels, columns), k, false});
-}
-
-// ---- forward ----
-
-// Tiles from both ends in turn, so that a thread's share of tiles under a causal
-// mask has short rows and long ones.
-void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
-  llvm::IRBuilder<>& b = e.b;
-  llvm::Value* count = e.extent((queries_ + Dim(tile_rows - 1)).floor_div(tile_rows));
-  Tile tile;
-  tile.batch = b.CreateUDiv(unit, count);
-  tile.batch_index = e.delinearise(tile.batch, batch_dims_);
-  llvm::Value* turn = b.CreateURem(unit, count);
-  llvm::Value* half = b.CreateLShr(turn, e.integer(1));
-  llvm::Value* from_end = b.CreateSub(b.CreateSub(count, e.integer(1)), half);
-  llvm::Value* odd = b.CreateTrunc(turn, b.getInt1Ty());
-  tile.row = b.CreateMul(b.CreateSelect(odd, from_end, half), e.integer(tile_rows));
-  tile.rows = smaller(b, e.integer(tile_rows), b.CreateSub(e.extent(queries_), tile.row));
-  llvm::Value* out = at(e, pointers_->results[0], tile, tile.row, queries_, value_width_);
-  clear(e, out, b.CreateMul(tile.rows, e.extent(value_width_)));
-  emit_loop(b, e.integer(0), tile.rows, e.integer(1), [&](llvm::Value* r) {
-    b.CreateStore(minus_infinity(1), at(e, tops_, r));
-    b.CreateStore(llvm::Constant::getNullValue(element_), at(e, sums_, r));
-  });
-  tiles(e, keys_, tile_columns_, [&](llvm::Value* column, llvm::Value* columns) {
-    tile.column = column;
-    tile.columns = columns;
-    where_seen(e, tile, [&] {
-      multiply_tile(e, tile, op_q, pack_keys, width_, scores_);
-      emit_loop(b, e.integer(0), tile.rows, e.integer(1),
-                [&](llvm::Value* r) { forward_row(e, tile, r); });
-      multiply(e, {scores_, stride(e, tile), e.integer(1),
-                   packed(e, pack_values, tile, keys_, value_width_), e.extent(keys_), column, out,
-                   e.extent(value_width_), tile.rows, e.extent(value_width_), columns, true});
-    });
-  });
-  emit_loop(b, e.integer(0), tile.rows, e.integer(1),
-            [&](llvm::Value* r) { finish_row(e, tile, r); });
-}
-
-// Scores become weights below the largest score so far; what was summed before
-// is scaled to it [Dao 2023].
-void AttentionKernel::forward_row(KernelEmitter& e, const Tile& tile, llvm::Value* r) {
-  llvm::IRBuilder<>& b = e.b;
-  llvm::Value* row = at(e, scores_, b.CreateMul(r, stride(e, tile)));
-  llvm::Value* tops =
-      sweep(e, tile.columns, keys_, {minus_infinity(lanes_)},
-            [&](llvm::Value* column, llvm::Value* mask, Values& values) {
-              const LaneIndices where = index(e, tile, r, column);
-              e.define(body_.input_value(0), where, mask, lanes_, vector_at(e, row, column));
-              llvm::Value* score = e.emit(body_.outputs()[0].value, where, mask, lanes_);
-              if (mask != nullptr) score = b.CreateSelect(mask, score, minus_infinity(lanes_));
-              set_vector(e, row, column, score);
-              values[0] = larger(e, score, values[0]);
-            })[0];
-  llvm::Value* before = b.CreateLoad(element_, at(e, tops_, r));
-  llvm::Value* top = larger(e, fold(e, tops, true), before);
-  llvm::Value* shift = finite_or_zero(e, top);
-  llvm::Value* shifts = b.CreateVectorSplat(lanes_, shift);
-  llvm::Value* zeros = llvm::Constant::getNullValue(shifts->getType());
-  llvm::Value* sums = sweep(
-      e, tile.columns, keys_, {zeros}, [&](llvm::Value* column, llvm::Value* mask, Values& values) {
-        llvm::Value* weight = exp(e, b.CreateFSub(vector_at(e, row, column), shifts));
-        values[0] = b.CreateFAdd(values[0], weight);
-        if (!plain_) {
-          const LaneIndices where = index(e, tile, r, column);
-          e.define(body_.input_value(1), where, mask, lanes_, weight);
-          weight = e.emit(body_.outputs()[1].value, where, mask, lanes_);
-        }
-        set_vector(e, row, column, weight);
-      })[0];
-  llvm::Value* place = at(e, sums_, r);
-  // Behind the first tiles a larger score is rare.
-  llvm::Value* unchanged = b.CreateFCmpOEQ(top, before);
-  llvm::Value* empty = b.CreateFCmpOEQ(before, minus_infinity(1));
-  emit_if(
-      b, b.CreateOr(unchanged, empty), [] {},
-      [&] {
-        llvm::Value* factor = exp(e, b.CreateFSub(before, shift));
-        b.CreateStore(b.CreateFMul(b.CreateLoad(element_, place), factor), place);
-        scale_row(
-            e, at(e, pointers_->results[0], tile, b.CreateAdd(tile.row, r), queries_, value_width_),
-            value_width_, factor);
-      });
-  b.CreateStore(b.CreateFAdd(b.CreateLoad(element_, place), fold(e, sums, false)), place);
-  b.CreateStore(top, at(e, tops_, r));
-}
-
-void AttentionKernel::finish_row(KernelEmitter& e, const Tile& tile, llvm::Value* r) {
-  llvm::IRBuilder<>& b = e.b;
-  llvm::Value* row = b.CreateAdd(tile.row, r);
-  llvm::Value* sum = b.CreateLoad(element_, at(e, sums_, r));
-  llvm::Value* shift = finite_or_zero(e, b.CreateLoad(element_, at(e, tops_, r)));
-  llvm::Value* zero = llvm::Constant::getNullValue(element_);
-  llvm::Value* one = llvm::ConstantFP::get(element_, 1);
-  llvm::Value* nothing = b.CreateFCmpOEQ(sum, zero);
-  llvm::Value* factor = b.CreateFDiv(one, b.CreateSelect(nothing, one, sum));
-  scale_row(e, at(e, pointers_->results[0], tile, row, queries_, value_width_), value_width_,
-            factor);
-  llvm::Value* lse = b.CreateFAdd(emit_unary(b, ScalarOp::log, sum, target_), shift);
-  b.CreateStore(b.CreateSelect(nothing, minus_infinity(1), lse),
-                at(e, pointers_->results[1], tile, row, queries_, Dim(1)));
+               b.CreateMul(panels, columns), k, b.getFalse()});
 }
 
 // ---- gradient ----
@@ -478,7 +351,7 @@ void AttentionKernel::gradient_tile(KernelEmitter& e, const Tile& tile) {
         e, {from, turned ? one : across, turned ? across : one,
             packed(e, pack, tile, others, width), e.extent(others), turned ? tile.row : tile.column,
             to, e.extent(width), turned ? tile.columns : tile.rows, e.extent(width),
-            turned ? tile.rows : tile.columns, true});
+            turned ? tile.rows : tile.columns, b.getTrue()});
   };
   add(2, scores_, true, results, value_width_);
   add(1, gradients_, true, queries, width_);

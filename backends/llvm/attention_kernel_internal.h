@@ -5,6 +5,7 @@
 
 #include "backends/llvm/attention_packs.h"
 #include "backends/llvm/kernel_emitter_internal.h"
+#include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_kernel_internal.h"
 #include "ir/ops/attention.h"
 
@@ -22,7 +23,7 @@ class AttentionKernel {
 
   struct Pointers {
     std::vector<llvm::Value*> operands, results;
-    std::vector<llvm::Value*> packed;  // as attention_packs() says; a gradient fills it itself
+    std::vector<llvm::Value*> packed;  // as attention_packs() says, filled by the kernel
     llvm::Value* scratch = nullptr;    // of the gradient: a number for each query
   };
   // The builder stands in the function's entry block.
@@ -30,18 +31,55 @@ class AttentionKernel {
             const Pointers& pointers);
 
  private:
+  // Registers side by side, at most: the long chain of an exp waits for itself, so that
+  // others have to fill the time.
+  static constexpr unsigned most_registers = 4;
+
   // A tile: rows of queries, columns of keys.
   struct Tile {
     llvm::Value *batch = nullptr, *row = nullptr, *rows = nullptr, *column = nullptr,
                 *columns = nullptr;
     LaneIndices batch_index;
+    llvm::Value *panels = nullptr, *packed_queries = nullptr;  // of queries, forward
+    llvm::Value* next_queries = nullptr;
+    llvm::Value* edge = nullptr;  // an i1: what of it is not seen is left out
   };
   // The running values of a sweep over one row of a tile.
   using Values = std::vector<llvm::Value*>;
 
+  // attention_forward.cpp
+  void prepare_forward();
   void forward(KernelEmitter& e, llvm::Value* unit);
-  void forward_row(KernelEmitter& e, const Tile& tile, llvm::Value* r);
-  void finish_row(KernelEmitter& e, const Tile& tile, llvm::Value* r);
+  void forward_tile(KernelEmitter& e, const Tile& tile, llvm::Value* out);
+  void multiply_keys(KernelEmitter& e, const Tile& tile);
+  void largest_scores(KernelEmitter& e, const Tile& tile);
+  void scale_to_largest(KernelEmitter& e, const Tile& tile, llvm::Value* out);
+  void weigh(KernelEmitter& e, const Tile& tile);
+  llvm::Function* weigh_function(llvm::Module& module);
+  struct Strip {
+    llvm::Value *a, *a_m, *a_k;
+    llvm::Value *b, *b_k;
+    llvm::Value *c, *c_m, *initial, *initial_m;
+    llvm::Value *rows, *k;
+    llvm::Value *next, *next_bytes;  // to be asked for with each tile
+  };
+  void multiply_strip(KernelEmitter& e, const Strip& strip);
+  llvm::Value* bytes_a_tile(KernelEmitter& e, llvm::Value* elements, llvm::Value* rows,
+                            llvm::Value* panels);
+  void multiply_values(KernelEmitter& e, const Tile& tile, llvm::Value* out);
+  void multiply_values(KernelEmitter& e, const Tile& tile, llvm::Value* out, llvm::Value* query,
+                       llvm::Value* rows, llvm::Value* keys);
+  llvm::Value* count_seen(KernelEmitter& e, const Tile& tile);
+  llvm::Value* keys_seen(KernelEmitter& e, const Tile& tile, llvm::Value* query,
+                         std::int64_t queries);
+  void finish(KernelEmitter& e, const Tile& tile, llvm::Value* out);
+  // Over the keys of the tile, for the queries from `query` on: body(key, scores, values).
+  template <typename Body>
+  Values down_keys(KernelEmitter& e, const Tile& tile, llvm::Value* query, Values values,
+                   Body&& body);
+  llvm::Value* vector_at(KernelEmitter& e, llvm::Value* row, llvm::Value* column, unsigned lanes);
+  void scale_rows(KernelEmitter& e, llvm::Value* out, llvm::Value* begin, llvm::Value* end);
+
   void gradient(KernelEmitter& e, llvm::Value* batch);
   void pack(KernelEmitter& e, const Tile& whole);
   void inner_products(KernelEmitter& e, const Tile& whole);
@@ -55,10 +93,17 @@ class AttentionKernel {
   // Unless no query of the tile sees a key of it, as far as the indices tell.
   template <typename Body>
   void where_seen(KernelEmitter& e, const Tile& tile, Body&& body);
+  // An i1, or null: never for certain.
+  llvm::Value* unseen(KernelEmitter& e, const Tile& tile);
   // Over the vectors of `columns` columns: body(column, mask, values).
   template <typename Body>
   Values sweep(KernelEmitter& e, llvm::Value* columns, const Dim& extent, Values values,
-               Body&& body);
+               Body&& body, unsigned lanes);
+  template <typename Body>
+  Values sweep(KernelEmitter& e, llvm::Value* columns, const Dim& extent, Values values,
+               Body&& body) {
+    return sweep(e, columns, extent, std::move(values), std::forward<Body>(body), lanes_);
+  }
   // c [rows, n] += a packed (or =), where panels of `packed` are `panel_rows` rows
   // high and begin at row `from`.
   struct Product {
@@ -66,14 +111,18 @@ class AttentionKernel {
     llvm::Value *packed, *panel_rows, *from;
     llvm::Value *c, *c_m;
     llvm::Value *rows, *n, *k;
-    bool add = false;
+    llvm::Value* add;
   };
   void multiply(KernelEmitter& e, const Product& product);
   void multiply_tile(KernelEmitter& e, const Tile& tile, std::size_t operand, std::size_t pack,
                      const Dim& width, llvm::Value* to);
 
   LaneIndices index(KernelEmitter& e, const Tile& tile, llvm::Value* r, llvm::Value* column);
+  LaneIndices turned_index(KernelEmitter& e, const Tile& tile, llvm::Value* r, llvm::Value* column);
   llvm::Value* fold(KernelEmitter& e, llvm::Value* x, bool maximum);
+  llvm::Value* smaller(KernelEmitter& e, llvm::Value* x, llvm::Value* y) {
+    return e.b.CreateSelect(e.b.CreateICmpSLT(x, y), x, y);
+  }
   llvm::Value* larger(KernelEmitter& e, llvm::Value* x, llvm::Value* y);
   llvm::Value* finite_or_zero(KernelEmitter& e, llvm::Value* x);
   llvm::Value* exp(KernelEmitter& e, llvm::Value* x);
@@ -94,15 +143,65 @@ class AttentionKernel {
   const Graph& body_;
   const MatmulKernels& kernels_;
   DType dtype_;
-  bool gradient_, plain_;
+  bool gradient_, plain_, masked_;
   Dims batch_dims_;
   Dim batch_, queries_, keys_, width_, value_width_, units_;
   unsigned lanes_ = 1;
   std::int64_t tile_columns_ = 0, narrow_columns_ = 0;  // most, and of a tile with few
+  // Of the forward half: queries and keys of a tile, elements from one key's scores to
+  // the next, lanes where only functions of `dtype_` are computed.
+  std::int64_t tile_queries_ = 0, tile_keys_ = 0, score_stride_ = 0;
+  unsigned function_lanes_ = 1;
   const Pointers* pointers_ = nullptr;
   llvm::Type* element_ = nullptr;
-  // On the stack: a tile's scores and their gradients, a row's maximum and sum.
-  llvm::Value *scores_ = nullptr, *gradients_ = nullptr, *tops_ = nullptr, *sums_ = nullptr;
+  // On the stack: a tile's scores and their gradients.
+  llvm::Value *scores_ = nullptr, *gradients_ = nullptr;
+  // Of each query, its largest score and sum so far, the largest score of a tile and by
+  // what its result is to be multiplied; of values, a panel.
+  llvm::Value *tops_ = nullptr, *sums_ = nullptr, *maxima_ = nullptr, *factors_ = nullptr,
+              *panel_ = nullptr, *begun_ = nullptr, *zeros_ = nullptr, *seen_ = nullptr;
 };
+
+template <typename Body>
+void AttentionKernel::tiles(KernelEmitter& e, const Dim& extent, std::int64_t size, Body&& body) {
+  llvm::Value* all = e.extent(extent);
+  emit_loop(e.b, e.integer(0), all, e.integer(size), [&](llvm::Value* begin) {
+    body(begin, smaller(e, e.integer(size), e.b.CreateSub(all, begin)));
+  });
+}
+
+template <typename Body>
+void AttentionKernel::where_seen(KernelEmitter& e, const Tile& tile, Body&& body) {
+  llvm::Value* none = unseen(e, tile);
+  if (none == nullptr)
+    body();
+  else
+    emit_if(
+        e.b, none, [] {}, body);
+}
+
+template <typename Body>
+AttentionKernel::Values AttentionKernel::sweep(KernelEmitter& e, llvm::Value* columns,
+                                               const Dim& extent, Values values, Body&& body,
+                                               unsigned lanes) {
+  llvm::IRBuilder<>& b = e.b;
+  const auto constant = extent.constant();
+  const bool divisible = constant && *constant % lanes == 0;
+  llvm::Value* whole = b.CreateSub(columns, b.CreateAnd(columns, e.integer(lanes - 1)));
+  values = emit_loop(b, e.integer(0), whole, e.integer(lanes), std::move(values),
+                     [&](llvm::Value* column, Values& next) {
+                       e.start_block();
+                       body(column, nullptr, next);
+                     });
+  if (divisible) return values;
+  return emit_loop(b, whole, columns, e.integer(lanes), std::move(values),
+                   [&](llvm::Value* column, Values& next) {
+                     e.start_block();
+                     std::vector<llvm::Constant*> steps;
+                     for (unsigned i = 0; i < lanes; ++i) steps.push_back(b.getInt64(i));
+                     llvm::Value* left = b.CreateVectorSplat(lanes, b.CreateSub(columns, column));
+                     body(column, b.CreateICmpSLT(llvm::ConstantVector::get(steps), left), next);
+                   });
+}
 
 }  // namespace treadle

@@ -6,6 +6,8 @@
 
 namespace treadle {
 
+enum AttentionOperand : std::size_t { op_q, op_k, op_v, op_dy, op_result, op_lse };
+
 // An operand as a matrix [k, n] of each batch, packed (matmul_kernel.h).
 struct AttentionPack {
   std::size_t operand = 0;

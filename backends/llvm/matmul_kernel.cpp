@@ -151,11 +151,6 @@ class KernelEmitter {
     return f;
   }
 
-  void prefetch(Value* address, int locality) {
-    b_.CreateIntrinsic(llvm::Intrinsic::prefetch, {b_.getPtrTy()},
-                       {address, b_.getInt32(0), b_.getInt32(static_cast<std::uint32_t>(locality)),
-                        b_.getInt32(1)});
-  }
   // The processor sees that a row is read through after a few lines of it only, and a
   // tile's rows are short: it would wait for memory at each tile that is the first
   // to read them.
@@ -164,14 +159,14 @@ class KernelEmitter {
     Value* a = a_row(strip->getArg(tile_a), a_m, strip_argument(strip, strip_a_height), i);
     emit_loop(b_, i64(0), strip_argument(strip, strip_a_ahead), i64(64), [&](Value* byte) {
       for (int row = 0; row < tile_.rows; ++row)
-        prefetch(offset(offset(a, b_.CreateMul(a_m, i64(row))), byte), 3);
+        emit_prefetch(b_, offset(offset(a, b_.CreateMul(a_m, i64(row))), byte), 3);
     });
   }
   // Returns the row behind those that it asks for.
   Value* ask_for_b(llvm::Function* strip, Value* row) {
     return emit_loop(b_, i64(0), strip_argument(strip, strip_b_rows), i64(1), {row},
                      [&](Value*, std::vector<Value*>& next) {
-                       prefetch(next[0], 2);
+                       emit_prefetch(b_, next[0], 2);
                        next[0] = offset(next[0], strip_argument(strip, strip_b_k));
                      })[0];
   }

@@ -21,7 +21,7 @@ using llvm::Value;
 class TileEmitter {
  public:
   TileEmitter(llvm::Function* function, const Target& target, const MatmulTile& tile, int rows,
-              int vectors, const TileEpilogue& epilogue)
+              int vectors, const TileEpilogue& epilogue, bool b_apart)
       : b_(llvm::BasicBlock::Create(function->getContext(), "entry", function)),
         arithmetic_(b_, target),
         target_(target),
@@ -30,6 +30,7 @@ class TileEmitter {
         rows_(rows),
         vectors_(vectors),
         epilogue_(epilogue),
+        b_apart_(b_apart),
         size_(static_cast<int>(size_of(tile.dtype))),
         element_(value_type(function->getContext(), tile.dtype)),
         vector_(llvm::FixedVectorType::get(element_, static_cast<unsigned>(tile.lanes))) {}
@@ -109,7 +110,7 @@ class TileEmitter {
       }
     }
     along_a = hidden(offset(along_a, f_->getArg(tile_a_k)));
-    b = offset(b, tile_.columns * size_);
+    b = b_apart_ ? hidden(offset(b, f_->getArg(tile_b_k))) : offset(b, tile_.columns * size_);
   }
 
   std::vector<Value*> finish(std::vector<Value*> sums) {
@@ -150,6 +151,7 @@ class TileEmitter {
   int rows_;
   int vectors_;
   const TileEpilogue& epilogue_;
+  bool b_apart_;
   int size_;
   llvm::Type* element_;
   llvm::Type* vector_;
@@ -158,24 +160,48 @@ class TileEmitter {
 
 }  // namespace
 
-llvm::FunctionType* tile_function_type(llvm::LLVMContext& context, bool with_epilogue) {
+namespace {
+
+llvm::Function* emit_tile(llvm::Module& module, const Target& target, const MatmulTile& tile,
+                          int rows, int vectors, const std::string& name,
+                          const TileEpilogue& epilogue, bool b_apart) {
+  auto* type = tile_function_type(module.getContext(), bool(epilogue), b_apart);
+  auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, module);
+  set_target_attributes(*function, target);
+  function->addFnAttr(llvm::Attribute::NoInline);
+  function->setDoesNotThrow();
+  TileEmitter(function, target, tile, rows, vectors, epilogue, b_apart).run();
+  return function;
+}
+
+}  // namespace
+
+llvm::FunctionType* tile_function_type(llvm::LLVMContext& context, bool with_epilogue,
+                                       bool b_apart) {
   llvm::Type* ptr = llvm::PointerType::get(context, 0);
   llvm::Type* i64 = llvm::Type::getInt64Ty(context);
   std::vector<llvm::Type*> types = {ptr, i64, i64, ptr, ptr, i64, ptr, i64, i64};
+  if (b_apart) types.push_back(i64);
   if (with_epilogue) types.insert(types.end(), {i64, i64, llvm::Type::getInt1Ty(context), ptr});
   return llvm::FunctionType::get(llvm::Type::getVoidTy(context), types, false);
+}
+
+void emit_prefetch(llvm::IRBuilderBase& b, llvm::Value* address, int locality) {
+  b.CreateIntrinsic(
+      llvm::Intrinsic::prefetch, {b.getPtrTy()},
+      {address, b.getInt32(0), b.getInt32(static_cast<std::uint32_t>(locality)), b.getInt32(1)});
 }
 
 llvm::Function* emit_tile_function(llvm::Module& module, const Target& target,
                                    const MatmulTile& tile, int rows, int vectors,
                                    const std::string& name, const TileEpilogue& epilogue) {
-  auto* function = llvm::Function::Create(tile_function_type(module.getContext(), bool(epilogue)),
-                                          llvm::Function::InternalLinkage, name, module);
-  set_target_attributes(*function, target);
-  function->addFnAttr(llvm::Attribute::NoInline);
-  function->setDoesNotThrow();
-  TileEmitter(function, target, tile, rows, vectors, epilogue).run();
-  return function;
+  return emit_tile(module, target, tile, rows, vectors, name, epilogue, false);
+}
+
+llvm::Function* emit_apart_tile_function(llvm::Module& module, const Target& target,
+                                         const MatmulTile& tile, int rows,
+                                         const std::string& name) {
+  return emit_tile(module, target, tile, rows, tile.vectors, name, {}, true);
 }
 
 }  // namespace treadle

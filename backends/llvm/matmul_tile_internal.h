@@ -7,6 +7,7 @@
 
 namespace llvm {
 class FunctionType;
+class IRBuilderBase;
 class LLVMContext;
 }  // namespace llvm
 
@@ -28,9 +29,15 @@ enum TileArgument : unsigned {
   tile_column,
   tile_last,
   tile_context,
+  // Only where B's rows are apart, without an epilogue: by how much.
+  tile_b_k = tile_row,
 };
 
-llvm::FunctionType* tile_function_type(llvm::LLVMContext& context, bool with_epilogue);
+llvm::FunctionType* tile_function_type(llvm::LLVMContext& context, bool with_epilogue,
+                                       bool b_apart = false);
+
+// Asks for the line at `address`: locality 3, into the first level of cache, 2, the second.
+void emit_prefetch(llvm::IRBuilderBase& b, llvm::Value* address, int locality);
 
 // void tile(a, a_m, a_k, b, c, c_m, initial, initial_m, k): C's `rows` rows of
 // `vectors` vectors = initial + A B, where b is a block of a
@@ -38,5 +45,8 @@ llvm::FunctionType* tile_function_type(llvm::LLVMContext& context, bool with_epi
 llvm::Function* emit_tile_function(llvm::Module& module, const Target& target,
                                    const MatmulTile& tile, int rows, int vectors,
                                    const std::string& name, const TileEpilogue& epilogue);
+// The same for a whole panel of B whose rows are tile_b_k apart.
+llvm::Function* emit_apart_tile_function(llvm::Module& module, const Target& target,
+                                         const MatmulTile& tile, int rows, const std::string& name);
 
 }  // namespace treadle

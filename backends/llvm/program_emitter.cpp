@@ -359,7 +359,7 @@ void ProgramEmitter::attention(llvm::IRBuilder<>& b, const Step& step) {
                   llvm::Value* place = k.pointers[in.size() + i];
                   if (step.out_index[i] < node.types.size())
                     pointers.results[step.out_index[i]] = place;
-                  else if (step.out_index[i] == node.types.size())
+                  else if (node.op == Op::attention_gradient && pointers.scratch == nullptr)
                     pointers.scratch = place;
                   else
                     pointers.packed.push_back(place);

@@ -418,14 +418,9 @@ class Planner {
     for (const AttentionPack& wanted : attention_packs(node.op)) {
       const Type& type = graph.type(node.operands[wanted.operand]);
       const Dim &rows = type.dims[type.rank() - 2], &columns = type.dims.back();
-      Step pack = step;
-      pack.shape = {batch, Dim(0), wanted.turned ? rows : columns, wanted.turned ? columns : rows};
-      pack.view_b = {node.operands[wanted.operand], Dim(0), rows * columns,
-                     wanted.turned ? columns : Dim(1), wanted.turned ? Dim(1) : columns};
-      if (view.gradient)  // a unit is a whole batch, which it packs itself
-        scratch(packed_elements(tiles_.of(dtype), pack.shape));
-      else
-        step.in.push_back(packed(pack, step.in[wanted.operand], dtype, steps));
+      // Packed by the kernel itself: it is read while it is in cache.
+      scratch(packed_elements(tiles_.of(dtype), {batch, Dim(0), wanted.turned ? rows : columns,
+                                                 wanted.turned ? columns : rows}));
     }
     steps.push_back(std::move(step));
   }

@@ -79,13 +79,11 @@ class SingleEmitter : public FloatEmitter {
     return mul(scaled, power_of_two(n.high, x));
   }
 
-  // For x <= 88. The least exponent is that of the smallest normal number.
+  // For x <= 88. The bound is that of the least exponent, of which the scale is 0.
   Value* exp_of_difference(Value* x) {
-    constexpr double least = -87;
-    Value* bounded = at_least(x, least);
+    Value* bounded = at_least(x, -88);
     const Scaled n = round_to_scale(bounded, 1.44269502, 0);
-    Value* result = mul(exp_polynomial(remainder(bounded, n.n)), n.scale);
-    return select(less(x, least), real(x, 0), result);
+    return mul(exp_polynomial(remainder(bounded, n.n)), n.scale);
   }
 
   Value* expm1(Value* x) {

@@ -37,7 +37,7 @@ llvm::Value* emit_scalar_program(llvm::IRBuilderBase& builder, const ScalarProgr
 llvm::Value* emit_unary(llvm::IRBuilderBase& builder, ScalarOp op, llvm::Value* x,
                         const Target& target);
 
-// exp(x) for x <= 88, as a softmax needs it: in f32 what is below 2^-125.5 is 0, so that
+// exp(x) for x <= 88, as a softmax needs it: in f32 what is below 2^-126.5 is 0, so that
 // one scale does, whatever the lanes.
 llvm::Value* emit_exp_of_difference(llvm::IRBuilderBase& builder, llvm::Value* x,
                                     const Target& target);

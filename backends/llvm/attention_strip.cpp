@@ -1,0 +1,77 @@
+#include "backends/llvm/attention_strip_internal.h"
+
+#include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/Module.h>
+
+#include <string>
+#include <vector>
+
+#include "backends/llvm/loop_internal.h"
+#include "backends/llvm/matmul_tile_internal.h"
+#include "backends/llvm/target_internal.h"
+
+namespace treadle {
+
+namespace {
+
+using llvm::Value;
+
+constexpr std::int64_t line_bytes = 64;
+
+}  // namespace
+
+llvm::Function* attention_strip(llvm::Module& module, const Target& target,
+                                const MatmulTile& tile) {
+  const std::string prefix = std::string("attention.") + std::string(to_string(tile.dtype));
+  const std::string name = prefix + ".strip";
+  if (llvm::Function* known = module.getFunction(name)) return known;
+  std::vector<int> heights = {tile.rows};
+  for (int rows : {4, 2, 1})
+    if (rows < tile.rows) heights.push_back(rows);
+  std::vector<llvm::Function*> tiles;
+  for (int rows : heights)
+    tiles.push_back(emit_apart_tile_function(module, target, tile, rows,
+                                             prefix + ".tile_" + std::to_string(rows)));
+  llvm::LLVMContext& context = module.getContext();
+  llvm::IRBuilder<> b(context);
+  llvm::Type *p = b.getPtrTy(), *i64 = b.getInt64Ty();
+  auto* type = llvm::FunctionType::get(
+      b.getVoidTy(), {p, i64, i64, p, p, i64, p, i64, i64, i64, i64, p, i64}, false);
+  auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, module);
+  set_target_attributes(*f, target);
+  f->addFnAttr(llvm::Attribute::NoInline);
+  f->setDoesNotThrow();
+  b.SetInsertPoint(llvm::BasicBlock::Create(context, "entry", f));
+  const auto offset = [&](Value* pointer, Value* bytes) {
+    return b.CreateGEP(b.getInt8Ty(), pointer, bytes);
+  };
+  Value *m = f->getArg(strip_m), *next_bytes = f->getArg(strip_next_bytes);
+  std::vector<Value*> values = {b.getInt64(0), f->getArg(tile_a), f->getArg(tile_c),
+                                f->getArg(tile_initial), f->getArg(strip_next)};
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    Value* rows = b.getInt64(static_cast<std::uint64_t>(heights[t]));
+    Value* end = b.CreateSub(m, b.CreateSub(rows, b.getInt64(1)));
+    values = emit_loop(b, values[0], end, rows, values, [&](Value* i, std::vector<Value*>& v) {
+      std::vector<Value*> arguments;
+      for (llvm::Argument& argument : tiles[t]->args())
+        arguments.push_back(f->getArg(argument.getArgNo()));
+      arguments[tile_a] = v[1];
+      arguments[tile_c] = v[2];
+      arguments[tile_initial] = v[3];
+      if (t == 0) {
+        emit_loop(b, b.getInt64(0), next_bytes, b.getInt64(line_bytes),
+                  [&](Value* byte) { emit_prefetch(b, offset(v[4], byte), 3); });
+        v[4] = offset(v[4], next_bytes);
+      }
+      b.CreateCall(tiles[t], arguments);
+      v[0] = b.CreateAdd(i, rows);
+      v[1] = offset(v[1], b.CreateMul(rows, f->getArg(tile_a_m)));
+      v[2] = offset(v[2], b.CreateMul(rows, f->getArg(tile_c_m)));
+      v[3] = offset(v[3], b.CreateMul(rows, f->getArg(tile_initial_m)));
+    });
+  }
+  b.CreateRetVoid();
+  return f;
+}
+
+}  // namespace treadle
