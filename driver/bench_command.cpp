@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "driver/commands.h"
@@ -44,6 +46,7 @@ struct Work {
   Graph graph;
   std::vector<InPlaceUpdate> updates;
   DimEnv extents;
+  bool inference = false;  // with parameters that stay, as in a session
 };
 
 Work work_of(const Options& options) {
@@ -54,6 +57,7 @@ Work work_of(const Options& options) {
   out.extents.emplace("B", 1);
   if (options.part == "forward") {
     out.graph = batch(program.graph);
+    out.inference = true;
   } else if (!program.trains) {
     throw_user_error("T0840", fmt::format("'{}' has no train block", options.file),
                      "--part forward runs a model without one");
@@ -76,13 +80,43 @@ Work work_of(const Options& options) {
   return out;
 }
 
+CompileOptions options_of(const Work& work, const Options& options) {
+  CompileOptions out = compile_options(options.machine, options.language);
+  return work.inference ? with_fixed_parameters(std::move(out), work.graph) : out;
+}
+
+// The values of what the options say is fixed.
+FixedValues fixed_values(const CompileOptions& options, const Graph& graph,
+                         const std::vector<Tensor>& inputs) {
+  std::map<std::string, Tensor> out;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const std::string& name = graph.node(graph.inputs()[i]).attributes.string("name");
+    if (std::find(options.fixed.begin(), options.fixed.end(), name) != options.fixed.end())
+      out.emplace(name, inputs[i]);
+  }
+  return std::make_shared<const std::map<std::string, Tensor>>(std::move(out));
+}
+
+// A program to which fixed values are given.
+std::unique_ptr<Program> with_values(std::unique_ptr<Program> program, const FixedValues& values) {
+  program->fix(values);
+  return program;
+}
+
 // The work once more, compiled so that it measures its kernels.
 class ProfiledWork {
  public:
   ProfiledWork(const Work& work, const CompileOptions& options, std::vector<Tensor>& inputs,
-               Team& team)
-      : program_(compile(work.graph, work.updates,
-                         {options.backend, {}, {}, &profile_, options.bf16_products})),
+               const FixedValues& fixed, Team& team)
+      : program_(with_values(compile(work.graph, work.updates,
+                                     {options.backend,
+                                      {},
+                                      {},
+                                      &profile_,
+                                      options.bf16_products,
+                                      options.bf16_pairs,
+                                      options.fixed}),
+                             fixed)),
         rehearsal_(*program_, inputs, work.extents, team) {
     rehearsal_.milliseconds();
   }
@@ -110,10 +144,11 @@ class Bench {
  public:
   explicit Bench(const Options& options)
       : work_(work_of(options)),
-        compiled_(compile_options(options.machine, options.language)),
-        program_(compile(work_.graph, work_.updates, compiled_)),
+        compiled_(options_of(work_, options)),
         team_(options.machine.threads),
         inputs_(rehearsal_inputs(work_.graph, work_.updates, work_.extents)),
+        fixed_(fixed_values(compiled_, work_.graph, inputs_)),
+        program_(with_values(compile(work_.graph, work_.updates, compiled_), fixed_)),
         rehearsal_(*program_, inputs_, work_.extents, team_) {
     NamedTensors written;
     if (!options.tensors.empty())
@@ -134,7 +169,7 @@ class Bench {
   double peak() { return measured_peak_flops(team_); }
 
   // What milliseconds() does from now on is followed by a run that measures kernels.
-  void start_profile() { profiled_.emplace(work_, compiled_, inputs_, team_); }
+  void start_profile() { profiled_.emplace(work_, compiled_, inputs_, fixed_, team_); }
   StepProfile profile() const {
     return profile_of(profiled_->runs(), profiled_kernels(), work_.extents);
   }
@@ -152,7 +187,7 @@ class Bench {
     const Graph graph = lower(work_.graph, compiled_.bf16_products);
     const auto value = [&](const Dim& dim) { return value_of(dim, work_.extents).value_or(0); };
     for (NodeId id = 0; id < graph.size(); ++id) out.products += value(product_flops(graph, id));
-    for (const KernelRow& row : compiled_kernels(graph, work_.updates))
+    for (const KernelRow& row : compiled_kernels(graph, work_.updates, compiled_.fixed))
       out.rest += value(row.times * row.flops);
     out.rest -= out.products;
     return out;
@@ -162,14 +197,15 @@ class Bench {
 
  private:
   std::vector<KernelRow> profiled_kernels() const {
-    return compiled_kernels(lower(work_.graph, compiled_), work_.updates);
+    return compiled_kernels(lower(work_.graph, compiled_), work_.updates, compiled_.fixed);
   }
 
   Work work_;
   CompileOptions compiled_;
-  std::unique_ptr<Program> program_;
   Team team_;
   std::vector<Tensor> inputs_;
+  FixedValues fixed_;
+  std::unique_ptr<Program> program_;
   Rehearsal rehearsal_;
   std::optional<ProfiledWork> profiled_;
 };
@@ -277,7 +313,8 @@ void add_bench_command(CLI::App& app, Action& action) {
   command->add_option("file", options->file, "The program (.tdl) or graph (.tir)")->required();
   command
       ->add_option("--part", options->part,
-                   "The model alone; loss and gradients; or the whole training step")
+                   "The model alone, its weights packed once before; loss and gradients; or the "
+                   "whole training step")
       ->check(CLI::IsMember({"forward", "gradient", "step"}));
   command->add_option("--rounds", options->rounds, "How many runs are timed")
       ->check(CLI::PositiveNumber);

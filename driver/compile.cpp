@@ -71,6 +71,13 @@ std::optional<std::filesystem::path> code_cache_folder() {
   return std::nullopt;
 }
 
+CompileOptions with_fixed_parameters(CompileOptions options, const Graph& graph) {
+  for (const NodeId id : graph.inputs())
+    if (const Node& node = graph.node(id); node.op == Op::parameter)
+      options.fixed.push_back(node.attributes.string("name"));
+  return options;
+}
+
 CompileOptions cached(std::string backend) { return {std::move(backend), {}, code_cache_folder()}; }
 
 namespace {
@@ -106,6 +113,7 @@ std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpda
   llvm.lowering = fmt::format("{} {} {}{}", pipeline_of(options.bf16_products), options.backend,
                               options.features, options.bf16_pairs ? " pairs" : "");
   llvm.profile = options.profile;
+  llvm.fixed = options.fixed;
   if (options.backend == "auto" && options.features.empty())
     llvm.lowering += seconds_text(machine_calibration());
   return compile_llvm(graph, updates, llvm);
@@ -119,6 +127,13 @@ std::vector<InPlaceUpdate> in_place_updates(const TrainingStep& step) {
 
 std::unique_ptr<Program> compile_step(const TrainingStep& step, const CompileOptions& options) {
   return compile(step.graph, in_place_updates(step), options);
+}
+
+std::unique_ptr<Program> compile_evaluation(const Graph& loss,
+                                            const std::vector<std::string>& ragged,
+                                            const CompileOptions& options) {
+  const TrainingStep step = make_evaluation_step(loss, ragged);
+  return compile_step(step, with_fixed_parameters(options, step.graph));
 }
 
 }  // namespace treadle

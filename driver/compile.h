@@ -31,7 +31,13 @@ struct CompileOptions {
   bool bf16_products = false;
   // For tests: in pairs, as on a processor that has the instruction, wherever they run.
   bool bf16_pairs = false;
+  // Inputs that keep their values from run to run, see Program::fix; most often
+  // with_fixed_parameters.
+  std::vector<std::string> fixed = {};
 };
+
+// For a graph whose parameters are not trained.
+CompileOptions with_fixed_parameters(CompileOptions options, const Graph& graph);
 
 // Where commands keep compiled code between runs: the folder of the environment
 // variable TREADLE_CACHE; else `treadle` in $XDG_CACHE_HOME, or in ~/.cache. None
@@ -76,7 +82,11 @@ std::unique_ptr<Program> compile(const Graph& graph, std::span<const InPlaceUpda
 // What a step updates in place.
 std::vector<InPlaceUpdate> in_place_updates(const TrainingStep& step);
 
-// A training or evaluation step, its updates in place.
+// A training step, its updates in place.
 std::unique_ptr<Program> compile_step(const TrainingStep& step, const CompileOptions& options = {});
+// Of make_evaluation_step, for evaluate_metrics.
+std::unique_ptr<Program> compile_evaluation(const Graph& loss,
+                                            const std::vector<std::string>& ragged,
+                                            const CompileOptions& options);
 
 }  // namespace treadle

@@ -39,9 +39,8 @@ void evaluate_block(const Experiment& experiment, TrainSpec spec, bool held_back
   if (!data)
     throw_user_error("T0850", fmt::format("the train block of '{}' holds no data back", spec.model),
                      "validation 0.1 in the train block, or an eval block", spec.range);
-  const std::unique_ptr<Program> program =
-      compile_step(make_evaluation_step(loss, data->ragged_symbols()),
-                   compile_options(options.machine, options.language));
+  const std::unique_ptr<Program> program = compile_evaluation(
+      loss, data->ragged_symbols(), compile_options(options.machine, options.language));
   Team team(options.machine.threads);
   const Metrics metrics = evaluate_metrics(*program, saved.parameters, *data,
                                            static_cast<std::uint64_t>(spec.seed), team);

@@ -76,15 +76,23 @@ Tensor with_rows(const Tensor& x, std::size_t axis, std::int64_t rows) {
 }  // namespace
 
 Generator::Generator(const Graph& model, NamedTensors parameters, CompileOptions options)
-    : parameters_(std::move(parameters)), options_(std::move(options)) {
+    : parameters_(std::make_shared<const NamedTensors>(std::move(parameters))),
+      options_(with_fixed_parameters(std::move(options), model)) {
   find_inputs(model);
   try {
     compile_step(model);
   } catch (const UserError& error) {
     if (error.diagnostics().empty() || error.diagnostics()[0].code != "T0848") throw;
     blocked_ = error.diagnostics()[0];
-    whole_ = compile(model, {}, options_);
+    whole_ = compiled(model);
   }
+}
+
+std::unique_ptr<Program> Generator::compiled(const Graph& graph,
+                                             std::span<const InPlaceUpdate> updates) const {
+  std::unique_ptr<Program> out = compile(graph, updates, options_);
+  out->fix(parameters_);
+  return out;
 }
 
 void Generator::find_inputs(const Graph& model) {
@@ -136,10 +144,10 @@ void Generator::compile_step(const Graph& model) {
     updates.push_back({at.string("successor"), name});
     successors_[at.string("successor")] = name;
   }
-  step_ = compile(many, updates, options_);
+  step_ = compiled(many, updates);
   if (derived.start.outputs().empty()) return;
   const Graph start = simplify(batch(derived.start, {free_symbol(derived.start)}));
-  start_ = compile(start, {}, options_);
+  start_ = compiled(start);
 }
 
 void Generator::begin(std::int64_t sequences, const NamedTensors& given) {
@@ -180,12 +188,7 @@ void Generator::start() {
     state_[name] = Tensor(slot.type.dtype, shape);
   }
   if (!start_) return;
-  std::vector<const Tensor*> inputs;
-  for (const Slot& slot : start_->inputs()) {
-    const auto parameter = parameters_.find(slot.name);
-    inputs.push_back(parameter != parameters_.end() ? &parameter->second : &known.at(slot.name));
-  }
-  std::vector<Tensor> outputs = run(*start_, inputs, team_);
+  std::vector<Tensor> outputs = run(*start_, inputs_of(*start_, known), team_);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const std::string& name = start_->outputs()[i].name;
     // What depends on parameters alone is the same for all.
@@ -231,12 +234,7 @@ std::vector<double> Generator::read_again(std::size_t sequence) {
     std::memcpy(one.data(), row.data(), row.bytes());
     known[name] = std::move(one);
   }
-  std::vector<const Tensor*> inputs;
-  for (const Slot& slot : whole_->inputs()) {
-    const auto parameter = parameters_.find(slot.name);
-    inputs.push_back(parameter != parameters_.end() ? &parameter->second : &known.at(slot.name));
-  }
-  const std::vector<Tensor> outputs = run(*whole_, inputs, team_);
+  const std::vector<Tensor> outputs = run(*whole_, inputs_of(*whole_, known), team_);
   const Tensor& logits = outputs.front();
   const std::int64_t classes = logits.shape().back();
   return row_of(logits, logits.size() - classes, classes);
@@ -263,13 +261,9 @@ std::vector<std::vector<double>> Generator::next(std::span<const std::int32_t> t
   reserve_rows(*std::max_element(positions_.begin(), positions_.end()) + 1);
   state_[token_] = std::move(read);
   state_["position"] = std::move(position);
-  std::vector<const Tensor*> inputs;
+  const std::vector<const Tensor*> inputs = inputs_of(*step_, state_);
   std::vector<const std::byte*> from;
-  for (const Slot& slot : step_->inputs()) {
-    const auto parameter = parameters_.find(slot.name);
-    inputs.push_back(parameter != parameters_.end() ? &parameter->second : &state_.at(slot.name));
-    from.push_back(inputs.back()->data());
-  }
+  for (const Tensor* input : inputs) from.push_back(input->data());
   const DimEnv env = bind_dims(step_->inputs(), inputs);
   std::vector<Tensor> fresh;
   fresh.reserve(step_->outputs().size());

@@ -54,7 +54,10 @@ class Generator {
   void reserve_rows(std::int64_t rows);
   std::vector<double> read_again(std::size_t sequence);
 
-  NamedTensors parameters_;
+  std::unique_ptr<Program> compiled(const Graph& graph,
+                                    std::span<const InPlaceUpdate> updates = {}) const;
+
+  FixedValues parameters_;
   CompileOptions options_;
   NamedTensors state_;  // [sequences, ...] each, by the names of the step's inputs
   std::unique_ptr<Program> start_, step_, whole_;

@@ -12,6 +12,7 @@ void add_state_and_seeds(const Graph& graph, std::map<std::string, Tensor>& tens
                          const DimEnv& env, std::uint64_t seed) {
   for (const NodeId id : graph.inputs()) {
     const Node& node = graph.node(id);
+    if (node.op == Op::parameter) continue;
     const std::string name = node.attributes.string("name");
     if (tensors.contains(name)) continue;
     const std::string role = node.attributes.string("role", "");
@@ -26,22 +27,20 @@ void add_state_and_seeds(const Graph& graph, std::map<std::string, Tensor>& tens
 ModelRunner::ModelRunner(const Graph& model, std::map<std::string, Tensor> parameters,
                          const CompileOptions& options, int threads)
     : graph_(batch(model)),
-      parameters_(std::move(parameters)),
-      program_(compile(graph_, {}, options)),
-      team_(threads) {}
+      program_(compile(graph_, {}, with_fixed_parameters(options, graph_))),
+      team_(threads) {
+  set_parameters(std::move(parameters));
+}
 
 void ModelRunner::set_parameters(std::map<std::string, Tensor> parameters) {
-  parameters_ = std::move(parameters);
+  program_->fix(std::make_shared<const std::map<std::string, Tensor>>(std::move(parameters)));
 }
 
 std::map<std::string, Tensor> ModelRunner::run(const std::map<std::string, Tensor>& inputs,
                                                std::int64_t examples) {
   std::map<std::string, Tensor> all = inputs;
-  for (const auto& [name, tensor] : parameters_) all.emplace(name, tensor);
   add_state_and_seeds(graph_, all, {{"B", examples}}, 0);
-  std::vector<const Tensor*> given;
-  for (const Slot& slot : program_->inputs()) given.push_back(&all.at(slot.name));
-  std::vector<Tensor> results = treadle::run(*program_, given, team_);
+  std::vector<Tensor> results = treadle::run(*program_, inputs_of(*program_, all), team_);
   std::map<std::string, Tensor> out;
   for (std::size_t i = 0; i < results.size(); ++i)
     out.emplace(program_->outputs()[i].name, std::move(results[i]));

@@ -34,7 +34,6 @@ class ModelRunner {
 
  private:
   Graph graph_;
-  std::map<std::string, Tensor> parameters_;
   std::unique_ptr<Program> program_;
   Team team_;
 };

@@ -33,7 +33,8 @@ std::vector<Tensor> rehearsal_inputs(const Graph& graph, std::span<const InPlace
 Rehearsal::Rehearsal(Program& program, std::vector<Tensor>& inputs, const DimEnv& extents,
                      Team& team)
     : program_(program), inputs_(inputs), extents_(extents), team_(team) {
-  for (const Tensor& tensor : inputs) in_.push_back(tensor.data());
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    in_.push_back(program.fixed(i) != nullptr ? program.fixed(i)->data() : inputs[i].data());
   results_.reserve(program.outputs().size());
   for (const Slot& slot : program.outputs()) {
     const bool updates = slot.updates_input >= 0;

@@ -18,7 +18,8 @@ std::vector<Tensor> rehearsal_inputs(const Graph& graph, std::span<const InPlace
                                      const DimEnv& extents);
 
 // Holds a program's inputs and results; all arguments outlive it. Each run goes
-// on from what the one before it has updated.
+// on from what the one before it has updated. Values that the program was given for
+// good (Program::fix) are read there.
 class Rehearsal {
  public:
   Rehearsal(Program& program, std::vector<Tensor>& inputs, const DimEnv& extents, Team& team);

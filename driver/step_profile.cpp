@@ -13,10 +13,11 @@
 namespace treadle {
 namespace {
 
-// In the order in which they take most time.
+// In the order in which they take most time; those of no run are left out.
 std::vector<std::size_t> by_time(const StepProfile& profile) {
   std::vector<std::size_t> out;
-  for (std::size_t k = 0; k < profile.kernels.size(); ++k) out.push_back(k);
+  for (std::size_t k = 0; k < profile.kernels.size(); ++k)
+    if (!profile.kernels[k].row.prepares) out.push_back(k);
   std::stable_sort(out.begin(), out.end(), [&](std::size_t a, std::size_t b) {
     return profile.kernels[a].running > profile.kernels[b].running;
   });
@@ -136,6 +137,10 @@ std::string profile_text(const StepProfile& profile, double peak) {
                      lines_of(kernel.row)});
   }
   out += text_table(cells);
+  if (const std::size_t once = profile.kernels.size() - cells.size() + 1; once > 0)
+    out +=
+        fmt::format("and {} kernel{} that ran once, before: what follows from parameters alone\n",
+                    once, once == 1 ? "" : "s");
   for (std::size_t t = 0; t < profile.threads.size(); ++t) {
     const StepProfile::Thread& thread = profile.threads[t];
     out += fmt::format("thread {}: {} in kernels, {} waiting at barriers, {} starting and ending\n",

@@ -45,7 +45,7 @@ class Size {
     step_ = make_training_step(loss_, optimizer_settings(train_.optimizer));
     const CompileOptions machine = compile_options(options.machine, options.language);
     program_ = compile_step(step_, machine);
-    evaluation_ = compile_step(make_evaluation_step(measured), machine);
+    evaluation_ = compile_evaluation(measured, {}, machine);
     data_ = open_evaluation(eval_, false, measured, options.data, {});
     require_one_length(*data_, eval_, "sweep");
     point_.value = value;

@@ -236,7 +236,7 @@ int run_train(const Options& options) {
   const std::vector<std::string> held_back_ragged =
       run.data.validation ? run.data.validation->ragged_symbols() : std::vector<std::string>{};
   const std::unique_ptr<Program> evaluation =
-      compile_step(make_evaluation_step(run.evaluation, held_back_ragged), machine);
+      compile_evaluation(run.evaluation, held_back_ragged, machine);
   for (const RecomputeChoice& choice : step.recomputed) std::cout << recompute_text(choice) << "\n";
   if (!step.recomputed.empty())
     std::cout << fmt::format(

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "ir/diagnostic.h"
 
@@ -20,6 +21,16 @@ std::string name_of(const Graph& graph, NodeId id) {
 }
 
 }  // namespace
+
+void Program::fix(FixedValues values) {
+  values_ = std::move(values);
+  fixed_.assign(inputs_.size(), nullptr);
+  ++generation_;
+  if (values_ == nullptr) return;
+  for (std::size_t i = 0; i < inputs_.size(); ++i)
+    if (const auto found = values_->find(inputs_[i].name); found != values_->end())
+      fixed_[i] = &found->second;
+}
 
 std::vector<Slot> input_slots(const Graph& graph) {
   std::vector<Slot> out;
@@ -66,6 +77,16 @@ DimEnv bind_dims(std::span<const Slot> inputs, std::span<const Tensor* const> te
                          fmt::join(tensors[i]->shape(), ", "), fmt::join(expected, ", ")));
   }
   return env;
+}
+
+std::vector<const Tensor*> inputs_of(const Program& program,
+                                     const std::map<std::string, Tensor>& others) {
+  std::vector<const Tensor*> out;
+  for (std::size_t i = 0; i < program.inputs().size(); ++i) {
+    const Tensor* fixed = program.fixed(i);
+    out.push_back(fixed != nullptr ? fixed : &others.at(program.inputs()[i].name));
+  }
+  return out;
 }
 
 std::vector<Tensor> tensors_of(std::span<const Slot> slots, std::span<const std::byte* const> raw,

@@ -2,6 +2,8 @@
 // driver only see this interface.
 #pragma once
 #include <cstddef>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,11 +32,23 @@ struct InPlaceUpdate {
   std::string input;
 };
 
+// Values by name that nobody can change any more.
+using FixedValues = std::shared_ptr<const std::map<std::string, Tensor>>;
+
 class Program {
  public:
   virtual ~Program() = default;
   const std::vector<Slot>& inputs() const { return inputs_; }
   const std::vector<Slot>& outputs() const { return outputs_; }
+
+  // Values of inputs for the runs to come, until it is called again: parameters that
+  // are not trained. A name that is no input's says nothing; null takes all back.
+  // A program that was compiled to (LlvmOptions::fixed) computes what follows from
+  // them alone in its next run and keeps it. Nothing of that is ever stale: the values
+  // cannot change, and a run that is given other memory than `fixed`'s computes all anew.
+  void fix(FixedValues values);
+  // The value of that input, to be given to `run`; null where it has none.
+  const Tensor* fixed(std::size_t input) const { return fixed_.empty() ? nullptr : fixed_[input]; }
 
   // Runs once. `inputs[i]` and `outputs[i]` point to dense row-major elements
   // of the slots' types under `env`; an output that updates an input is given
@@ -48,8 +62,16 @@ class Program {
   virtual std::size_t workspace_bytes(const DimEnv& env, int threads) const = 0;
 
  protected:
+  // Another number after each `fix`.
+  std::uint64_t generation() const { return generation_; }
+
   std::vector<Slot> inputs_;
   std::vector<Slot> outputs_;
+
+ private:
+  FixedValues values_;
+  std::vector<const Tensor*> fixed_;  // by input
+  std::uint64_t generation_ = 0;
 };
 
 // The graph's inputs and outputs as slots.
@@ -59,6 +81,10 @@ std::vector<Slot> output_slots(const Graph& graph, std::span<const InPlaceUpdate
 // Binds the symbols of the inputs' types from the shapes of tensors; throws
 // UserError T0950 naming the input whose shape does not fit.
 DimEnv bind_dims(std::span<const Slot> inputs, std::span<const Tensor* const> tensors);
+
+// The program's inputs: its fixed values, and `others` by name.
+std::vector<const Tensor*> inputs_of(const Program& program,
+                                     const std::map<std::string, Tensor>& others);
 
 // Copies of raw inputs, as `run` is given them.
 std::vector<Tensor> tensors_of(std::span<const Slot> slots, std::span<const std::byte* const> raw,

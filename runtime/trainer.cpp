@@ -1,6 +1,8 @@
 #include "runtime/trainer.h"
 
 #include <cmath>
+#include <memory>
+#include <set>
 #include <utility>
 
 #include "ir/diagnostic.h"
@@ -40,6 +42,18 @@ std::vector<std::string> carried_inputs(const Program& program) {
   return out;
 }
 
+// Taken out of `tensors`: inputs that the program does not write.
+FixedValues unchanged_inputs(const Program& program, std::map<std::string, Tensor>& tensors) {
+  std::set<std::string> written;
+  for (const Slot& slot : program.outputs())
+    if (slot.updates_input >= 0)
+      written.insert(program.inputs()[static_cast<std::size_t>(slot.updates_input)].name);
+  auto out = std::make_shared<std::map<std::string, Tensor>>();
+  for (const Slot& slot : program.inputs())
+    if (!written.contains(slot.name)) out->insert(tensors.extract(slot.name));
+  return out;
+}
+
 }  // namespace
 
 Metrics StepRunner::run(const Batch& batch, std::map<std::string, Tensor>& tensors,
@@ -47,7 +61,8 @@ Metrics StepRunner::run(const Batch& batch, std::map<std::string, Tensor>& tenso
   std::vector<Tensor> made;
   made.reserve(program_.inputs().size() + 1);
   std::vector<const Tensor*> inputs;
-  for (const Slot& slot : program_.inputs()) {
+  for (std::size_t i = 0; i < program_.inputs().size(); ++i) {
+    const Slot& slot = program_.inputs()[i];
     if (const auto field = batch.fields.find(slot.name); field != batch.fields.end()) {
       inputs.push_back(&field->second);
     } else if (const auto scalar = scalars.find(slot.name); scalar != scalars.end()) {
@@ -56,6 +71,8 @@ Metrics StepRunner::run(const Batch& batch, std::map<std::string, Tensor>& tenso
       inputs.push_back(&made.emplace_back(example_indices(batch)));
     } else if (auto index = ragged_input(slot.name, batch.lengths)) {
       inputs.push_back(&made.emplace_back(std::move(*index)));
+    } else if (const Tensor* fixed = program_.fixed(i); fixed != nullptr) {
+      inputs.push_back(fixed);
     } else if (const auto held = tensors.find(slot.name); held != tensors.end()) {
       inputs.push_back(&held->second);
     } else {
@@ -142,6 +159,7 @@ Metrics evaluate_metrics(Program& evaluation, const std::map<std::string, Tensor
   StepRunner runner(evaluation, team);
   std::map<std::string, Tensor> tensors = parameters;
   for (const std::string& name : carried_inputs(evaluation)) tensors.erase(name);
+  evaluation.fix(unchanged_inputs(evaluation, tensors));
   const std::map<std::string, double> scalars{{"random.seed", static_cast<double>(seed)},
                                               {"random.step", 0.0}};
   Metrics sums;
@@ -157,6 +175,7 @@ Metrics evaluate_metrics(Program& evaluation, const std::map<std::string, Tensor
     for (const auto& [name, value] : metrics) sums[name] += value * weight;
     total += weight;
   }
+  evaluation.fix(nullptr);
   if (total > 0)
     for (auto& [name, value] : sums) value /= total;
   return sums;

@@ -51,4 +51,16 @@ std::vector<std::size_t> ProgramPlan::arena_offsets(const DimEnv& env, int threa
   return offsets;
 }
 
+std::vector<std::size_t> ProgramPlan::kept_offsets(std::size_t* size) const {
+  std::vector<std::size_t> offsets(buffers.size(), 0);
+  *size = 0;
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    if (buffers[i].kind != BufferPlan::Kind::kept) continue;
+    offsets[i] = *size;
+    const auto elements = static_cast<std::size_t>(*buffers[i].elements.constant());
+    *size += (elements * size_of(buffers[i].dtype) + alignment - 1) / alignment * alignment;
+  }
+  return offsets;
+}
+
 }  // namespace treadle

@@ -35,7 +35,7 @@ Planned make_plan(const Graph& graph, std::span<const InPlaceUpdate> updates,
                   const LlvmOptions& options) {
   Planned out;
   out.target = make_target(cpu_features(options.features));
-  out.plan = plan_program(graph, updates, matmul_tiles(out.target));
+  out.plan = plan_program(graph, updates, matmul_tiles(out.target), options.fixed);
   return out;
 }
 
@@ -46,6 +46,7 @@ std::string cache_key(const Graph& graph, std::span<const InPlaceUpdate> updates
                                  compiler_source_id(), LLVM_VERSION_STRING, host_cpu_key(),
                                  cpu_features(options.features), options.lowering);
   for (const InPlaceUpdate& update : updates) text += update.output + ">" + update.input + "\n";
+  for (const std::string& name : options.fixed) text += "fixed " + name + "\n";
   return text + print(graph);
 }
 
@@ -69,6 +70,7 @@ CompiledProgram compile_now(const Graph& graph, std::span<const InPlaceUpdate> u
   ++compilations;
   CompiledProgram out{std::move(work.plan), std::move(code.dims),
                       link_code(code.objects, entry_name)};
+  out.plan.preparation.clear();
   out.plan.steps.clear();  // they point into the lowered graph
   return out;
 }

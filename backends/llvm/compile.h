@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "backends/llvm/matmul_kernel.h"
 #include "ir/graph.h"
@@ -28,6 +29,9 @@ struct LlvmOptions {
   std::string lowering;
   // Filled by each run; it outlives the program, which is not kept in the cache.
   Profile* profile = nullptr;
+  // Names of inputs that keep their values from run to run (Program::fix). What follows
+  // from them alone, packed weights above all, is then computed once.
+  std::vector<std::string> fixed = {};
   int compile_threads = 0;  // that generate code side by side; 0: one a processor
 };
 

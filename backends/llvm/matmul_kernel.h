@@ -8,6 +8,8 @@
 namespace treadle {
 
 struct Target;
+class Dim;
+struct MatmulShape;
 
 // A tile holds rows x columns sums in vector registers. B [k, n] is packed in
 // panels of `columns` columns; panel p is [k][columns], its missing columns
@@ -91,5 +93,9 @@ using DirectGemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, 
                                 std::int64_t n, std::int64_t k, std::int64_t panel_begin,
                                 std::int64_t panel_end, std::int64_t b_k, T* sums, std::int64_t run,
                                 std::int64_t a_run);
+
+// How many rows a panel of packed B has, and how many elements the B of all batches.
+Dim packed_depth(const MatmulTile& tile, const Dim& k);
+Dim packed_elements(const MatmulTile& tile, const MatmulShape& shape);
 
 }  // namespace treadle

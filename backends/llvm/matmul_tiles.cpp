@@ -1,5 +1,6 @@
 #include "backends/llvm/matmul_kernel.h"
 #include "backends/llvm/target.h"
+#include "ir/strided_view.h"
 
 namespace treadle {
 
@@ -33,6 +34,16 @@ const MatmulTile& MatmulTiles::of(DType dtype) const {
 MatmulTiles matmul_tiles(const Target& target) {
   return {matmul_tile(target, DType::f32), matmul_tile(target, DType::f64),
           matmul_tile(target, DType::bf16)};
+}
+
+Dim packed_depth(const MatmulTile& tile, const Dim& k) {
+  if (tile.amx) return (k + Dim(31)).floor_div(32) * Dim(16);
+  return tile.pairs ? (k + Dim(1)).floor_div(2) : k;
+}
+
+Dim packed_elements(const MatmulTile& tile, const MatmulShape& shape) {
+  const Dim panels = (shape.n + Dim(tile.columns - 1)).floor_div(tile.columns);
+  return shape.batch * panels * Dim(tile.columns) * packed_depth(tile, shape.k);
 }
 
 }  // namespace treadle

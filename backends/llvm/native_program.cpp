@@ -4,6 +4,10 @@
 
 #include <cstdlib>
 #include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,17 +34,39 @@ void run_claimed(void* runner, std::int64_t thread, const void* a, void* c) {
 // Memory for a step. What is large is in large pages where the system has them: the
 // rows of a step lie in so many pages that a processor would look most of them up. The
 // end, which does not fill one, is not: it would take more memory than was predicted.
-constexpr std::size_t large_page = std::size_t{1} << 21;
-std::byte* allocate(std::size_t bytes) {
-  const bool large = bytes >= 4 * large_page;
-  const std::size_t alignment = large ? large_page : ProgramPlan::alignment;
-  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, rounded);
+class Memory {
+ public:
+  // What is there is lost where it grows.
+  void reserve(std::size_t bytes, std::string_view what) {
+    if (bytes <= bytes_) return;
+    require_memory(bytes, [&] { return std::string(what); });
+    bytes_ = 0;
+    memory_.reset(allocate(bytes));
+    if (!memory_) no_memory(bytes, what);
+    bytes_ = bytes;
+  }
+  std::byte* at(std::size_t offset) const { return memory_.get() + offset; }
+
+ private:
+  static constexpr std::size_t large_page = std::size_t{1} << 21;
+  static std::byte* allocate(std::size_t bytes) {
+    const bool large = bytes >= 4 * large_page;
+    const std::size_t alignment = large ? large_page : ProgramPlan::alignment;
+    const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    void* memory = std::aligned_alloc(alignment, rounded);
 #ifdef MADV_HUGEPAGE
-  if (large && memory != nullptr) ::madvise(memory, bytes / large_page * large_page, MADV_HUGEPAGE);
+    if (large && memory != nullptr)
+      ::madvise(memory, bytes / large_page * large_page, MADV_HUGEPAGE);
 #endif
-  return static_cast<std::byte*>(memory);
-}
+    return static_cast<std::byte*>(memory);
+  }
+
+  struct Free {
+    void operator()(std::byte* p) const { std::free(p); }
+  };
+  std::unique_ptr<std::byte, Free> memory_;
+  std::size_t bytes_ = 0;
+};
 
 class NativeProgram final : public Program {
  public:
@@ -54,6 +80,7 @@ class NativeProgram final : public Program {
         dims_(std::move(compiled.dims)) {
     inputs_ = input_slots(graph);
     outputs_ = output_slots(graph, updates);
+    kept_offsets_ = plan_.kept_offsets(&kept_bytes_);
     for (const MatmulClaim& claim : plan_.claims) {
       ensure(factory != nullptr, "llvm", "a product is placed on a backend that is not there");
       runners_.push_back(factory(claim));
@@ -63,13 +90,8 @@ class NativeProgram final : public Program {
   void run(const DimEnv& env, std::span<const std::byte* const> inputs,
            std::span<std::byte* const> outputs, Team& team) override {
     const Binding& binding = bind(env, team.size());
-    if (arena_bytes_ < binding.bytes) {
-      constexpr std::string_view what = "the working space of one step";
-      require_memory(binding.bytes, [&] { return std::string(what); });
-      arena_.reset(allocate(binding.bytes));
-      if (!arena_) no_memory(binding.bytes, what);
-      arena_bytes_ = binding.bytes;
-    }
+    arena_.reserve(binding.bytes, "the working space of one step");
+    kept_.reserve(kept_bytes_, "what is computed once from parameters");
     std::vector<void*> buffers;
     buffers.reserve(plan_.buffers.size());
     for (std::size_t i = 0; i < plan_.buffers.size(); ++i) {
@@ -80,7 +102,8 @@ class NativeProgram final : public Program {
           buffers.push_back(const_cast<std::byte*>(inputs[slot]));
           break;
         case BufferPlan::Kind::output: buffers.push_back(outputs[slot]); break;
-        case BufferPlan::Kind::arena: buffers.push_back(arena_.get() + binding.offsets[i]); break;
+        case BufferPlan::Kind::arena: buffers.push_back(arena_.at(binding.offsets[i])); break;
+        case BufferPlan::Kind::kept: buffers.push_back(kept_.at(kept_offsets_[i])); break;
       }
     }
     std::vector<void*> runners;
@@ -93,11 +116,15 @@ class NativeProgram final : public Program {
       profile_->begin(team.size(), static_cast<std::size_t>(plan_.kernels));
       for (int i = 0; i < team.size(); ++i) ticks.push_back(&profile_->thread(i));
     }
+    const std::optional<Preparation> wanted = preparation(env, inputs, team.size());
+    const bool prepares = !wanted || wanted != prepared_;
+    prepared_.reset();
     const ProgramContext context{
         buffers.data(),  binding.dims.data(), &team.barrier(),
         team.size(),     runners.data(),      static_cast<std::int64_t>(binding.dims.size()),
         treadle_barrier, prepare_claimed,     run_claimed,
-        ticks.data(),    treadle_kernel_done, treadle_barrier_done};
+        ticks.data(),    treadle_kernel_done, treadle_barrier_done,
+        prepares ? 1 : 0};
     struct Call {
       ProgramEntry* entry;
       const ProgramContext* context;
@@ -111,11 +138,13 @@ class NativeProgram final : public Program {
         },
         &call);
     if (profile_ != nullptr) profile_->end();
+    prepared_ = wanted;
   }
 
   std::size_t workspace_bytes(const DimEnv& env, int threads) const override {
     std::size_t bytes = 0;
     plan_.arena_offsets(env, threads, &bytes);
+    bytes += kept_bytes_;
     for (const auto& runner : runners_) bytes += runner->working_bytes(env, threads);
     return bytes;
   }
@@ -126,9 +155,25 @@ class NativeProgram final : public Program {
     std::vector<std::size_t> offsets;
     std::size_t bytes = 0;
   };
-  struct Free {
-    void operator()(std::byte* p) const { std::free(p); }
+
+  // Of which values, and, where runners keep a part of it, for which run.
+  struct Preparation {
+    std::uint64_t generation = 0;
+    std::pair<DimEnv, int> run;
+    friend bool operator==(const Preparation&, const Preparation&) = default;
   };
+  // That of a run; none that is to be kept where its inputs are not the fixed values.
+  std::optional<Preparation> preparation(const DimEnv& env,
+                                         std::span<const std::byte* const> inputs,
+                                         int threads) const {
+    for (const int slot : plan_.fixed) {
+      const auto input = static_cast<std::size_t>(slot);
+      if (fixed(input) == nullptr || fixed(input)->data() != inputs[input]) return std::nullopt;
+    }
+    Preparation out{generation(), {}};
+    if (plan_.prepares_runners) out.run = {env, threads};
+    return out;
+  }
 
   // Offsets are assigned once for each set of extents and number of threads; the
   // last ones are kept.
@@ -152,8 +197,10 @@ class NativeProgram final : public Program {
   ProgramEntry* entry_;
   std::vector<Dim> dims_;
   std::map<std::pair<DimEnv, int>, Binding> bindings_;
-  std::unique_ptr<std::byte, Free> arena_;
-  std::size_t arena_bytes_ = 0;
+  Memory arena_, kept_;
+  std::vector<std::size_t> kept_offsets_;
+  std::size_t kept_bytes_ = 0;
+  std::optional<Preparation> prepared_;  // what stands in `kept_` and in runners
 };
 
 }  // namespace

@@ -60,6 +60,12 @@ class BarrierPlanner {
 
   void run() {
     State state;
+    steps(plan_.preparation, state);
+    // Threads that did it meet behind it.
+    if (!plan_.preparation.empty()) {
+      state.meet();
+      ++state.phase;
+    }
     steps(plan_.steps, state);
   }
 

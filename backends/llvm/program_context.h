@@ -19,6 +19,7 @@ struct ProgramContext {
   void* const* ticks = nullptr;  // ThreadTicks of each thread
   void (*kernel_done)(void* ticks, std::int64_t kernel) = nullptr;
   void (*barrier_done)(void* ticks, std::int64_t kernel) = nullptr;
+  std::int64_t prepares = 0;  // not 0: ProgramPlan::preparation comes first
 };
 using ProgramEntry = void(const ProgramContext*, std::int64_t thread);
 

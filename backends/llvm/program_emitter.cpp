@@ -26,7 +26,7 @@ void ProgramEmitter::emit() {
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "entry", entry));
   context_type_ = llvm::StructType::get(
       context, {pointer_type, pointer_type, pointer_type, i64, pointer_type, i64, pointer_type,
-                pointer_type, pointer_type, pointer_type, pointer_type, pointer_type});
+                pointer_type, pointer_type, pointer_type, pointer_type, pointer_type, i64});
   context_ = entry->getArg(0);
   const auto field = [&](unsigned i) {
     return b.CreateLoad(context_type_->getElementType(i),
@@ -41,6 +41,7 @@ void ProgramEmitter::emit() {
   if (profiled_) ticks_ = b.CreateLoad(pointer_type, b.CreateGEP(pointer_type, field(9), thread_));
   if (!plan_.bound_symbols.empty()) dim_table_ = own_dim_table(b, dim_table_, field(5));
   buffers_ = own_buffer_table(b);
+  emit_preparation(b);
   emit_steps(b, plan_.steps);
   b.CreateRetVoid();
   emit_binders();

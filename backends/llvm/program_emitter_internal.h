@@ -46,6 +46,7 @@ class ProgramEmitter {
   llvm::Value* pointer(llvm::IRBuilder<>& b, const Location& place, DType dtype);
   llvm::Value* extent(llvm::IRBuilder<>& b, llvm::Value* table, const Dim& dim);
 
+  void emit_preparation(llvm::IRBuilder<>& b);
   void emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps);
   void emit_together(llvm::IRBuilder<>& b, std::span<const Step> steps);
   void emit_step(llvm::IRBuilder<>& b, const Step& step);

@@ -9,6 +9,7 @@
 #include "backends/llvm/column_shares.h"
 #include "backends/llvm/deferred_products.h"
 #include "backends/llvm/direct_products.h"
+#include "backends/llvm/preparation.h"
 #include "backends/llvm/program_barriers.h"
 #include "backends/llvm/row_shares.h"
 #include "backends/llvm/scan_stacks.h"
@@ -37,16 +38,6 @@ bool ProgramPlan::is_bound(const Dim& dim) const {
                      [&](const std::string& symbol) { return bound_symbols.contains(symbol); });
 }
 
-Dim packed_depth(const MatmulTile& tile, const Dim& k) {
-  if (tile.amx) return (k + Dim(31)).floor_div(32) * Dim(16);
-  return tile.pairs ? (k + Dim(1)).floor_div(2) : k;
-}
-
-Dim packed_elements(const MatmulTile& tile, const MatmulShape& shape) {
-  const Dim panels = (shape.n + Dim(tile.columns - 1)).floor_div(tile.columns);
-  return shape.batch * panels * Dim(tile.columns) * packed_depth(tile, shape.k);
-}
-
 bool reads_in_place(const Graph& body, std::size_t argument) {
   const NodeId source = body.inputs()[argument];
   const Dims& dims = body.node(source).types[0].dims;
@@ -66,7 +57,7 @@ class Planner {
   Planner(const Graph& graph, std::span<const InPlaceUpdate> updates, const MatmulTiles& tiles)
       : graph_(graph), updates_(updates), tiles_(tiles) {}
 
-  ProgramPlan run() {
+  ProgramPlan run(std::span<const std::string> fixed) {
     std::vector<Location> arguments;
     int slot = 0;
     for (const NodeId id : graph_.inputs())
@@ -95,13 +86,16 @@ class Planner {
         const bool source = graph_.node(v.node).op == Op::input;
         if (source == sources) copy(home.at(v), place, graph_.type(v), 0, plan_.steps);
       }
+    move_to_preparation(plan_, slots_of(fixed));
     sum_on_the_way(plan_, plan_.steps);
+    share_columns(plan_.preparation, tiles_.f32);
     share_columns(plan_.steps, tiles_.f32);
     share_rows(plan_.steps);
     plan_barriers(plan_, tiles_.f32);
     defer_products(plan_);
     share_rows_together(plan_);
     read_transposed_inputs(plan_);
+    number_kernels(plan_.preparation);
     number_kernels(plan_.steps);
     return std::move(plan_);
   }
@@ -143,13 +137,20 @@ class Planner {
   }
 
   int updated_input(const std::string& output) const {
-    for (const InPlaceUpdate& update : updates_) {
-      if (update.output != output) continue;
-      for (std::size_t i = 0; i < graph_.inputs().size(); ++i)
-        if (graph_.node(graph_.inputs()[i]).attributes.string("name") == update.input)
-          return static_cast<int>(i);
-    }
+    for (const InPlaceUpdate& update : updates_)
+      if (update.output == output)
+        if (const std::vector<int> slots = slots_of({&update.input, 1}); !slots.empty())
+          return slots[0];
     return -1;
+  }
+  std::vector<int> slots_of(std::span<const std::string> names) const {
+    std::vector<int> out;
+    for (std::size_t i = 0; i < graph_.inputs().size(); ++i) {
+      const std::string& name = graph_.node(graph_.inputs()[i]).attributes.string("name");
+      if (std::find(names.begin(), names.end(), name) != names.end())
+        out.push_back(static_cast<int>(i));
+    }
+    return out;
   }
 
   // The output's node may write over the input: nobody reads that later, and
@@ -581,8 +582,8 @@ class Planner {
 }  // namespace
 
 ProgramPlan plan_program(const Graph& graph, std::span<const InPlaceUpdate> updates,
-                         const MatmulTiles& tiles) {
-  return Planner(graph, updates, tiles).run();
+                         const MatmulTiles& tiles, std::span<const std::string> fixed) {
+  return Planner(graph, updates, tiles).run(fixed);
 }
 
 }  // namespace treadle

@@ -19,9 +19,9 @@ namespace treadle {
 
 // Memory of its own: an input's or output's, or a piece of the arena. Two
 // pieces may share bytes when the phases (between barriers) in which they are
-// used do not overlap.
+// used do not overlap. What is kept from run to run shares with nothing.
 struct BufferPlan {
-  enum class Kind : std::uint8_t { input, output, arena };
+  enum class Kind : std::uint8_t { input, output, arena, kept };
   Kind kind = Kind::arena;
   int slot = -1;  // of an input or output
   DType dtype = DType::f32;
@@ -156,6 +156,11 @@ struct Step {
 
 struct ProgramPlan {
   std::vector<BufferPlan> buffers;
+  // In front of the steps, in runs that are told to: what follows from the inputs in
+  // the slots `fixed` alone (preparation.h).
+  std::vector<Step> preparation;
+  std::vector<int> fixed;
+  bool prepares_runners = false;  // which keep it for the last extents alone
   std::vector<Step> steps;
   int kernels = 0;  // the steps that are no scans
   std::vector<MatmulClaim> claims;
@@ -166,16 +171,14 @@ struct ProgramPlan {
   // Offsets of the arena's buffers, in bytes, and its size. A thread's own
   // buffers stand one behind the other, bytes_of apart.
   std::vector<std::size_t> arena_offsets(const DimEnv& env, int threads, std::size_t* size) const;
+  // The same of the buffers that are kept.
+  std::vector<std::size_t> kept_offsets(std::size_t* size) const;
   static constexpr std::size_t alignment = 64;
 };
 
-// `tiles` say how B is packed.
+// `tiles` say how B is packed; `fixed` names inputs that keep their values.
 ProgramPlan plan_program(const Graph& graph, std::span<const InPlaceUpdate> updates,
-                         const MatmulTiles& tiles);
-
-// How many rows a panel of packed B has, and how many elements the B of all batches.
-Dim packed_depth(const MatmulTile& tile, const Dim& k);
-Dim packed_elements(const MatmulTile& tile, const MatmulShape& shape);
+                         const MatmulTiles& tiles, std::span<const std::string> fixed = {});
 
 // Do all uses of argument `i` of a fused node's body read it at the index that
 // is being written?

@@ -36,6 +36,10 @@ class Walk {
       }
     }
   }
+  void preparation(const std::vector<Step>& steps) {
+    this->steps(steps, Dim(0));
+    for (KernelRow& row : rows_) row.prepares = true;
+  }
   std::vector<KernelRow> take() { return std::move(rows_); }
 
  private:
@@ -155,12 +159,13 @@ std::string body_summary(const Graph& body) {
   return counts.size() > 3 ? fmt::format("{} +{}", out, counts.size() - 3) : out;
 }
 
-std::vector<KernelRow> compiled_kernels(const Graph& graph,
-                                        std::span<const InPlaceUpdate> updates) {
+std::vector<KernelRow> compiled_kernels(const Graph& graph, std::span<const InPlaceUpdate> updates,
+                                        std::span<const std::string> fixed) {
   const Target target = host_target();
   const MatmulTiles tiles = matmul_tiles(target);
-  const ProgramPlan plan = plan_program(graph, updates, tiles);
+  const ProgramPlan plan = plan_program(graph, updates, tiles, fixed);
   Walk walk(graph);
+  walk.preparation(plan.preparation);
   walk.steps(plan.steps, Dim(1));
   return walk.take();
 }

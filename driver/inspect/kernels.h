@@ -24,10 +24,13 @@ struct KernelRow {
   Dim times;                    // how often a step runs it
   Dim flops, bytes;             // of one run: what it computes, reads and writes
   bool alone = false;           // a run is one thread's, not all threads' together
+  bool prepares = false;        // before the first step, once: `times` is 0
 };
 
-// In the order in which they run. `graph` is the last stage of compile_stages.
-std::vector<KernelRow> compiled_kernels(const Graph& graph, std::span<const InPlaceUpdate> updates);
+// In the order in which they run. `graph` is the last stage of compile_stages, `fixed`
+// that of the options with which it is compiled.
+std::vector<KernelRow> compiled_kernels(const Graph& graph, std::span<const InPlaceUpdate> updates,
+                                        std::span<const std::string> fixed = {});
 
 // "lm.tdl:3,7": the lines that a kernel comes from, or "-".
 std::string lines_of(const KernelRow& row);
