@@ -236,6 +236,28 @@ TEST_CASE("the table of a profile begins with what takes longest") {
   CHECK(run("bench " + path.string() + " --profile --serve 2>&1").status != 0);
 }
 
+TEST_CASE("a profile of a model alone says how many kernels ran once, before") {
+  const auto path = fresh_folder("bench_once") / "layers.tdl";
+  std::ofstream(path) << "model M(x: real[T, 8]) {\n  y, _ = scan RNN[8, 12] over x\n"
+                         "  return y: dense[5](y)\n}\n"
+                         "train M {\n  data npy(\"x.npy\")\n  loss mean(square(y))\n"
+                         "  optimizer sgd(lr: constant(0.1))\n  epochs 1\n}\n";
+  const auto made = [&](const std::string& part) {
+    return run("bench " + path.string() + " -D T=6 --profile --rounds 4 --backend llvm --part " +
+               part)
+        .output;
+  };
+  const std::string forward = made("forward"), step = made("step");
+  INFO(forward << step);
+  // The weights of the layer's input, of its state and of the dense layer.
+  CHECK(forward.find("\nand 3 kernels that ran once, before: what follows from parameters alone") !=
+        std::string::npos);
+  CHECK(forward.find(" pack ") == std::string::npos);
+  CHECK(forward.find(" matmul ") != std::string::npos);
+  CHECK(step.find(" ran once, before") == std::string::npos);
+  CHECK(step.find(" pack ") != std::string::npos);
+}
+
 TEST_CASE("bench answers requests") {
   const auto served = shell("printf 'run 3\\npeak\\n' | " + std::string(TREADLE_EXECUTABLE) +
                             " bench " + program() + " -D T=5 --serve");
