@@ -148,20 +148,25 @@ void AttentionKernel::multiply_strip(KernelEmitter& e, const Strip& x) {
   const auto bytes = [&](llvm::Value* elements) { return b.CreateMul(elements, size); };
   b.CreateCall(attention_strip(module, target_, kernels_.tile),
                {x.a, bytes(x.a_m), bytes(x.a_k), x.b, x.c, bytes(x.c_m), x.initial,
-                bytes(x.initial_m), x.k, bytes(x.b_k), x.rows, x.next, x.next_bytes});
+                bytes(x.initial_m), x.k, bytes(x.b_k), x.next, x.next_step, x.rows});
 }
 
-// Of `elements` elements, how many bytes are to be asked for with each register tile of
-// `panels` strips of `rows` rows: whole lines, spread out, since the processor waits when
-// it is asked for many at a time.
-llvm::Value* AttentionKernel::bytes_a_tile(KernelEmitter& e, llvm::Value* elements,
-                                           llvm::Value* rows, llvm::Value* panels) {
+// What `panels` strips of `rows` rows, `k` deep, ask for meanwhile: `elements` elements, spread
+// out evenly, since the processor waits when it is asked for many lines at a time.
+AttentionKernel::Asked AttentionKernel::asked(KernelEmitter& e, llvm::Value* first,
+                                              llvm::Value* elements, llvm::Value* rows,
+                                              llvm::Value* panels, llvm::Value* k) {
   llvm::IRBuilder<>& b = e.b;
   llvm::Value* bytes = b.CreateMul(elements, e.integer(static_cast<std::int64_t>(size_of(dtype_))));
-  llvm::Value* tiles = b.CreateMul(b.CreateUDiv(rows, e.integer(kernels_.tile.rows)), panels);
-  llvm::Value* lines =
-      b.CreateUDiv(bytes, b.CreateMul(b.CreateAdd(tiles, e.integer(1)), e.integer(line_bytes)));
-  return b.CreateMul(b.CreateAdd(lines, e.integer(1)), e.integer(line_bytes));
+  llvm::Value* times = b.CreateMul(b.CreateUDiv(rows, e.integer(kernels_.tile.rows)),
+                                   b.CreateUDiv(k, e.integer(steps_together)));
+  llvm::Value* all = b.CreateAdd(b.CreateMul(times, panels), e.integer(1));
+  llvm::Value* step = b.CreateUDiv(b.CreateAdd(bytes, all), all);
+  return {first, step, b.CreateMul(times, step)};
+}
+
+llvm::Value* AttentionKernel::Asked::from(KernelEmitter& e, llvm::Value* panel) const {
+  return e.b.CreateGEP(e.b.getInt8Ty(), first, e.b.CreateMul(panel, panel_bytes));
 }
 
 // What is packed is padded, so that whole panels can be written. V's rows of this tile are
@@ -172,14 +177,13 @@ void AttentionKernel::multiply_keys(KernelEmitter& e, const Tile& tile) {
   llvm::Value* keys = at(e, pointers_->operands[op_k], tile, tile.column, keys_, width_);
   llvm::Value* values = at(e, pointers_->operands[op_v], tile, tile.column, keys_, value_width_);
   llvm::Value* elements = b.CreateMul(tile.columns, e.extent(value_width_));
-  llvm::Value* part = bytes_a_tile(e, elements, tile.columns, tile.panels);
-  llvm::Value* step = b.CreateMul(part, b.CreateUDiv(tile.columns, e.integer(kernels_.tile.rows)));
+  const Asked next = asked(e, values, elements, tile.columns, tile.panels, k);
   emit_loop(b, e.integer(0), tile.panels, e.integer(1), [&](llvm::Value* panel) {
     llvm::Value* first = b.CreateMul(panel, columns);
-    multiply_strip(e, {keys, k, e.integer(1), at(e, tile.packed_queries, b.CreateMul(first, k)),
-                       columns, at(e, scores_, first), e.integer(score_stride_), zeros_,
-                       e.integer(0), keys_seen(e, tile, first, 1), k,
-                       b.CreateGEP(b.getInt8Ty(), values, b.CreateMul(panel, step)), part});
+    multiply_strip(
+        e, {keys, k, e.integer(1), at(e, tile.packed_queries, b.CreateMul(first, k)), columns,
+            at(e, scores_, first), e.integer(score_stride_), zeros_, e.integer(0),
+            keys_seen(e, tile, first, 1), k, next.from(e, panel), next.step});
   });
 }
 
@@ -197,13 +201,39 @@ AttentionKernel::Values AttentionKernel::down_keys(KernelEmitter& e, const Tile&
                    });
 }
 
+// Most tiles are seen as a whole: conditions of positions need not be asked there.
 void AttentionKernel::largest_scores(KernelEmitter& e, const Tile& tile) {
+  llvm::IRBuilder<>& b = e.b;
+  std::vector<Value> conditions;
+  llvm::Value* whole = b.getTrue();
+  e.start_block();
+  const IndexRanges index = ranges(e, tile);
+  for (const Node& node : body_.nodes()) {
+    if (node.op != Op::select ||
+        body_.type(node.operands[0]).dims != body_.type(body_.input_value(0)).dims)
+      continue;
+    llvm::Value* always = TileRanges(e).always(node.operands[0], index);
+    if (always == nullptr) continue;
+    conditions.push_back(node.operands[0]);
+    whole = b.CreateAnd(whole, always);
+  }
+  e.start_block();
+  if (conditions.empty()) return largest_scores(e, tile, {});
+  emit_if(
+      b, whole, [&] { largest_scores(e, tile, conditions); }, [&] { largest_scores(e, tile, {}); });
+}
+
+void AttentionKernel::largest_scores(KernelEmitter& e, const Tile& tile,
+                                     const std::vector<Value>& true_here) {
   sweep(e, tile.rows, queries_, {}, [&](llvm::Value* query, llvm::Value* mask, Values&) {
     llvm::Value* maximum = down_keys(
         e, tile, query, {minus_infinity(lanes_)},
         [&](llvm::Value* key, llvm::Value* place, Values& values) {
           const LaneIndices where = turned_index(e, tile, query, key);
           e.define(body_.input_value(0), where, mask, lanes_, vector_at(e, place, e.integer(0)));
+          for (const Value condition : true_here)
+            e.define(condition, where, mask, lanes_,
+                     llvm::ConstantInt::getTrue(value_type(e.b.getContext(), DType::b1, lanes_)));
           llvm::Value* score = e.emit(body_.outputs()[0].value, where, mask, lanes_);
           set_vector(e, place, e.integer(0), score);
           values[0] = larger(e, score, values[0]);
@@ -320,7 +350,9 @@ llvm::Function* AttentionKernel::weigh_function(llvm::Module& module) {
 // At the edge of what is seen, a panel's width of queries at a time.
 void AttentionKernel::multiply_values(KernelEmitter& e, const Tile& tile, llvm::Value* out) {
   llvm::IRBuilder<>& b = e.b;
-  const auto whole = [&] { multiply_values(e, tile, out, e.integer(0), tile.rows, tile.columns); };
+  const auto whole = [&] {
+    multiply_values(e, tile, out, e.integer(0), tile.rows, tile.columns, true);
+  };
   if (!masked_) return whole();
   llvm::Value* columns = e.integer(kernels_.tile.columns);
   emit_if(
@@ -329,16 +361,17 @@ void AttentionKernel::multiply_values(KernelEmitter& e, const Tile& tile, llvm::
         emit_loop(b, e.integer(0), tile.panels, e.integer(1), [&](llvm::Value* panel) {
           llvm::Value* first = b.CreateMul(panel, columns);
           multiply_values(e, tile, out, first, smaller(e, columns, b.CreateSub(tile.rows, first)),
-                          keys_seen(e, tile, first, 1));
+                          keys_seen(e, tile, first, 1), false);
         });
       },
       whole);
 }
 
 // V is read as it stands, but for columns that fill no panel. Keys of the next tile and, with
-// the first tile, the next unit's queries are asked for meanwhile.
+// the first tile, the next unit's queries are asked for meanwhile, if `ask`.
 void AttentionKernel::multiply_values(KernelEmitter& e, const Tile& tile, llvm::Value* out,
-                                      llvm::Value* query, llvm::Value* rows, llvm::Value* keys) {
+                                      llvm::Value* query, llvm::Value* rows, llvm::Value* keys,
+                                      bool ask) {
   llvm::IRBuilder<>& b = e.b;
   llvm::Value *zero = e.integer(0), *one = e.integer(1), *across = e.extent(value_width_);
   llvm::Value *columns = e.integer(kernels_.tile.columns), *stride = e.integer(score_stride_);
@@ -350,22 +383,22 @@ void AttentionKernel::multiply_values(KernelEmitter& e, const Tile& tile, llvm::
   llvm::Value* next_keys =
       at(e, pointers_->operands[op_k], tile, b.CreateAdd(tile.column, tile.columns), keys_, width_);
   llvm::Value* half = b.CreateLShr(b.CreateAdd(panels, one), one);
-  llvm::Value* key_part = bytes_a_tile(e, b.CreateMul(tile.columns, e.extent(width_)), rows, half);
-  llvm::Value* query_part = b.CreateSelect(
-      begun, zero,
-      bytes_a_tile(e, b.CreateMul(e.integer(tile_queries_), e.extent(width_)), rows, half));
-  llvm::Value* tiles = b.CreateUDiv(rows, e.integer(kernels_.tile.rows));
+  const Asked next_key_rows =
+      asked(e, next_keys, b.CreateMul(tile.columns, e.extent(width_)), rows, half, keys);
+  llvm::Value* queries = b.CreateMul(e.integer(tile_queries_), e.extent(width_));
+  const Asked next_queries =
+      asked(e, tile.next_queries, b.CreateSelect(begun, zero, queries), rows, half, keys);
   emit_loop(b, zero, panels, one, [&](llvm::Value* panel) {
     llvm::Value* first = b.CreateMul(panel, columns);
     llvm::Value* c = at(e, to, first);
     llvm::Value* odd = b.CreateTrunc(panel, b.getInt1Ty());
-    llvm::Value* part = b.CreateSelect(odd, query_part, key_part);
+    llvm::Value* turn = b.CreateLShr(panel, one);
     llvm::Value* next =
-        b.CreateGEP(b.getInt8Ty(), b.CreateSelect(odd, tile.next_queries, next_keys),
-                    b.CreateMul(b.CreateLShr(panel, one), b.CreateMul(part, tiles)));
+        b.CreateSelect(odd, next_queries.from(e, turn), next_key_rows.from(e, turn));
+    llvm::Value* step = ask ? b.CreateSelect(odd, next_queries.step, next_key_rows.step) : zero;
     multiply_strip(e, {weights, one, stride, at(e, values, first), across, c, across,
                        b.CreateSelect(begun, c, zeros_), b.CreateSelect(begun, across, zero), rows,
-                       keys, next, part});
+                       keys, next, step});
   });
   llvm::Value* first = b.CreateMul(panels, columns);
   llvm::Value* left = b.CreateSub(across, first);

@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include "backends/llvm/attention_kernel_internal.h"
-#include "backends/llvm/tile_ranges_internal.h"
 #include "backends/llvm/vector_math_internal.h"
 
 namespace treadle {
@@ -186,7 +185,7 @@ LaneIndices AttentionKernel::turned_index(KernelEmitter& e, const Tile& tile, ll
   return out;
 }
 
-llvm::Value* AttentionKernel::unseen(KernelEmitter& e, const Tile& tile) {
+IndexRanges AttentionKernel::ranges(KernelEmitter& e, const Tile& tile) {
   llvm::IRBuilder<>& b = e.b;
   IndexRanges index;
   for (const LaneIndex& i : tile.batch_index) index.push_back({i.base, i.base});
@@ -195,8 +194,12 @@ llvm::Value* AttentionKernel::unseen(KernelEmitter& e, const Tile& tile) {
   };
   range(tile.row, tile.rows);
   range(tile.column, tile.columns);
+  return index;
+}
+
+llvm::Value* AttentionKernel::unseen(KernelEmitter& e, const Tile& tile) {
   e.start_block();
-  llvm::Value* none = TileRanges(e).all_minus_infinity(body_.outputs()[0].value, index);
+  llvm::Value* none = TileRanges(e).all_minus_infinity(body_.outputs()[0].value, ranges(e, tile));
   e.start_block();
   return none;
 }

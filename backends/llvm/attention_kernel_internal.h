@@ -7,6 +7,7 @@
 #include "backends/llvm/kernel_emitter_internal.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_kernel_internal.h"
+#include "backends/llvm/tile_ranges_internal.h"
 #include "ir/ops/attention.h"
 
 namespace treadle {
@@ -53,6 +54,7 @@ class AttentionKernel {
   void forward_tile(KernelEmitter& e, const Tile& tile, llvm::Value* out);
   void multiply_keys(KernelEmitter& e, const Tile& tile);
   void largest_scores(KernelEmitter& e, const Tile& tile);
+  void largest_scores(KernelEmitter& e, const Tile& tile, const std::vector<Value>& true_here);
   void scale_to_largest(KernelEmitter& e, const Tile& tile, llvm::Value* out);
   void weigh(KernelEmitter& e, const Tile& tile);
   llvm::Function* weigh_function(llvm::Module& module);
@@ -61,14 +63,18 @@ class AttentionKernel {
     llvm::Value *b, *b_k;
     llvm::Value *c, *c_m, *initial, *initial_m;
     llvm::Value *rows, *k;
-    llvm::Value *next, *next_bytes;  // to be asked for with each tile
+    llvm::Value *next, *next_step;  // as tile_next
   };
   void multiply_strip(KernelEmitter& e, const Strip& strip);
-  llvm::Value* bytes_a_tile(KernelEmitter& e, llvm::Value* elements, llvm::Value* rows,
-                            llvm::Value* panels);
+  struct Asked {
+    llvm::Value *first, *step, *panel_bytes;
+    llvm::Value* from(KernelEmitter& e, llvm::Value* panel) const;
+  };
+  Asked asked(KernelEmitter& e, llvm::Value* first, llvm::Value* elements, llvm::Value* rows,
+              llvm::Value* panels, llvm::Value* k);
   void multiply_values(KernelEmitter& e, const Tile& tile, llvm::Value* out);
   void multiply_values(KernelEmitter& e, const Tile& tile, llvm::Value* out, llvm::Value* query,
-                       llvm::Value* rows, llvm::Value* keys);
+                       llvm::Value* rows, llvm::Value* keys, bool ask);
   llvm::Value* count_seen(KernelEmitter& e, const Tile& tile);
   llvm::Value* keys_seen(KernelEmitter& e, const Tile& tile, llvm::Value* query,
                          std::int64_t queries);
@@ -95,6 +101,7 @@ class AttentionKernel {
   void where_seen(KernelEmitter& e, const Tile& tile, Body&& body);
   // An i1, or null: never for certain.
   llvm::Value* unseen(KernelEmitter& e, const Tile& tile);
+  IndexRanges ranges(KernelEmitter& e, const Tile& tile);
   // Over the vectors of `columns` columns: body(column, mask, values).
   template <typename Body>
   Values sweep(KernelEmitter& e, llvm::Value* columns, const Dim& extent, Values values,

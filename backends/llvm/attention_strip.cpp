@@ -16,8 +16,6 @@ namespace {
 
 using llvm::Value;
 
-constexpr std::int64_t line_bytes = 64;
-
 }  // namespace
 
 llvm::Function* attention_strip(llvm::Module& module, const Target& target,
@@ -36,7 +34,7 @@ llvm::Function* attention_strip(llvm::Module& module, const Target& target,
   llvm::IRBuilder<> b(context);
   llvm::Type *p = b.getPtrTy(), *i64 = b.getInt64Ty();
   auto* type = llvm::FunctionType::get(
-      b.getVoidTy(), {p, i64, i64, p, p, i64, p, i64, i64, i64, i64, p, i64}, false);
+      b.getVoidTy(), {p, i64, i64, p, p, i64, p, i64, i64, i64, p, i64, i64}, false);
   auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, module);
   set_target_attributes(*f, target);
   f->addFnAttr(llvm::Attribute::NoInline);
@@ -45,12 +43,18 @@ llvm::Function* attention_strip(llvm::Module& module, const Target& target,
   const auto offset = [&](Value* pointer, Value* bytes) {
     return b.CreateGEP(b.getInt8Ty(), pointer, bytes);
   };
-  Value *m = f->getArg(strip_m), *next_bytes = f->getArg(strip_next_bytes);
+  // Six rows and two take longer than four and four.
+  Value *m = f->getArg(strip_m), *last = m;
+  if (tile.rows == 6)
+    last = b.CreateSelect(b.CreateICmpEQ(b.CreateURem(m, b.getInt64(6)), b.getInt64(2)),
+                          b.CreateSub(m, b.getInt64(6)), m);
+  Value* next_bytes = b.CreateMul(b.CreateUDiv(f->getArg(tile_k), b.getInt64(steps_together)),
+                                  f->getArg(tile_next_step));
   std::vector<Value*> values = {b.getInt64(0), f->getArg(tile_a), f->getArg(tile_c),
-                                f->getArg(tile_initial), f->getArg(strip_next)};
+                                f->getArg(tile_initial), f->getArg(tile_next)};
   for (std::size_t t = 0; t < tiles.size(); ++t) {
     Value* rows = b.getInt64(static_cast<std::uint64_t>(heights[t]));
-    Value* end = b.CreateSub(m, b.CreateSub(rows, b.getInt64(1)));
+    Value* end = b.CreateSub(t == 0 ? last : m, b.CreateSub(rows, b.getInt64(1)));
     values = emit_loop(b, values[0], end, rows, values, [&](Value* i, std::vector<Value*>& v) {
       std::vector<Value*> arguments;
       for (llvm::Argument& argument : tiles[t]->args())
@@ -58,11 +62,8 @@ llvm::Function* attention_strip(llvm::Module& module, const Target& target,
       arguments[tile_a] = v[1];
       arguments[tile_c] = v[2];
       arguments[tile_initial] = v[3];
-      if (t == 0) {
-        emit_loop(b, b.getInt64(0), next_bytes, b.getInt64(line_bytes),
-                  [&](Value* byte) { emit_prefetch(b, offset(v[4], byte), 3); });
-        v[4] = offset(v[4], next_bytes);
-      }
+      arguments[tile_next] = v[4];
+      v[4] = offset(v[4], next_bytes);
       b.CreateCall(tiles[t], arguments);
       v[0] = b.CreateAdd(i, rows);
       v[1] = offset(v[1], b.CreateMul(rows, f->getArg(tile_a_m)));

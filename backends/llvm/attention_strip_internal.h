@@ -8,10 +8,7 @@ namespace treadle {
 
 // The arguments behind those of a tile function whose B is apart.
 enum AttentionStripArgument : unsigned {
-  strip_m = tile_b_k + 1,  // rows
-  // What is read next and its bytes, in lines, to be asked for with each tile.
-  strip_next,
-  strip_next_bytes,
+  strip_m = tile_next_step + 1,  // rows
 };
 
 // One for each module. Strides are in bytes.

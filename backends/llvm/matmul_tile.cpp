@@ -45,10 +45,18 @@ class TileEmitter {
     // processor foresees the end of a short loop.
     Value* k = f_->getArg(tile_k);
     Value* together = b_.CreateAnd(k, b_.getInt64(-static_cast<std::uint64_t>(steps())));
+    const bool ask = b_apart_ && steps() > 1;
+    if (ask) values.push_back(f_->getArg(tile_next));
     values = emit_loop(b_, b_.getInt64(0), together, b_.getInt64(steps()), std::move(values),
                        [&](Value*, std::vector<Value*>& v) {
+                         Value* next = v.back();
+                         if (ask) v.pop_back();
                          for (unsigned i = 0; i < steps(); ++i) step(v);
+                         if (!ask) return;
+                         emit_prefetch(b_, next, 3);
+                         v.push_back(hidden(offset(next, f_->getArg(tile_next_step))));
                        });
+    if (ask) values.pop_back();
     if (steps() > 1)
       values = emit_loop(b_, together, k, b_.getInt64(1), std::move(values),
                          [&](Value*, std::vector<Value*>& v) { step(v); });
@@ -89,7 +97,9 @@ class TileEmitter {
   }
 
   // Of the tile that does most of the work.
-  unsigned steps() const { return rows_ == tile_.rows && vectors_ == tile_.vectors ? 4 : 1; }
+  unsigned steps() const {
+    return rows_ == tile_.rows && vectors_ == tile_.vectors ? steps_together : 1;
+  }
   int byte(int vector) const { return vector * tile_.lanes * size_; }
 
   // sums += a[:, k] b[k, :]; of pairs, of two k
@@ -181,7 +191,7 @@ llvm::FunctionType* tile_function_type(llvm::LLVMContext& context, bool with_epi
   llvm::Type* ptr = llvm::PointerType::get(context, 0);
   llvm::Type* i64 = llvm::Type::getInt64Ty(context);
   std::vector<llvm::Type*> types = {ptr, i64, i64, ptr, ptr, i64, ptr, i64, i64};
-  if (b_apart) types.push_back(i64);
+  if (b_apart) types.insert(types.end(), {i64, ptr, i64});
   if (with_epilogue) types.insert(types.end(), {i64, i64, llvm::Type::getInt1Ty(context), ptr});
   return llvm::FunctionType::get(llvm::Type::getVoidTy(context), types, false);
 }

@@ -29,9 +29,15 @@ enum TileArgument : unsigned {
   tile_column,
   tile_last,
   tile_context,
-  // Only where B's rows are apart, without an epilogue: by how much.
+  // Only where B's rows are apart, without an epilogue: by how much, and what is read next
+  // and asked for meanwhile, so many bytes further on after each steps_together along k.
   tile_b_k = tile_row,
+  tile_next,
+  tile_next_step,
 };
+
+// Steps along k that the tile of most rows and vectors takes together.
+inline constexpr unsigned steps_together = 4;
 
 llvm::FunctionType* tile_function_type(llvm::LLVMContext& context, bool with_epilogue,
                                        bool b_apart = false);

@@ -59,6 +59,11 @@ llvm::Value* TileRanges::all_minus_infinity(Value v, const IndexRanges& index) {
   return e_.b.CreateOr(yes, no);
 }
 
+llvm::Value* TileRanges::always(Value v, const IndexRanges& index) {
+  const std::optional<Truth> found = truth(v, index);
+  return found ? found->always : nullptr;
+}
+
 std::optional<TileRanges::Truth> TileRanges::truth(Value v, const IndexRanges& index) {
   const Node& node = e_.graph().node(v.node);
   if (const auto inner = read_at(node, index)) return truth(node.operands[0], *inner);

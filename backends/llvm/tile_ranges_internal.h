@@ -26,6 +26,9 @@ class TileRanges {
   // An i1: every element of `v` in the range is -inf for certain; null when that
   // is never certain.
   llvm::Value* all_minus_infinity(Value v, const IndexRanges& index);
+  // An i1: the condition `v` is true everywhere in the range for certain; null when that
+  // is never certain.
+  llvm::Value* always(Value v, const IndexRanges& index);
 
  private:
   // i1 each: true everywhere, false everywhere.

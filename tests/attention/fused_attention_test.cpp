@@ -89,12 +89,11 @@ const std::vector<Extents> small = {{1, 1, 1, 1, 1, 1},
                                     {1, 2, 7, 5, 3, 17},
                                     {1, 1, 5, 17, 8, 1},
                                     {2, 1, 17, 16, 2, 9}};
-// Around the edges of the tiles, which have more keys without a mask.
-const std::vector<Extents> large = {{1, 2, 63, 65, 4, 3},
-                                    {2, 1, 64, 64, 3, 8},
-                                    {1, 1, 70, 97, 5, 4},
-                                    {1, 1, 130, 33, 2, 2},
-                                    {1, 1, 66, 150, 3, 5}};
+// Around the edges of the tiles, which have more keys without a mask in a gradient; the last
+// has values that fill panels and more.
+const std::vector<Extents> large = {{1, 2, 63, 65, 4, 3},  {2, 1, 64, 64, 3, 8},
+                                    {1, 1, 70, 97, 5, 4},  {1, 1, 130, 33, 2, 2},
+                                    {1, 1, 66, 150, 3, 5}, {1, 1, 100, 131, 18, 35}};
 
 // Of a length, a part of the keys.
 std::vector<Tensor> inputs_of(const Graph& graph, const Extents& x) {
