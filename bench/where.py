@@ -8,8 +8,8 @@ import subprocess
 REASONS = {
     "T100 B1 ": "One row reads each weight once a step: 1 MiB for an LSTM of 256, which two "
                 "second-level caches of 512 KiB do not hold beside the rest, so that the third level's "
-                "bandwidth is the limit. Tried: each thread keeps its columns, which made it 0.91 "
-                "of the time.",
+                "bandwidth is the limit. Tried: each thread keeps its columns (0.91 of the time), "
+                "weights packed once for all calls (0.9).",
     " inference T": "Products run at the peak; what is left are the cell's functions, whose "
                     "instructions take 110 cycles for 64 gates by LLVM's model of Zen 3 and 67 "
                     "if none waited for another, the turned output, and threads that wait for "
@@ -17,7 +17,9 @@ REASONS = {
                     "(0.9 of the time), two vectors of functions side by side (0.75 of that "
                     "kernel; four gave nothing more), sigmoid and tanh in 16 and 20 instructions "
                     "(0.75 again), the input's part of the gates in the turns of the loop from "
-                    "inputs as they stand (0.9 to 0.97 of the time).",
+                    "inputs as they stand (0.9 to 0.97 of the time), weights packed once for all "
+                    "calls (0.99), each row of the output written by the loop where it belongs "
+                    "(1.05: rows that far apart cost more than to turn them).",
     "attention": "The products of a head are 64 deep: a tile's sums are loaded and stored after 64 "
                  "steps, and its functions take as long as a third of its products. Tried: "
                  "exponentials of four vectors side by side, one scale for all, sums scaled only "
@@ -36,7 +38,10 @@ REASONS = {
                           "the weights' gradients and summed for the bias on the way, transposed "
                           "blocks copied a row at a time, large pages (together 0.87 to 0.96), "
                           "gates of their own entering and leaving the loop as one value and "
-                          "carried values in their stacks (0.92 to 0.97).",
+                          "carried values in their stacks (0.92 to 0.97), the gradient written "
+                          "over the gates that were kept and nothing kept that a few "
+                          "instructions give (0.98 to 1, with two thirds of the memory), the "
+                          "rows that a kernel reads next asked for in it (no gain).",
     "LSTM 2 x 256": "As the cells: functions and the layout of batches, beside products at the "
                     "peak.",
     "compile": "LLVM's instruction selection and register allocation; code is generated on two "
@@ -45,8 +50,11 @@ REASONS = {
                      "not need.",
     "bf16": "Operands are rounded as they are copied, those on the left for every product; the "
             "cell takes as long as in f32.",
-    "LSTM of 128": "Each chunk is computed once more for its gradient, a third of the work, and "
-                  "its residuals written again.",
+    "LSTM of 128": "Three quarters of the steps are computed once more for their gradient, a "
+                   "quarter of the work, and what they keep is written again. Tried: threads do "
+                   "all chunks of their rows, and both loops of a chunk, without meeting (1.4 "
+                   "times as long as all kept where it was 1.6 to 1.7), the budget counted as the "
+                   "program takes it (a quarter of the steps kept where it was a twelfth).",
 }
 
 
