@@ -17,6 +17,12 @@ namespace treadle {
 namespace {
 
 constexpr std::int64_t usual_chunk = 64;
+// What a chunk keeps stays in cache till its gradient reads it where it is no more than
+// that. (An LSTM of 128, 32 sequences of 16,000 steps: 1.23 times as long as with all
+// kept in chunks of 18 steps, 1.44 times in chunks of 73.) Of few steps the sums of the
+// weights' gradients would take as long as the steps.
+constexpr double cached_bytes = 2 * 1024.0 * 1024.0;
+constexpr double fewest_steps = 16;
 double bytes_of(const Type& type, const DimEnv& sizes) {
   double out = static_cast<double>(size_of(type.dtype));
   for (const Dim& dim : type.dims) out *= static_cast<double>(dim.evaluate(sizes));
@@ -209,7 +215,11 @@ class Cutter {
     }
     // K steps at once and T / K carried values: the least is at sqrt(T c / s).
     const double best = std::sqrt(steps * carried / step);
-    choice.chunk = std::clamp<std::int64_t>(std::llround(best), 1, choice.steps);
+    // Shorter chunks may take an eighth of the budget for what is carried.
+    const double in_cache =
+        std::max({cached_bytes / step, fewest_steps, steps * carried / (budget / 8)});
+    choice.chunk =
+        std::clamp<std::int64_t>(std::llround(std::min(best, in_cache)), 1, choice.steps);
     const auto chunk = static_cast<double>(choice.chunk);
     const double least = chunk * step + steps / chunk * carried;
     if (least > budget)
