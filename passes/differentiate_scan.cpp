@@ -5,6 +5,7 @@
 #include <set>
 
 #include "ir/diagnostic.h"
+#include "passes/cheap_ops.h"
 #include "passes/graph_copy.h"
 #include "passes/residual_cut.h"
 
@@ -107,23 +108,7 @@ bool cheap_to_repeat(const Node& node) {
   }
 }
 
-// An instruction or two for each element.
-bool is_arithmetic(const Node& node) {
-  switch (node.op) {
-    case Op::add:
-    case Op::sub:
-    case Op::mul:
-    case Op::neg:
-    case Op::abs:
-    case Op::square:
-    case Op::relu:
-    case Op::minimum:
-    case Op::maximum:
-    case Op::select:
-    case Op::slice: return true;
-    default: return false;
-  }
-}
+// Instructions for which a residual is not worth its memory.
 constexpr std::size_t most_repeated = 4;
 
 // Splits the joint step in two bodies. What the gradient needs of the step is
@@ -285,7 +270,8 @@ class Splitter {
     }
     if (!repeated(v.node)) {
       nodes.insert(v.node);
-      if (!is_arithmetic(node) || nodes.size() > most_repeated) return false;
+      if ((!is_cheap(node.op) && node.op != Op::slice) || nodes.size() > most_repeated)
+        return false;
     }
     return std::all_of(node.operands.begin(), node.operands.end(),
                        [&](Value x) { return follows_from_others(x, from, nodes); });

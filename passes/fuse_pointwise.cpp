@@ -9,6 +9,7 @@
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
 #include "ir/strided_view.h"
+#include "passes/cheap_ops.h"
 #include "passes/graph_copy.h"
 
 namespace treadle {
@@ -32,25 +33,6 @@ bool is_generated(Op op) {
 bool is_addressing(Op op) {
   return is_generated(op) || op == Op::slice || op == Op::transpose || op == Op::reshape ||
          op == Op::reverse || op == Op::pad || op == Op::gather || op == Op::windows;
-}
-
-// A few instructions: cheaper to repeat than to store and load.
-bool is_cheap(Op op) {
-  switch (op) {
-    case Op::add:
-    case Op::sub:
-    case Op::mul:
-    case Op::neg:
-    case Op::abs:
-    case Op::square:
-    case Op::relu:
-    case Op::minimum:
-    case Op::maximum:
-    case Op::select:
-    case Op::cast:
-    case Op::stop_gradient: return true;
-    default: return false;
-  }
 }
 
 constexpr int largest_repeated_cost = 2;

@@ -163,26 +163,16 @@ std::optional<Dim> own_rows(const Step& loop) {
 std::optional<Dim> least_rows(const ProgramPlan& plan, const std::vector<const Step*>& steps) {
   std::optional<Dim> least;
   for (const Step* step : steps) {
-    if (step->unless_deferred < 0) continue;
+    const int product = step->turn ? step->out[0].buffer : step->unless_deferred;
+    if (product < 0) continue;
+    const Dim& wanted = plan.buffers[static_cast<std::size_t>(product)].turn->least;
     const auto in_turn = [&](const Step* other) {
-      return other->turn && other->out[0].buffer == step->unless_deferred;
+      return other->turn && other->out[0].buffer == product;
     };
-    const auto& turn = plan.buffers[static_cast<std::size_t>(step->unless_deferred)].turn;
-    if (std::none_of(steps.begin(), steps.end(), in_turn) || (least && *least != turn->least))
+    if (std::none_of(steps.begin(), steps.end(), in_turn) || (least && *least != wanted))
       return std::nullopt;
-    least = turn->least;
+    least = wanted;
   }
-  for (const Step* step : steps)
-    if (step->turn) {
-      const auto in_front = [&](const Step* other) {
-        return other->unless_deferred == step->out[0].buffer;
-      };
-      if (std::none_of(steps.begin(), steps.end(), in_front)) {
-        const auto& turn = plan.buffers[static_cast<std::size_t>(step->out[0].buffer)].turn;
-        if (least && *least != turn->least) return std::nullopt;
-        least = turn->least;
-      }
-    }
   return least.value_or(Dim(own_rows_at_least));
 }
 
@@ -191,7 +181,7 @@ class Together {
   explicit Together(const ProgramPlan& plan) : plan_(plan) {}
 
   void loop(Step& step) {
-    if (step.kind != Step::Kind::scan || step.own_rows) return;
+    if (step.kind != Step::Kind::scan || step.own_rows || step.body.empty()) return;
     for (Step& inner : step.body) loop(inner);
     runs(step.body);
     const Step& first = step.body.front();

@@ -5,9 +5,7 @@
 #include "backends/llvm/target.h"
 #include "driver/compile.h"
 #include "ir/builder.h"
-#include "ir/eval/evaluate.h"
 #include "passes/training_step.h"
-#include "runtime/team.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
 #include "tests/support/programs.h"
@@ -53,20 +51,8 @@ Counts counts_of(const Graph& whole) {
 void check_results(const TrainingStep& step) {
   const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
   for (const DimEnv& extents :
-       {DimEnv{{"B", 3}, {"T", 100}}, DimEnv{{"B", 1}, {"T", 1}}, DimEnv{{"B", 2}, {"T", 7}}}) {
-    const std::vector<Tensor> inputs = step_inputs(step.graph, extents);
-    std::vector<Tensor> first;
-    for (const int threads : {1, 2, 3}) {
-      Team team(threads);
-      const std::vector<Tensor> results = run_with(*program, inputs, team);
-      if (first.empty()) {
-        require_close(step.graph, results, evaluate(step.graph, inputs), 1e-10);
-        first = results;
-      }
-      for (std::size_t i = 0; i < results.size(); ++i)
-        REQUIRE(treadle::same_bits(results[i], first[i]));
-    }
-  }
+       {DimEnv{{"B", 3}, {"T", 100}}, DimEnv{{"B", 1}, {"T", 1}}, DimEnv{{"B", 2}, {"T", 7}}})
+    require_same_for_threads(step.graph, *program, step_inputs(step.graph, extents), 1e-10);
 }
 
 }  // namespace

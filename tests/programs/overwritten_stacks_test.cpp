@@ -1,9 +1,7 @@
 // Stacks written over stacks that nobody reads later.
 #include "backends/llvm/scan_stacks.h"
 #include "driver/compile.h"
-#include "ir/eval/evaluate.h"
 #include "ir/text_parser.h"
-#include "runtime/team.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
 
@@ -118,17 +116,7 @@ TEST_CASE("what is written over a stack is what would be written elsewhere") {
     for (const std::int64_t T : {0, 1, 2, 9})
       for (const std::int64_t B : {1, 3, 40}) {
         INFO(loops.name << ", T = " << T << ", B = " << B);
-        const std::vector<Tensor> inputs = inputs_for(graph, {{"T", T}, {"B", B}});
-        Team one(1);
-        const std::vector<Tensor> alone = run_with(*program, inputs, one);
-        require_close(graph, alone, evaluate(graph, inputs), 1e-5);
-        for (const int threads : {2, 3}) {
-          Team team(threads);
-          const std::vector<Tensor> together = run_with(*program, inputs, team);
-          for (std::size_t i = 0; i < alone.size(); ++i)
-            CHECK(std::equal(alone[i].data(), alone[i].data() + alone[i].bytes(),
-                             together[i].data()));
-        }
+        require_same_for_threads(graph, *program, inputs_for(graph, {{"T", T}, {"B", B}}), 1e-5);
       }
   }
 }

@@ -4,9 +4,7 @@
 #include "backends/llvm/program_plan.h"
 #include "backends/llvm/target.h"
 #include "driver/compile.h"
-#include "ir/eval/evaluate.h"
 #include "passes/training_step.h"
-#include "runtime/team.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
 #include "tests/support/programs.h"
@@ -53,20 +51,8 @@ void check_results(const std::string& layers, std::int64_t length, std::int64_t 
   INFO(layers << length << " steps, " << rows << " rows");
   const TrainingStep step = step_of(layers);
   const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
-  const std::vector<Tensor> inputs = step_inputs(step.graph, {{"B", rows}, {"T", length}});
-  std::vector<Tensor> first;
-  for (const int threads : {1, 2, 3}) {
-    Team team(threads);
-    // Twice: a thread that ran ahead would find what it left in the first run.
-    run_with(*program, inputs, team);
-    const std::vector<Tensor> results = run_with(*program, inputs, team);
-    if (first.empty()) {
-      require_close(step.graph, results, evaluate(step.graph, inputs), 1e-10);
-      first = results;
-    }
-    for (std::size_t i = 0; i < results.size(); ++i)
-      REQUIRE(treadle::same_bits(results[i], first[i]));
-  }
+  require_same_for_threads(step.graph, *program,
+                           step_inputs(step.graph, {{"B", rows}, {"T", length}}), 1e-10);
 }
 
 // Chunks have 64 steps where the sizes are not known.

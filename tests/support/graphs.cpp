@@ -11,6 +11,7 @@
 #include "ir/eval/random_inputs.h"
 #include "passes/batch.h"
 #include "passes/differentiate.h"
+#include "runtime/team.h"
 #include "tests/catch.h"
 
 namespace treadle::test {
@@ -157,6 +158,26 @@ std::vector<Tensor> run_with(Program& program, const std::vector<Tensor>& inputs
   std::vector<const Tensor*> pointers;
   for (const Tensor& tensor : inputs) pointers.push_back(&tensor);
   return run(program, pointers, team);
+}
+
+void require_same_for_threads(const Graph& graph, Program& program,
+                              const std::vector<Tensor>& inputs, double tolerance) {
+  std::vector<Tensor> others = inputs;
+  for (Tensor& tensor : others)
+    if (is_float(tensor.dtype()))
+      for (std::int64_t i = 0; i < tensor.size(); ++i) tensor.set(i, tensor.get(i) / 2);
+  std::vector<Tensor> first;
+  for (const int threads : {1, 2, 3}) {
+    Team team(threads);
+    run_with(program, others, team);
+    const std::vector<Tensor> results = run_with(program, inputs, team);
+    if (first.empty()) {
+      require_close(graph, results, evaluate(graph, inputs), tolerance);
+      first = results;
+    }
+    for (std::size_t i = 0; i < results.size(); ++i)
+      REQUIRE(treadle::same_bits(results[i], first[i]));
+  }
 }
 
 std::vector<Tensor> inputs_for(const Graph& graph, const DimEnv& env) {

@@ -1,0 +1,26 @@
+// Ops that are cheaper to repeat than to store and load.
+#pragma once
+#include "ir/op_def.h"
+
+namespace treadle {
+
+// An instruction or two for each element.
+inline bool is_cheap(Op op) {
+  switch (op) {
+    case Op::add:
+    case Op::sub:
+    case Op::mul:
+    case Op::neg:
+    case Op::abs:
+    case Op::square:
+    case Op::relu:
+    case Op::minimum:
+    case Op::maximum:
+    case Op::select:
+    case Op::cast:
+    case Op::stop_gradient: return true;
+    default: return false;
+  }
+}
+
+}  // namespace treadle
