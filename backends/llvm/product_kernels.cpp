@@ -81,7 +81,9 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
 }
 
 // Split by rows or by panels of columns, whichever leaves the slowest thread less
-// to do.
+// to do: its tiles and, of a product that copies blocks of both operands, these. By rows
+// it copies all of B, by panels all of A; an element of B takes twice as long, since B is
+// copied anew for each block of rows.
 void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype,
                                   bool direct) {
   const MatmulKernels& made = kernels(dtype);
@@ -100,8 +102,21 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
                                llvm::ConstantPointerNull::get(b.getPtrTy()), zero, m_begin, m_end,
                                x.n, x.k, p_begin, p_end});
   };
-  llvm::Value* by_rows = b.CreateMul(rounded_up(b, tiles, x.threads), panels);
-  llvm::Value* by_panels = b.CreateMul(rounded_up(b, panels, x.threads), tiles);
+  llvm::Value* own_tiles = rounded_up(b, tiles, x.threads);
+  llvm::Value* own_panels = rounded_up(b, panels, x.threads);
+  llvm::Value* by_rows = b.CreateMul(own_tiles, panels);
+  llvm::Value* by_panels = b.CreateMul(own_panels, tiles);
+  if (direct) {
+    // In half cycles for one of k: two vectors are multiplied a cycle, two elements copied.
+    llvm::Value* tile = constant(b, rows_of_tile * made.tile.vectors);
+    const auto with_copies = [&](llvm::Value* products, llvm::Value* heights, llvm::Value* widths) {
+      llvm::Value* turned = b.CreateMul(heights, height);
+      llvm::Value* copied = b.CreateMul(widths, constant(b, 2 * made.tile.columns));
+      return b.CreateAdd(b.CreateMul(products, tile), b.CreateAdd(turned, copied));
+    };
+    by_rows = with_copies(by_rows, own_tiles, panels);
+    by_panels = with_copies(by_panels, tiles, own_panels);
+  }
   emit_if(
       b, b.CreateICmpULT(by_rows, by_panels),
       [&] {
