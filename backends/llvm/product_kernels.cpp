@@ -52,8 +52,10 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   std::vector<llvm::Type*> types{p, i, i, p, p, i, i, i, i, i};
   if (kind == ProductKind::direct)
     types.insert(types.end(), {i, p, i, i});
-  else if (kind != ProductKind::rows)
+  else if (kind == ProductKind::batch)
     types.insert(types.end(), {i, i});
+  else if (kind != ProductKind::rows)
+    types.insert(types.end(), {i, i, i});
   const std::string name =
       std::string(to_string(dtype)) + "." + names[static_cast<std::size_t>(kind)];
   llvm::Function* f = start_function(b, name, types);
@@ -135,7 +137,7 @@ void ProgramEmitter::one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtyp
       emit_row_product(module_, target_, tile, std::string(to_string(dtype)).c_str());
   const Arguments x(f);
   llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *width = f->getArg(10),
-              *block = f->getArg(11);
+              *block = f->getArg(11), *turn = f->getArg(12);
   llvm::Type* element = memory_type(b.getContext(), tile.dtype);
   // A may stand in another core's cache: all its lines are asked for at once.
   llvm::Value* dense = b.CreateSelect(b.CreateICmpEQ(x.a_k, one), x.k, zero);
@@ -150,11 +152,14 @@ void ProgramEmitter::one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtyp
     return smaller(b, b.CreateMul(x.part(b, blocks, i), block), width);
   };
   llvm::Value *from = column(x.thread), *to = column(x.next(b));
-  emit_loop(b, zero, x.n, width, [&](llvm::Value* run) {
+  llvm::Value* backwards = b.CreateTrunc(turn, b.getInt1Ty());
+  emit_loop(b, zero, x.n, width, [&](llvm::Value* forwards) {
+    llvm::Value* other_end = b.CreateSub(b.CreateSub(x.n, width), forwards);
+    llvm::Value* run = b.CreateSelect(backwards, other_end, forwards);
     const auto vector = [&](llvm::Value* at) {
       return rounded_up(b, b.CreateAdd(run, at), constant(b, tile.lanes));
     };
-    b.CreateCall(row, {x.a, x.a_k, x.packed, x.c, x.n, x.k, vector(from), vector(to)});
+    b.CreateCall(row, {x.a, x.a_k, x.packed, x.c, x.n, x.k, vector(from), vector(to), turn});
   });
 }
 

@@ -499,7 +499,8 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
   } else if (step.turn) {
     // never one row
   } else if (!shape.m.is_constant() || shape.m == Dim(1)) {
-    arguments.insert(arguments.end(), {size(step.share.width), size(Dim(step.share.block))});
+    arguments.insert(arguments.end(), {size(step.share.width), size(Dim(step.share.block)),
+                                       counters_.empty() ? b.getInt64(0) : counters_.back()});
     kind = shape.m == Dim(1) ? ProductKind::one_row : ProductKind::any_rows;
   }
   b.CreateCall(product_kernel(step.product_dtype, kind), arguments);

@@ -90,7 +90,7 @@ class ProgramEmitter {
   // void(a, a_m, a_k, packed, c, m, n, k, thread, threads, ...).
   enum class ProductKind : std::uint8_t {
     rows,      // of more than one row
-    one_row,   // ..., width, block): a ColumnShare
+    one_row,   // ..., width, block, turn): a ColumnShare, and the turn of the loop around
     any_rows,  // one of the two, with one_row's arguments
     batch,     // ..., batch, a's batch stride)
     direct,    // of B as it stands, ..., b_k, sums)

@@ -38,14 +38,19 @@ class RowProduct {
         n_(f->getArg(4)),
         k_(f->getArg(5)),
         begin_(f->getArg(6)),
-        end_(f->getArg(7)) {}
+        end_(f->getArg(7)),
+        backwards_(b_.CreateTrunc(f->getArg(8), b_.getInt1Ty())) {}
 
   void run() {
     // Of the last vectors, where fewer than a group are left.
     llvm::AllocaInst* rest = b_.CreateAlloca(llvm::ArrayType::get(vector_, group));
     rest->setAlignment(llvm::Align(64));
     Value* whole = smaller(b_.CreateUDiv(n_, i64(tile_.lanes)), end_);
-    emit_loop(b_, begin_, end_, i64(group), [&](Value* v) {
+    Value* behind = b_.CreateSub(b_.CreateSub(end_, begin_), i64(1));
+    behind = b_.CreateMul(b_.CreateSDiv(behind, i64(group)), i64(group));
+    Value* both_ends = b_.CreateAdd(b_.CreateAdd(begin_, begin_), behind);
+    emit_loop(b_, begin_, end_, i64(group), [&](Value* forwards) {
+      Value* v = b_.CreateSelect(backwards_, b_.CreateSub(both_ends, forwards), forwards);
       const std::vector<Value*> values = sums(v);
       emit_if(
           b_, b_.CreateICmpSLE(b_.CreateAdd(v, i64(group)), whole), [&] { store(at(v), values); },
@@ -167,7 +172,7 @@ class RowProduct {
   int size_;
   llvm::Type* element_;
   llvm::Type* vector_;
-  Value *a_, *a_k_, *packed_, *c_, *n_, *k_, *begin_, *end_;
+  Value *a_, *a_k_, *packed_, *c_, *n_, *k_, *begin_, *end_, *backwards_;
 };
 
 }  // namespace
@@ -178,7 +183,7 @@ llvm::Function* emit_row_product(llvm::Module& module, const Target& target, con
   llvm::Type* p = llvm::PointerType::get(context, 0);
   llvm::Type* i = llvm::Type::getInt64Ty(context);
   auto* f = llvm::Function::Create(
-      llvm::FunctionType::get(llvm::Type::getVoidTy(context), {p, i, p, p, i, i, i, i}, false),
+      llvm::FunctionType::get(llvm::Type::getVoidTy(context), {p, i, p, p, i, i, i, i, i}, false),
       llvm::Function::InternalLinkage, std::string(prefix) + ".row", module);
   set_target_attributes(*f, target);
   f->addFnAttr(llvm::Attribute::NoInline);

@@ -11,13 +11,15 @@ class Module;
 namespace treadle {
 
 // Adds to the module
-//   void <prefix>.row(a, a_k, packed, c, n, k, begin, end)
+//   void <prefix>.row(a, a_k, packed, c, n, k, begin, end, turn)
 // which writes the columns of vectors begin ... end - 1 below n of C = A B, with
 // GemmFunction's arguments and bits; vector v holds columns v * lanes ....
 //
 // One row leaves nothing to reuse: the bound is how fast B comes from the
 // cache, so that several panels are read side by side, which hides the latency
-// of the sums.
+// of the sums. In odd turns of a loop it goes from the last columns to the first: what
+// of B was read last is still in the cache, which in a B larger than it would be gone
+// by the time that it is read again.
 llvm::Function* emit_row_product(llvm::Module& module, const Target& target, const MatmulTile& tile,
                                  const char* prefix);
 

@@ -202,7 +202,8 @@ TEST_CASE("one row by pairs has the bits of the rows of others") {
     auto* pack = jit.lookup<PackFunction<float>>("mm.pack");
     auto* gemm = jit.lookup<GemmFunction<float>>("mm.gemm");
     using Row = void(const float* a, std::int64_t a_k, const float* packed, float* c,
-                     std::int64_t n, std::int64_t k, std::int64_t begin, std::int64_t end);
+                     std::int64_t n, std::int64_t k, std::int64_t begin, std::int64_t end,
+                     std::int64_t turn);
     auto* row = jit.lookup<Row>("mm.row");
     for (std::int64_t n : {1, 15, 16, 48, 61, 130, 300})
       for (std::int64_t k : {1, 2, 7, 64, 301}) {
@@ -213,10 +214,13 @@ TEST_CASE("one row by pairs has the bits of the rows of others") {
         pack(o.b.data(), o.b_k, o.b_n, k, n, 0, panels, packed.data(), nullptr);
         gemm(o.a.data(), k, 1, packed.data(), want.data(), n, nullptr, 0, 0, 1, n, k, 0, panels);
         const std::int64_t vectors = (n + lanes - 1) / lanes;
-        row(o.a.data(), 1, packed.data(), found.data(), n, k, 0, vectors / 2);
-        row(o.a.data(), 1, packed.data(), found.data(), n, k, vectors / 2, vectors);
-        INFO(n << " columns, " << k << " long");
-        CHECK(found == want);
+        for (std::int64_t turn : {0, 1}) {
+          std::fill(found.begin(), found.end(), NAN);
+          row(o.a.data(), 1, packed.data(), found.data(), n, k, 0, vectors / 2, turn);
+          row(o.a.data(), 1, packed.data(), found.data(), n, k, vectors / 2, vectors, turn);
+          INFO(n << " columns, " << k << " long, turn " << turn);
+          CHECK(found == want);
+        }
       }
   }
 }
