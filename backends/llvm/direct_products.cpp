@@ -66,6 +66,50 @@ std::optional<RowSum> row_sum(const ProgramPlan& plan, const std::vector<Step>& 
   return out;
 }
 
+bool have_same_b(const Step& x, const Step& y) {
+  return x.in[1] == y.in[1] && x.view_b == y.view_b && x.shape.k == y.shape.k &&
+         x.shape.n == y.shape.n && x.graph == y.graph;
+}
+
+bool stands_in(const Location& place, const Step& step, bool written) {
+  return any_place(step, [&](const Location& used, bool writes) {
+    return (writes || !written) &&
+           (treadle::stands_in(used, place.buffer) ||
+            (place.alternate >= 0 && treadle::stands_in(used, place.alternate)));
+  });
+}
+
+// Can step j be computed where step i is, before those between and those since the
+// threads last met, as they do behind a loop?
+bool may_come_earlier(const std::vector<Step>& steps, std::size_t i, std::size_t j) {
+  std::size_t first = i;
+  while (first > 0 && !steps[first].barrier_before && steps[first - 1].kind != Step::Kind::scan)
+    --first;
+  for (; first < j; ++first) {
+    const Step& step = steps[first];
+    for (const Location& place : steps[j].in)
+      if (stands_in(place, step, true)) return false;
+    for (const Location& place : steps[j].out)
+      if (stands_in(place, step, false)) return false;
+  }
+  return true;
+}
+
+// The step that computes both; the one of more rows comes first, whose tiles ask for the
+// next rows of B.
+Step joined(Step x, Step y) {
+  const bool barrier = x.barrier_before;
+  const std::optional<Dim> unless_one = x.unless_one;
+  if (*x.shape.m.constant() < *y.shape.m.constant()) std::swap(x, y);
+  x.second = SecondProduct{y.node, y.shape.m, y.view_a, y.a_run};
+  x.in.push_back(y.in[0]);
+  x.out.insert(x.out.end(), y.out.rbegin(), y.out.rend());  // its sums, if any, first
+  x.out_index.resize(x.out.size());
+  x.barrier_before = barrier;
+  x.unless_one = unless_one;
+  return x;
+}
+
 }  // namespace
 
 bool reads_b_directly(const Step& matmul, const MatmulTile& tile) {
@@ -99,6 +143,36 @@ void sum_on_the_way(const ProgramPlan& plan, std::vector<Step>& steps) {
     for (const std::size_t gone : sum->steps)
       steps.erase(steps.begin() + static_cast<std::ptrdiff_t>(gone));
     i -= sum->steps.size();
+  }
+}
+
+void join_products(ProgramPlan& plan, std::vector<Step>& steps) {
+  for (Step& step : steps) {
+    join_products(plan, step.before);
+    join_products(plan, step.body);
+  }
+  const auto is_single = [](const Step& step) {
+    return step.direct && !step.second && step.together == 1 && step.shape.m.constant();
+  };
+  const auto buffer = [&](const Location& place) -> BufferPlan& {
+    return plan.buffers[static_cast<std::size_t>(place.buffer)];
+  };
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    if (!is_single(steps[i])) continue;
+    for (std::size_t j = i + 1; j < steps.size(); ++j) {
+      const Step& later = steps[j];
+      if (later.kind == Step::Kind::scan || later.together != 1) break;
+      if (!is_single(later) || later.barrier_before || !have_same_b(steps[i], later) ||
+          *steps[i].shape.m.constant() + *later.shape.m.constant() > rows_of_two ||
+          steps[i].out.size() + later.out.size() > 3 || !may_come_earlier(steps, i, j))
+        continue;
+      for (const Location& place : later.out)
+        buffer(place).first_phase =
+            std::min(buffer(place).first_phase, buffer(steps[i].out[0]).first_phase);
+      steps[i] = joined(steps[i], later);
+      steps.erase(steps.begin() + static_cast<std::ptrdiff_t>(j));
+      break;
+    }
   }
 }
 

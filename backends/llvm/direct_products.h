@@ -16,4 +16,9 @@ bool reads_b_directly(const Step& matmul, const MatmulTile& tile);
 // to the product: it becomes its second output and reads nothing anew.
 void sum_on_the_way(const ProgramPlan& plan, std::vector<Step>& steps);
 
+// Two such products with the same B, as the gradients of a layer's two weights are, become
+// one step that copies B's blocks once, where they have few rows together. Barriers and
+// phases stay as planned but for what the later one writes, which it writes earlier.
+void join_products(ProgramPlan& plan, std::vector<Step>& steps);
+
 }  // namespace treadle

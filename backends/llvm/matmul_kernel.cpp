@@ -3,6 +3,7 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "backends/llvm/matmul_pack_internal.h"
 #include "backends/llvm/matmul_pairs_internal.h"
 #include "backends/llvm/matmul_tile_internal.h"
+#include "backends/llvm/matmul_turn_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
 
@@ -24,6 +26,7 @@ using llvm::Value;
 // L2 cache while all tiles between them are worked out.
 constexpr int k_block = 256;
 constexpr int row_block = 256;
+static_assert(rows_of_two <= row_block);
 // With fewer rows or panels, or less, A is read as it stands.
 constexpr int least_rows_to_turn = 16;
 constexpr int least_panels_to_turn = 4;
@@ -53,7 +56,7 @@ class KernelEmitter {
       strips_.push_back(emit_strip(vectors));
     if (tile_.amx) amx_strip_ = emit_amx_strip(module_, target_, prefix_ + ".amx_strip");
     turn_ = tile_.pairs ? emit_pair_copy_function(module_, target_, tile_, prefix_ + ".copy_pairs")
-                        : emit_turn();
+                        : emit_turn_function(module_, target_, tile_, prefix_ + ".turn");
     kernels.gemm = emit_gemm();
     if (direct) kernels.direct = emit_direct();
     return kernels;
@@ -192,65 +195,7 @@ class KernelEmitter {
     b_.CreateCall(tile, arguments);
   }
 
-  // How many elements of a row of the transposed A are copied at once.
-  int turned_width() const { return tile_.rows <= 4 ? 4 : 8; }
-
-  // Elements from one strip of a turned block to the next: a line more than it has,
-  // or the strips' ends would stand in the same few sets of the cache.
-  Value* turned_strip(Value* k) {
-    return b_.CreateAdd(b_.CreateMul(k, i64(tile_.rows)), i64(line_elements()));
-  }
-  int line_elements() const { return 64 / size_; }
-
-  // (a, a_k, run, a_run, k0, rows, k, to): a block of A, from column k0 on, whose columns are
-  // dense, as when it is the transpose of a matrix, in strips of a tile's height, each column by
-  // column. Tiles that read it where it stands find one line of every column in the same few sets
-  // of the cache. A whole column at a time, since A's columns stand one behind the other in memory.
-  llvm::Function* emit_turn() {
-    llvm::Type *p = b_.getPtrTy(), *i = b_.getInt64Ty();
-    auto* f =
-        begin("turn", llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, i, i, i, i, p}, false));
-    Value *a = f->getArg(0), *a_k = f->getArg(1), *run = f->getArg(2), *a_run = f->getArg(3),
-          *k0 = f->getArg(4), *rows = f->getArg(5), *k = f->getArg(6);
-    const unsigned width = static_cast<unsigned>(turned_width());
-    auto* vector = llvm::FixedVectorType::get(element_, width);
-    const llvm::Align align(size_of(tile_.dtype));
-    Value* height = i64(tile_.rows);
-    Value* strip = turned_strip(k);
-    // Rows of strips that are read by vectors; what reaches past the strip is
-    // written over by what follows.
-    Value* wide = b_.CreateAdd(b_.CreateSub(rows, i64(width)), height);
-    wide = b_.CreateSelect(b_.CreateICmpSLT(rows, i64(width)), i64(0),
-                           b_.CreateMul(b_.CreateUDiv(wide, height), height));
-    const auto copy_column = [&](Value* from, Value* l) {
-      Value* to = element_at(f->getArg(7), b_.CreateMul(b_.CreateSub(l, k0), height));
-      to = emit_loop(b_, i64(0), wide, height, {to}, [&](Value* row, std::vector<Value*>& at) {
-        Value* value = b_.CreateAlignedLoad(vector, element_at(from, row), align);
-        b_.CreateAlignedStore(value, at[0], align);
-        at[0] = element_at(at[0], strip);
-      })[0];
-      emit_loop(b_, wide, rows, height, {to}, [&](Value* row, std::vector<Value*>& at) {
-        Value* left = minimum(b_.CreateSub(rows, row), height);
-        emit_loop(b_, i64(0), left, i64(1), [&](Value* j) {
-          Value* source = element_at(from, b_.CreateAdd(row, j));
-          b_.CreateStore(b_.CreateLoad(element_, source), element_at(at[0], j));
-        });
-        at[0] = element_at(at[0], strip);
-      });
-    };
-    Value *end = b_.CreateAdd(k0, k), *one = i64(1);
-    Value* runs = b_.CreateAdd(b_.CreateSDiv(b_.CreateSub(end, one), run), one);
-    emit_loop(b_, b_.CreateSDiv(k0, run), runs, one, [&](Value* q) {
-      Value* first = b_.CreateMul(q, run);
-      Value* from = b_.CreateSelect(b_.CreateICmpSLT(first, k0), k0, first);
-      Value* start = offset(a, b_.CreateMul(q, a_run));
-      emit_loop(b_, from, minimum(end, b_.CreateAdd(first, run)), one, [&](Value* l) {
-        copy_column(offset(start, b_.CreateMul(b_.CreateSub(l, first), a_k)), l);
-      });
-    });
-    b_.CreateRetVoid();
-    return f;
-  }
+  Value* turned_strip(Value* k) { return emit_turned_strip(b_, tile_, k); }
 
   enum GemmArgument : unsigned {
     gemm_a,
@@ -284,9 +229,11 @@ class KernelEmitter {
   // The arguments of a DirectGemmFunction.
   llvm::Function* emit_direct() {
     llvm::Type *p = b_.getPtrTy(), *i = b_.getInt64Ty();
-    auto* f = begin("direct_gemm",
-                    llvm::FunctionType::get(
-                        b_.getVoidTy(), {p, i, i, p, p, i, i, i, i, i, i, i, i, p, i, i}, false));
+    auto* f = begin(
+        "direct_gemm",
+        llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, p, p, i, i, i, i, i, i, i, i, p, i, i,  //
+                                                 p, i, i, i, i, p, i},
+                                false));
     const auto given = [&](unsigned from, unsigned to) {
       for (; from < to; ++from) given_.push_back(f->getArg(from));
     };
@@ -298,6 +245,8 @@ class KernelEmitter {
     sums_ = f->getArg(13);
     run_ = f->getArg(14);
     a_run_ = f->getArg(15);
+    second_ = Second{f->getArg(16), f->getArg(17), f->getArg(18), f->getArg(19),
+                     f->getArg(20), f->getArg(21), f->getArg(22)};
     panel_ = b_.CreateAlloca(
         llvm::ArrayType::get(element_, static_cast<std::uint64_t>(k_block * tile_.columns)));
     panel_->setAlignment(llvm::Align(64));
@@ -311,8 +260,10 @@ class KernelEmitter {
     buffer_ = b_.CreateAlloca(
         llvm::ArrayType::get(element_, static_cast<std::uint64_t>(tile_.rows * tile_.columns)));
     buffer_->setAlignment(llvm::Align(64));
-    const int turned_rows = (row_block + tile_.rows - 1) / tile_.rows * tile_.rows;
-    const int lines = turned_rows / tile_.rows * line_elements();
+    // A second A's rows begin a strip of their own.
+    const int strips = (row_block + tile_.rows - 1) / tile_.rows + (second_ ? 1 : 0);
+    const int turned_rows = strips * tile_.rows;
+    const int lines = strips * (64 / size_);
     turned_ = b_.CreateAlloca(
         llvm::ArrayType::get(element_, static_cast<std::uint64_t>(turned_rows * k_block + lines)));
     turned_->setAlignment(llvm::Align(64));
@@ -324,74 +275,117 @@ class KernelEmitter {
     emit_loop(b_, given_[gemm_m_begin], m_end, i64(row_block), [&](Value* row) {
       Value* rows = minimum(i64(row_block), b_.CreateSub(m_end, row));
       emit_loop(b_, i64(0), k_bound, i64(k_block), [&](Value* k0) {
-        const Block block = emit_block(row, rows, k0);
-        emit_loop(b_, given_[gemm_panel_begin], given_[gemm_panel_end], i64(1),
-                  [&](Value* panel) { emit_panel(block, panel); });
+        const Block block = emit_block(first_of_a(row, rows), k0);
+        std::optional<Block> second;
+        if (second_) second = emit_block(second_of_a(block), k0);
+        emit_loop(b_, given_[gemm_panel_begin], given_[gemm_panel_end], i64(1), [&](Value* panel) {
+          Value* column = b_.CreateMul(panel, i64(tile_.columns));
+          Value* b = b_block(block, column);
+          if (!second) return emit_panel(block, panel, column, b);
+          Value* twice = b_.CreateSelect(b_.CreateICmpSGT(second_->m, i64(0)), i64(2), i64(1));
+          emit_loop(b_, i64(0), twice, i64(1), [&](Value* which) {
+            Value* is_first = b_.CreateICmpEQ(which, i64(0));
+            emit_panel(either(is_first, block, *second), panel, column, b);
+          });
+        });
       });
     });
     if (tile_.amx) emit_amx_end(b_);
     b_.CreateRetVoid();
   }
 
-  // Rows row ... row + rows - 1 of A and columns k0 ... k0 + k - 1: where it stands,
-  // with its strides in bytes.
+  // Rows of A, and columns k0 ... k0 + k - 1 of A: where they stand, with their strides in
+  // bytes.
   struct Block {
-    Value *row, *rows, *k0, *k, *a, *a_m, *a_k, *a_strip, *ahead;
+    Value *row, *rows, *k0, *k, *a, *a_m, *a_k, *a_strip, *ahead, *c;
+    Value* asks;  // 0: nothing of B is asked for beside it
   };
-  Block emit_block(Value* row, Value* rows, Value* k0) {
-    Value* a_m = bytes(given_[gemm_a_m]);
-    Value* a_k = bytes(given_[gemm_a_k]);
-    Value* a = offset(given_[gemm_a], b_.CreateAdd(b_.CreateMul(row, a_m), b_.CreateMul(k0, a_k)));
+  // Rows of A from `row` on, where they and those of C stand, with A's strides.
+  struct Operand {
+    Value *row, *rows, *a, *a_m, *a_k, *run, *a_run, *c, *turned;
+  };
+  Operand first_of_a(Value* row, Value* rows) {
+    Value* a = offset(given_[gemm_a], b_.CreateMul(row, bytes(given_[gemm_a_m])));
+    Value* c = offset(given_[gemm_c], b_.CreateMul(row, bytes(given_[gemm_c_m])));
+    return {row, rows, a, given_[gemm_a_m], given_[gemm_a_k], run_, a_run_, c, turned_};
+  }
+  Operand second_of_a(const Block& first) {
+    Value* strips = b_.CreateUDiv(b_.CreateAdd(first.rows, i64(tile_.rows - 1)), i64(tile_.rows));
+    Value* turned = element_at(turned_, b_.CreateMul(strips, turned_strip(first.k)));
+    return {i64(0),       second_->m,     second_->a, second_->a_m, second_->a_k,
+            second_->run, second_->a_run, second_->c, turned};
+  }
+
+  Block emit_block(const Operand& of, Value* k0) {
+    Value *row = of.row, *rows = of.rows;
+    Value *a_m = bytes(of.a_m), *a_k = bytes(of.a_k);
+    Value* a = offset(of.a, b_.CreateMul(k0, a_k));
     Value* k = minimum(i64(k_block), b_.CreateSub(given_[gemm_k], k0));
     const std::int64_t step = std::int64_t{tile_.rows} * size_;
     if (tile_.pairs) {
       b_.CreateCall(turn_, {a, a_m, a_k, rows, k, turned_});
       Value* strip = b_.CreateMul(depth(k), i64(step));
-      return {row, rows, k0, depth(k), turned_, i64(size_), i64(step), strip, i64(0)};
+      return {row, rows, k0, depth(k), turned_, i64(size_), i64(step), strip, i64(0), of.c, i64(0)};
     }
     Value* panels = b_.CreateSub(given_[gemm_panel_end], given_[gemm_panel_begin]);
-    Value* turn = b_.CreateAnd(b_.CreateICmpEQ(given_[gemm_a_m], i64(1)),
-                               b_.CreateICmpNE(given_[gemm_a_k], i64(1)));
+    Value* turn = b_.CreateAnd(b_.CreateICmpEQ(of.a_m, i64(1)), b_.CreateICmpNE(of.a_k, i64(1)));
     turn = b_.CreateAnd(turn, b_.CreateICmpSGE(rows, i64(least_rows_to_turn)));
     turn = b_.CreateAnd(turn, b_.CreateICmpSGE(panels, i64(least_panels_to_turn)));
     Value *run = i64(INT64_MAX), *a_run = i64(0);
-    if (run_ != nullptr) {
-      run = run_;
-      a_run = bytes(a_run_);
+    if (of.run != nullptr) {
+      run = of.run;
+      a_run = bytes(of.a_run);
       turn = b_.CreateOr(turn, b_.CreateICmpSLT(run, given_[gemm_k]));
     }
     emit_if(
         b_, turn,
         [&] {
-          Value* start = offset(given_[gemm_a], b_.CreateMul(row, a_m));
-          b_.CreateCall(turn_, {start, a_k, run, a_run, k0, rows, k, turned_});
+          b_.CreateCall(turn_, {of.a, a_k, run, a_run, k0, rows, k, of.turned});
         },
         [] {});
     // Rows of a few lines are behind one another in memory, or read again soon: with 64
     // columns, as in attention, to ask takes longer than it saves.
     Value* ahead = b_.CreateAnd(b_.CreateICmpEQ(a_k, i64(size_)),
                                 b_.CreateICmpSGE(k, i64(least_columns_to_ask_for)));
-    const auto either = [&](Value* turned, Value* as_it_is) {
+    const auto one_of = [&](Value* turned, Value* as_it_is) {
       return b_.CreateSelect(turn, turned, as_it_is);
     };
     return {row,
             rows,
             k0,
             k,
-            either(turned_, a),
-            either(i64(size_), a_m),
-            either(i64(step), a_k),
-            either(bytes(turned_strip(k)), b_.CreateMul(a_m, i64(tile_.rows))),
-            b_.CreateSelect(ahead, bytes(k), i64(0))};
+            one_of(of.turned, a),
+            one_of(i64(size_), a_m),
+            one_of(i64(step), a_k),
+            one_of(bytes(turned_strip(k)), b_.CreateMul(a_m, i64(tile_.rows))),
+            b_.CreateSelect(ahead, bytes(k), i64(0)),
+            of.c,
+            i64(of.turned == turned_ ? 1 : 0)};
+  }
+  Block either(Value* first, const Block& x, const Block& y) {
+    const auto one_of = [&](Value* Block::*value) {
+      return b_.CreateSelect(first, x.*value, y.*value);
+    };
+    return {one_of(&Block::row),
+            one_of(&Block::rows),
+            x.k0,
+            x.k,
+            one_of(&Block::a),
+            one_of(&Block::a_m),
+            one_of(&Block::a_k),
+            one_of(&Block::a_strip),
+            one_of(&Block::ahead),
+            one_of(&Block::c),
+            one_of(&Block::asks)};
   }
 
   // The arguments of a strip for one block of A and one of B.
-  std::vector<Value*> strip_arguments(const Block& block, Value* panel, Value* column) {
+  std::vector<Value*> strip_arguments(const Block& block, Value* panel, Value* column, Value* b) {
     Value *row = block.row, *k0 = block.k0, *k = given_[gemm_k];
     Value* c_m = bytes(given_[gemm_c_m]);
     Value* initial_m = bytes(given_[gemm_initial_m]);
     Value* column_bytes = bytes(column);
-    Value* c = offset(given_[gemm_c], b_.CreateAdd(b_.CreateMul(row, c_m), column_bytes));
+    Value* c = offset(block.c, column_bytes);
     Value* given = given_[gemm_initial];
     Value* initial = offset(given, b_.CreateAdd(b_.CreateMul(row, initial_m), column_bytes));
     Value* from_zero = b_.CreateICmpEQ(given, null());
@@ -401,8 +395,8 @@ class KernelEmitter {
     Value* first = b_.CreateICmpEQ(k0, i64(0));
     initial = b_.CreateSelect(first, initial, c);
     initial_m = b_.CreateSelect(first, initial_m, c_m);
-    std::vector<Value*> arguments = {block.a, block.a_m, block.a_k, b_block(block, column), c, c_m,
-                                     initial, initial_m, block.k};
+    std::vector<Value*> arguments = {block.a, block.a_m, block.a_k, b,      c,
+                                     c_m,     initial,   initial_m, block.k};
     if (epilogue_) {
       Value* last = b_.CreateICmpSLE(b_.CreateSub(k, k0), i64(k_block));
       arguments.insert(arguments.end(), {row, column, last, given_[gemm_context]});
@@ -456,13 +450,12 @@ class KernelEmitter {
     Value* element = b_.CreateAdd(b_.CreateMul(row, b_k_), b_.CreateMul(next, i64(tile_.columns)));
     Value* tiles = b_.CreateAdd(b_.CreateUDiv(block.rows, i64(tile_.rows)), i64(1));
     Value* count = b_.CreateAdd(b_.CreateUDiv(block.k, tiles), i64(1));
-    return {element_at(given_[gemm_b], element), bytes(b_k_), count};
+    return {element_at(given_[gemm_b], element), bytes(b_k_), b_.CreateMul(count, block.asks)};
   }
 
-  void emit_panel(const Block& block, Value* panel) {
-    Value* column = b_.CreateMul(panel, i64(tile_.columns));
+  void emit_panel(const Block& block, Value* panel, Value* column, Value* b) {
     Value* width = minimum(i64(tile_.columns), b_.CreateSub(given_[gemm_n], column));
-    std::vector<Value*> arguments = strip_arguments(block, panel, column);
+    std::vector<Value*> arguments = strip_arguments(block, panel, column, b);
     if (tile_.amx) return emit_amx_panel(block, arguments, width);
     Value* vectors = b_.CreateSDiv(b_.CreateAdd(width, i64(tile_.lanes - 1)), i64(tile_.lanes));
     Value* partial = b_.CreateICmpNE(b_.CreateMul(vectors, i64(tile_.lanes)), width);
@@ -558,6 +551,10 @@ class KernelEmitter {
   llvm::Function* gemm_ = nullptr;
   std::vector<Value*> given_;  // by GemmArgument
   Value *b_k_ = nullptr, *sums_ = nullptr, *run_ = nullptr, *a_run_ = nullptr;
+  struct Second {
+    Value *a, *a_m, *a_k, *run, *a_run, *c, *m;
+  };
+  std::optional<Second> second_;
   llvm::AllocaInst *buffer_ = nullptr, *turned_ = nullptr, *panel_ = nullptr;
 };
 

@@ -51,7 +51,7 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   llvm::Type *p = b.getPtrTy(), *i = b.getInt64Ty();
   std::vector<llvm::Type*> types{p, i, i, p, p, i, i, i, i, i};
   if (kind == ProductKind::direct)
-    types.insert(types.end(), {i, p, i, i});
+    types.insert(types.end(), {i, p, i, i, p, i, i, i, i, p, i});
   else if (kind == ProductKind::batch)
     types.insert(types.end(), {i, i});
   else if (kind != ProductKind::rows)
@@ -85,7 +85,8 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
 // Split by rows or by panels of columns, whichever leaves the slowest thread less
 // to do: its tiles and, of a product that copies blocks of both operands, these. By rows
 // it copies all of B, by panels all of A; an element of B takes twice as long, since B is
-// copied anew for each block of rows.
+// copied anew for each block of rows. Two products of one B are split by panels: they have
+// few rows.
 void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype,
                                   bool direct) {
   const MatmulKernels& made = kernels(dtype);
@@ -95,14 +96,16 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
   llvm::Value* tiles = rounded_up(b, x.m, height);
   const auto call = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
                         llvm::Value* p_end) {
-    if (direct)
-      b.CreateCall(made.direct,
-                   {x.a, x.a_m, x.a_k, x.packed, x.c, x.n, m_begin, m_end, x.n, x.k, p_begin, p_end,
-                    f->getArg(10), f->getArg(11), f->getArg(12), f->getArg(13)});
-    else
+    if (direct) {
+      std::vector<llvm::Value*> arguments{x.a,     x.a_m, x.a_k, x.packed, x.c,     x.n,
+                                          m_begin, m_end, x.n,   x.k,      p_begin, p_end};
+      for (unsigned i = 10; i < f->arg_size(); ++i) arguments.push_back(f->getArg(i));
+      b.CreateCall(made.direct, arguments);
+    } else {
       b.CreateCall(made.gemm, {x.a, x.a_m, x.a_k, x.packed, x.c, x.n,
                                llvm::ConstantPointerNull::get(b.getPtrTy()), zero, m_begin, m_end,
                                x.n, x.k, p_begin, p_end});
+    }
   };
   llvm::Value* own_tiles = rounded_up(b, tiles, x.threads);
   llvm::Value* own_panels = rounded_up(b, panels, x.threads);
@@ -118,6 +121,8 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
     };
     by_rows = with_copies(by_rows, own_tiles, panels);
     by_panels = with_copies(by_panels, tiles, own_panels);
+    llvm::Value* alone = b.CreateICmpEQ(f->getArg(f->arg_size() - 1), zero);
+    by_panels = b.CreateSelect(alone, by_panels, zero);
   }
   emit_if(
       b, b.CreateICmpULT(by_rows, by_panels),
@@ -128,6 +133,38 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
         call(row(x.thread), row(x.next(b)), zero, panels);
       },
       [&] { call(zero, x.m, x.part(b, panels, x.thread), x.part(b, panels, x.next(b))); });
+}
+
+// From B on, where it stands.
+void ProgramEmitter::add_direct_arguments(llvm::IRBuilder<>& b, const Step& step,
+                                          std::vector<llvm::Value*>& arguments) {
+  const DType dtype = step.graph->node(step.node).types[0].dtype;
+  const auto size = [&](const Dim& dim) { return extent(b, dim_table_, dim); };
+  const auto at = [&](const Location& place, const Dim& offset) {
+    return b.CreateGEP(memory_type(b.getContext(), dtype), pointer(b, place, dtype), size(offset));
+  };
+  const auto runs = [&](const std::optional<ProductView::Loop>& run) {
+    arguments.push_back(run ? size(run->extent) : b.getInt64(INT64_MAX));
+    arguments.push_back(run ? size(run->a_stride) : b.getInt64(0));
+  };
+  llvm::Value* null = llvm::ConstantPointerNull::get(b.getPtrTy());
+  arguments[3] = at(step.in[1], step.view_b.offset);
+  arguments.push_back(size(step.view_b.contract_stride));
+  const bool sums = step.out.size() > (step.second ? 2U : 1U);
+  arguments.push_back(sums ? pointer(b, step.out[1], dtype) : null);
+  runs(step.a_run);
+  if (!step.second) {
+    arguments.insert(arguments.end(), {null, b.getInt64(1), b.getInt64(0)});
+    runs(std::nullopt);
+    arguments.insert(arguments.end(), {null, b.getInt64(0)});
+    return;
+  }
+  const SecondProduct& second = *step.second;
+  arguments.insert(arguments.end(),
+                   {at(step.in[2], second.view_a.offset), size(second.view_a.free_stride),
+                    size(second.view_a.contract_stride)});
+  runs(second.a_run);
+  arguments.insert(arguments.end(), {pointer(b, step.out.back(), dtype), size(second.m)});
 }
 
 // This thread's columns.

@@ -487,14 +487,7 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
   }
   ProductKind kind = ProductKind::rows;
   if (step.direct) {
-    arguments[3] =
-        b.CreateGEP(memory_type(b.getContext(), dtype), arguments[3], size(step.view_b.offset));
-    arguments.insert(arguments.end(),
-                     {size(step.view_b.contract_stride),
-                      step.out.size() > 1 ? pointer(b, step.out[1], dtype)
-                                          : llvm::ConstantPointerNull::get(b.getPtrTy()),
-                      step.a_run ? size(step.a_run->extent) : b.getInt64(INT64_MAX),
-                      step.a_run ? size(step.a_run->a_stride) : b.getInt64(0)});
+    add_direct_arguments(b, step, arguments);
     kind = ProductKind::direct;
   } else if (step.turn) {
     // never one row

@@ -78,6 +78,8 @@ class ProgramEmitter {
   void copy(llvm::IRBuilder<>& b, const Step& step);
   void pack(llvm::IRBuilder<>& b, const Step& step);
   void matmul(llvm::IRBuilder<>& b, const Step& step);
+  void add_direct_arguments(llvm::IRBuilder<>& b, const Step& step,
+                            std::vector<llvm::Value*>& arguments);
   void looped_matmul(llvm::IRBuilder<>& b, const Step& step);
   llvm::Value* is_deferred(llvm::IRBuilder<>& b, int buffer);
   llvm::Value* turn_of(llvm::IRBuilder<>& b, const Location::Row& row);
@@ -93,7 +95,7 @@ class ProgramEmitter {
     one_row,   // ..., width, block, turn): a ColumnShare, and the turn of the loop around
     any_rows,  // one of the two, with one_row's arguments
     batch,     // ..., batch, a's batch stride)
-    direct,    // of B as it stands, ..., b_k, sums)
+    direct,    // of B as it stands, ..., b_k and what follows it in DirectGemmFunction)
   };
   llvm::Function* product_kernel(DType dtype, ProductKind kind);
   void several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype, bool direct);

@@ -95,6 +95,7 @@ class Planner {
     defer_products(plan_);
     share_rows_together(plan_);
     read_transposed_inputs(plan_);
+    join_products(plan_, plan_.steps);
     number_kernels(plan_.preparation);
     number_kernels(plan_.steps);
     return std::move(plan_);

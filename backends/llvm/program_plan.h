@@ -87,6 +87,14 @@ struct ColumnShare {
 // deferred product wants more.
 constexpr std::int64_t own_rows_at_least = 16;
 
+// A product of another A with the same B: `in[2]` of its step and the last of `out`.
+struct SecondProduct {
+  NodeId node = 0;  // in the step's graph
+  Dim m;
+  MatrixView view_a;
+  std::optional<ProductView::Loop> a_run;
+};
+
 struct Step {
   enum class Kind : std::uint8_t {
     fused,
@@ -126,6 +134,7 @@ struct Step {
   ColumnShare share;  // of a matmul that is one product
   // B is read where it stands. A second output is the sum of its rows.
   bool direct = false;
+  std::optional<SecondProduct> second;  // of such a product
   // Of such a product whose A is read as a [run, rows] matrix's transpose, turned once
   // more (transposed_inputs.h): run and stride of the runs.
   std::optional<ProductView::Loop> a_run;

@@ -76,9 +76,13 @@ class Walk {
       return out;
     }
     const Node& node = step.graph->node(step.node);
-    if (const auto prefix = prefixes_.find(step.graph); prefix != prefixes_.end())
-      out.node = fmt::format("{}{}", prefix->second, step.node);
-    collect_sources(*step.graph, step.node, out.sources);
+    std::vector<NodeId> nodes = {step.node};
+    if (step.second) nodes.push_back(step.second->node);
+    for (const NodeId id : nodes) {
+      if (const auto prefix = prefixes_.find(step.graph); prefix != prefixes_.end())
+        out.nodes.push_back(fmt::format("{}{}", prefix->second, id));
+      collect_sources(*step.graph, id, out.sources);
+    }
     const DType dtype = node.types[0].dtype;
     const MatmulShape& shape = step.shape;
     const std::string many = shape.batch == Dim(1) ? "" : shape.batch.to_string() + " x ";
@@ -90,17 +94,23 @@ class Walk {
         out.bytes = shape_bytes(shape, shape.k, shape.n, dtype) * Dim(2);
         break;
       case Step::Kind::matmul:
-      case Step::Kind::claimed:
+      case Step::Kind::claimed: {
         out.kind = "matmul";
-        out.description =
-            fmt::format("{}[{}, {}] @ [{}, {}]", many, shape.m.to_string(), shape.k.to_string(),
-                        shape.k.to_string(), shape.n.to_string());
+        std::string rows = shape.m.to_string();
+        Dim m = shape.m;
+        if (step.second) {
+          rows += " + " + step.second->m.to_string();
+          m = m + step.second->m;
+        }
+        out.description = fmt::format("{}[{}, {}] @ [{}, {}]", many, rows, shape.k.to_string(),
+                                      shape.k.to_string(), shape.n.to_string());
         out.backend = node.attributes.string("backend", "llvm");
-        out.flops = node_flops(*step.graph, step.node);
-        out.bytes = shape_bytes(shape, shape.m, shape.k, dtype) +
+        for (const NodeId id : nodes) out.flops = out.flops + node_flops(*step.graph, id);
+        out.bytes = shape_bytes(shape, m, shape.k, dtype) +
                     shape_bytes(shape, shape.k, shape.n, dtype) +
-                    shape_bytes(shape, shape.m, shape.n, dtype);
+                    shape_bytes(shape, m, shape.n, dtype);
         break;
+      }
       default:
         out.kind = to_string(node.op);
         out.description =

@@ -16,9 +16,11 @@ struct KernelRow {
     SourceRange range;
     Dim flops;
   };
-  std::string kind;             // "fused", "matmul", "pack", "copy", "scatter_add", "argmax", ...
-  std::string description;      // "sigmoid, tanh, mul + 4", "[B, 24] x [24, 72]"
-  std::string node;             // path of its node, "52/8": node 8 in the body of node 52; or ""
+  std::string kind;         // "fused", "matmul", "pack", "copy", "scatter_add", "argmax", ...
+  std::string description;  // "sigmoid, tanh, mul + 4", "[B, 24] x [24, 72]"
+  // Paths of its nodes, "52/8": node 8 in the body of node 52. A copy has none, two
+  // products of one matrix two.
+  std::vector<std::string> nodes;
   std::string backend;          // "llvm" or another one that runs it
   std::vector<Source> sources;  // each once
   Dim times;                    // how often a step runs it

@@ -232,7 +232,7 @@ class PageData {
     for (const KernelRow& row : compiled_kernels(compiled_.stages.back().graph, compiled_.updates))
       out.push_back({{"kind", row.kind},
                      {"what", row.description},
-                     {"node", row.node},
+                     {"nodes", row.nodes},
                      {"backend", row.backend},
                      {"lines", lines(row.sources)},
                      {"times", row.times.to_string()},

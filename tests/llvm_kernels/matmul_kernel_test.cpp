@@ -113,7 +113,7 @@ void check_direct(const Problem& p, const Kernels<T>& kernels, int rows, int col
         kernels.direct(fresh.a.data(), fresh.a_m, fresh.a_k, b.data(), fresh.c.data(), fresh.c_m,
                        p.m * s / rows, p.m * (s + 1) / rows, p.n, p.k, panels * t / columns,
                        panels * (t + 1) / columns, b_k, summing ? sums.data() : nullptr, INT64_MAX,
-                       0);
+                       0, nullptr, 0, 0, INT64_MAX, 0, nullptr, 0);
     INFO("m " << p.m << " n " << p.n << " k " << p.k << " transposed " << p.a_transposed << " sums "
               << summing << " parts " << rows << " x " << columns);
     REQUIRE(std::memcmp(fresh.c.data(), want.data(), want.size() * sizeof(T)) == 0);
@@ -158,9 +158,46 @@ TEMPLATE_TEST_CASE("products of a matrix whose columns stand in runs", "", float
                   o.a[static_cast<std::size_t>((q * run + j) * p.m + i)];
         INFO("run " << run << " runs " << runs << " n " << n);
         kernels.direct(a.data(), 1, runs * p.m, o.b.data(), o.c.data(), o.c_m, 0, p.m, p.n, p.k, 0,
-                       kernels.tile.panels(p.n), p.n, nullptr, run, p.m);
+                       kernels.tile.panels(p.n), p.n, nullptr, run, p.m, nullptr, 0, 0, INT64_MAX,
+                       0, nullptr, 0);
         REQUIRE(std::memcmp(o.c.data(), want.data(), want.size() * sizeof(TestType)) == 0);
       }
+}
+
+TEMPLATE_TEST_CASE("two products of one matrix have the bits of each alone", "", float, double) {
+  for (const char* mask : {"", "avx2", "sse"}) {
+    INFO("features '" << mask << "'");
+    const Kernels<TestType> kernels(make_target(mask));
+    std::mt19937 engine(5);
+    const auto up_to = [&](int most) { return static_cast<std::int64_t>(engine() % most + 1); };
+    for (int i = 0; i < 100; ++i) {
+      const std::int64_t n = up_to(70), k = i % 10 == 0 ? 255 + up_to(400) : up_to(70);
+      const bool large = i % 7 == 0;
+      const std::int64_t m = large ? 150 + up_to(60) : up_to(70);
+      const std::int64_t m2 = large ? rows_of_two - m : up_to(70);
+      const Problem p{m, n, k, (i & 1) != 0}, p2{m2, n, k, (i & 2) != 0};
+      Operands<TestType> o(p), o2(p2);
+      o2.b = o.b;
+      const std::vector<TestType> want = expected(p, o, kernels.has_fma),
+                                  want2 = expected(p2, o2, kernels.has_fma);
+      REQUIRE(o.b_n == 1);
+      REQUIRE(o.c_m == o2.c_m);
+      std::vector<TestType> sums(static_cast<std::size_t>(n), NAN);
+      const std::int64_t panels = kernels.tile.panels(n), columns = 1 + i % 3;
+      for (std::int64_t t = 0; t < columns; ++t)
+        kernels.direct(o.a.data(), o.a_m, o.a_k, o.b.data(), o.c.data(), o.c_m, 0, m, n, k,
+                       panels * t / columns, panels * (t + 1) / columns, o.b_k, sums.data(),
+                       INT64_MAX, 0, o2.a.data(), o2.a_m, o2.a_k, INT64_MAX, 0, o2.c.data(), m2);
+      INFO("m " << m << " and " << m2 << " n " << n << " k " << k);
+      REQUIRE(std::memcmp(o.c.data(), want.data(), want.size() * sizeof(TestType)) == 0);
+      REQUIRE(std::memcmp(o2.c.data(), want2.data(), want2.size() * sizeof(TestType)) == 0);
+      for (std::int64_t j = 0; j < n; ++j) {
+        TestType sum = 0;
+        for (std::int64_t l = 0; l < k; ++l) sum += o.b[static_cast<std::size_t>(l * o.b_k + j)];
+        REQUIRE(sums[static_cast<std::size_t>(j)] == sum);
+      }
+    }
+  }
 }
 
 // Whole vectors of A are copied, but none that reaches behind its end.

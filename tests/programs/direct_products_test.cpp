@@ -20,13 +20,14 @@ TrainingStep step_of(const std::string& model) {
 }
 
 struct Counts {
-  int direct = 0, with_sums = 0;
+  int direct = 0, with_sums = 0, joined = 0;
   int sums = 0;  // kernels that sum rows
 };
 void count(const std::vector<treadle::Step>& steps, Counts& out) {
   for (const treadle::Step& step : steps) {
     if (step.direct) ++out.direct;
-    if (step.direct && step.out.size() == 2) ++out.with_sums;
+    if (step.direct && step.out.size() == (step.second ? 3 : 2)) ++out.with_sums;
+    if (step.second) ++out.joined;
     if (step.kind == treadle::Step::Kind::fused) {
       const Graph& body = *step.graph->node(step.node).regions[0];
       const Node& last = body.node(body.outputs()[0].value.node);
@@ -78,10 +79,42 @@ TEST_CASE("so does that of a recurrent layer, for both of its weights") {
       "  return y: y\n"
       "}\n");
   const Counts counts = counts_of(step.graph);
-  CHECK(counts.direct == 2);
+  CHECK(counts.direct == 1);
+  CHECK(counts.joined == 1);
   CHECK(counts.with_sums == 1);
   CHECK(counts.sums == 0);
   check_results(step);
+}
+
+TEST_CASE("weights that are declared one by one have their gradients in one product too") {
+  const TrainingStep step = step_of(
+      "cell Two(x: real[16], h: real[20]) {\n"
+      "  param Wa, Wn: real[16, 20] ~ xavier\n"
+      "  param Ua, Un: real[20, 20] ~ xavier\n"
+      "  a = sigmoid(x @ Wa + h @ Ua)\n"
+      "  n = tanh(x @ Wn + h @ Un)\n"
+      "  h = a * h + (1 - a) * n\n"
+      "  yield h, h\n"
+      "}\n"
+      "model M(x: real[T, 16]) {\n"
+      "  y, _ = scan Two over x\n"
+      "  return y: y\n"
+      "}\n");
+  const Counts counts = counts_of(step.graph);
+  CHECK(counts.direct == 1);
+  CHECK(counts.joined == 1);
+  check_results(step);
+}
+
+TEST_CASE("products of many rows together stay apart") {
+  const TrainingStep step = step_of(
+      "model M(x: real[T, 130]) {\n"
+      "  y, _ = scan LSTM[130, 130] over x\n"
+      "  return y: y\n"
+      "}\n");
+  const Counts counts = counts_of(step.graph);
+  CHECK(counts.direct == 2);
+  CHECK(counts.joined == 0);
 }
 
 TEST_CASE("a weight of few rows or columns has its operand packed") {

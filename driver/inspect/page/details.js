@@ -70,12 +70,12 @@ function lineDetails(line) {
 
 function kernelDetails(kernel) {
   const costs = kernelCosts(kernel);
-  const own = drawn(last).nodes[kernel.node];
+  const own = drawn(last).nodes[kernel.nodes[0]];
   return [element('h2', {}, kernel.kind), element('p', {}, kernel.what),
     element('dl', {}, element('dt', {}, 'runs'), element('dd', {}, `${shown(costs.times)} times on ${kernel.backend}`),
       ...costRow('flops', kernel.flops, ' each'), ...costRow('bytes', kernel.bytes, ' each'),
       element('dt', {}, 'flops/byte'), element('dd', {}, shown(costs.intensity))),
-    own ? element('button', { class: 'open', onclick: () => { go({ stage: last, view: '', tab: 'graph', kernel: null }); reveal(kernel.node); } },
+    own ? element('button', { class: 'open', onclick: () => { go({ stage: last, view: '', tab: 'graph', kernel: null }); reveal(kernel.nodes[0]); } },
       'show it in the graph') : null,
     ...list('source', kernel.lines.map(([file, at]) => element('span', { class: 'link',
       onclick: () => go({ line: `${file}:${at}`, file, chosen: null, kernel: null }) },

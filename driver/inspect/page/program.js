@@ -66,7 +66,7 @@ function kernelsOf(path) {
   const own = state.stage === last || drawn(state.stage) === drawn(last);
   const lines = linesOf(path);
   return data.kernels.filter((kernel) => own
-    ? kernel.node === path || path.startsWith(kernel.node + '/') && kernel.node !== ''
+    ? kernel.nodes.some((node) => node === path || path.startsWith(node + '/'))
     : kernel.lines.some(([file, line]) => lines.has(file + ':' + line)));
 }
 const kernelsOfLine = (line) => data.kernels.filter(

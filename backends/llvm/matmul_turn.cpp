@@ -1,0 +1,89 @@
+#include "backends/llvm/matmul_turn_internal.h"
+
+#include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/Module.h>
+
+#include <vector>
+
+#include "backends/llvm/loop_internal.h"
+#include "backends/llvm/target_internal.h"
+#include "backends/llvm/vector_math_internal.h"
+
+namespace treadle {
+
+using llvm::Value;
+
+llvm::Value* emit_turned_strip(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* k) {
+  const auto i64 = [&](std::uint64_t value) { return b.getInt64(value); };
+  return b.CreateAdd(b.CreateMul(k, i64(static_cast<std::uint64_t>(tile.rows))),
+                     i64(64 / size_of(tile.dtype)));
+}
+
+// A whole column at a time, since A's columns stand one behind the other in memory.
+llvm::Function* emit_turn_function(llvm::Module& module, const Target& target,
+                                   const MatmulTile& tile, const std::string& name) {
+  llvm::IRBuilder<> b(module.getContext());
+  llvm::Type *p = b.getPtrTy(), *i = b.getInt64Ty();
+  auto* f = llvm::Function::Create(
+      llvm::FunctionType::get(b.getVoidTy(), {p, i, i, i, i, i, i, p}, false),
+      llvm::Function::InternalLinkage, name, module);
+  set_target_attributes(*f, target);
+  f->addFnAttr(llvm::Attribute::NoInline);
+  f->setDoesNotThrow();
+  b.SetInsertPoint(llvm::BasicBlock::Create(module.getContext(), "entry", f));
+  Value *a = f->getArg(0), *a_k = f->getArg(1), *run = f->getArg(2), *a_run = f->getArg(3),
+        *k0 = f->getArg(4), *rows = f->getArg(5), *k = f->getArg(6);
+  llvm::Type* element = value_type(module.getContext(), tile.dtype);
+  const auto i64 = [&](std::int64_t value) {
+    return b.getInt64(static_cast<std::uint64_t>(value));
+  };
+  const auto minimum = [&](Value* x, Value* y) {
+    return b.CreateSelect(b.CreateICmpSLT(x, y), x, y);
+  };
+  const auto offset = [&](Value* from, Value* bytes) {
+    return b.CreateGEP(b.getInt8Ty(), from, bytes);
+  };
+  const auto element_at = [&](Value* from, Value* index) {
+    return b.CreateGEP(element, from, index);
+  };
+  const unsigned width = tile.rows <= 4 ? 4 : 8;  // elements that are copied at once
+  auto* vector = llvm::FixedVectorType::get(element, width);
+  const llvm::Align align(size_of(tile.dtype));
+  Value* height = i64(tile.rows);
+  Value* strip = emit_turned_strip(b, tile, k);
+  // Rows of strips that are read by vectors; what reaches past the strip is
+  // written over by what follows.
+  Value* wide = b.CreateAdd(b.CreateSub(rows, i64(width)), height);
+  wide = b.CreateSelect(b.CreateICmpSLT(rows, i64(width)), i64(0),
+                        b.CreateMul(b.CreateUDiv(wide, height), height));
+  const auto copy_column = [&](Value* from, Value* l) {
+    Value* to = element_at(f->getArg(7), b.CreateMul(b.CreateSub(l, k0), height));
+    to = emit_loop(b, i64(0), wide, height, {to}, [&](Value* row, std::vector<Value*>& at) {
+      Value* value = b.CreateAlignedLoad(vector, element_at(from, row), align);
+      b.CreateAlignedStore(value, at[0], align);
+      at[0] = element_at(at[0], strip);
+    })[0];
+    emit_loop(b, wide, rows, height, {to}, [&](Value* row, std::vector<Value*>& at) {
+      Value* left = minimum(b.CreateSub(rows, row), height);
+      emit_loop(b, i64(0), left, i64(1), [&](Value* j) {
+        Value* source = element_at(from, b.CreateAdd(row, j));
+        b.CreateStore(b.CreateLoad(element, source), element_at(at[0], j));
+      });
+      at[0] = element_at(at[0], strip);
+    });
+  };
+  Value *end = b.CreateAdd(k0, k), *one = i64(1);
+  Value* runs = b.CreateAdd(b.CreateSDiv(b.CreateSub(end, one), run), one);
+  emit_loop(b, b.CreateSDiv(k0, run), runs, one, [&](Value* q) {
+    Value* first = b.CreateMul(q, run);
+    Value* from = b.CreateSelect(b.CreateICmpSLT(first, k0), k0, first);
+    Value* start = offset(a, b.CreateMul(q, a_run));
+    emit_loop(b, from, minimum(end, b.CreateAdd(first, run)), one, [&](Value* l) {
+      copy_column(offset(start, b.CreateMul(b.CreateSub(l, first), a_k)), l);
+    });
+  });
+  b.CreateRetVoid();
+  return f;
+}
+
+}  // namespace treadle
