@@ -228,6 +228,7 @@ class KernelEmitter {
 
   // The arguments of a DirectGemmFunction.
   llvm::Function* emit_direct() {
+    panel_function_ = emit_panel_function();
     llvm::Type *p = b_.getPtrTy(), *i = b_.getInt64Ty();
     auto* f = begin(
         "direct_gemm",
@@ -254,12 +255,16 @@ class KernelEmitter {
     return f;
   }
 
-  // The body of `f`, a gemm whose arguments are given_.
-  void emit_blocks(llvm::Function* f) {
-    gemm_ = f;
+  void emit_buffer() {
     buffer_ = b_.CreateAlloca(
         llvm::ArrayType::get(element_, static_cast<std::uint64_t>(tile_.rows * tile_.columns)));
     buffer_->setAlignment(llvm::Align(64));
+  }
+
+  // The body of `f`, a gemm whose arguments are given_.
+  void emit_blocks(llvm::Function* f) {
+    gemm_ = f;
+    if (!second_) emit_buffer();
     // A second A's rows begin a strip of their own.
     const int strips = (row_block + tile_.rows - 1) / tile_.rows + (second_ ? 1 : 0);
     const int turned_rows = strips * tile_.rows;
@@ -282,11 +287,10 @@ class KernelEmitter {
           Value* column = b_.CreateMul(panel, i64(tile_.columns));
           Value* b = b_block(block, column);
           if (!second) return emit_panel(block, panel, column, b);
-          Value* twice = b_.CreateSelect(b_.CreateICmpSGT(second_->m, i64(0)), i64(2), i64(1));
-          emit_loop(b_, i64(0), twice, i64(1), [&](Value* which) {
-            Value* is_first = b_.CreateICmpEQ(which, i64(0));
-            emit_panel(either(is_first, block, *second), panel, column, b);
-          });
+          call_panel(block, panel, column, b);
+          emit_if(
+              b_, b_.CreateICmpSGT(second_->m, i64(0)),
+              [&] { call_panel(*second, panel, column, b); }, [] {});
         });
       });
     });
@@ -361,22 +365,6 @@ class KernelEmitter {
             b_.CreateSelect(ahead, bytes(k), i64(0)),
             of.c,
             i64(of.turned == turned_ ? 1 : 0)};
-  }
-  Block either(Value* first, const Block& x, const Block& y) {
-    const auto one_of = [&](Value* Block::*value) {
-      return b_.CreateSelect(first, x.*value, y.*value);
-    };
-    return {one_of(&Block::row),
-            one_of(&Block::rows),
-            x.k0,
-            x.k,
-            one_of(&Block::a),
-            one_of(&Block::a_m),
-            one_of(&Block::a_k),
-            one_of(&Block::a_strip),
-            one_of(&Block::ahead),
-            one_of(&Block::c),
-            one_of(&Block::asks)};
   }
 
   // The arguments of a strip for one block of A and one of B.
@@ -453,10 +441,38 @@ class KernelEmitter {
     return {element_at(given_[gemm_b], element), bytes(b_k_), b_.CreateMul(count, block.asks)};
   }
 
+  Value* width_of(Value* column) {
+    return minimum(i64(tile_.columns), b_.CreateSub(given_[gemm_n], column));
+  }
   void emit_panel(const Block& block, Value* panel, Value* column, Value* b) {
-    Value* width = minimum(i64(tile_.columns), b_.CreateSub(given_[gemm_n], column));
-    std::vector<Value*> arguments = strip_arguments(block, panel, column, b);
+    Value* width = width_of(column);
+    const std::vector<Value*> arguments = strip_arguments(block, panel, column, b);
     if (tile_.amx) return emit_amx_panel(block, arguments, width);
+    emit_strips(arguments, width);
+  }
+
+  // (a strip's arguments, width)
+  llvm::Function* emit_panel_function() {
+    std::vector<llvm::Type*> types = strips_[0]->getFunctionType()->params();
+    types.push_back(b_.getInt64Ty());
+    auto* f = begin("panel", llvm::FunctionType::get(b_.getVoidTy(), types, false));
+    gemm_ = f;
+    emit_buffer();
+    std::vector<Value*> arguments;
+    for (llvm::Argument& argument : f->args()) arguments.push_back(&argument);
+    Value* width = arguments.back();
+    arguments.pop_back();
+    emit_strips(arguments, width);
+    b_.CreateRetVoid();
+    return f;
+  }
+  void call_panel(const Block& block, Value* panel, Value* column, Value* b) {
+    std::vector<Value*> arguments = strip_arguments(block, panel, column, b);
+    arguments.push_back(width_of(column));
+    b_.CreateCall(panel_function_, arguments);
+  }
+
+  void emit_strips(const std::vector<Value*>& arguments, Value* width) {
     Value* vectors = b_.CreateSDiv(b_.CreateAdd(width, i64(tile_.lanes - 1)), i64(tile_.lanes));
     Value* partial = b_.CreateICmpNE(b_.CreateMul(vectors, i64(tile_.lanes)), width);
     emit_if(
@@ -546,7 +562,8 @@ class KernelEmitter {
   int size_;
   llvm::Type* element_;
   std::vector<llvm::Function*> strips_;
-  llvm::Function *pack_ = nullptr, *turn_ = nullptr, *amx_strip_ = nullptr;
+  llvm::Function *pack_ = nullptr, *turn_ = nullptr, *amx_strip_ = nullptr,
+                 *panel_function_ = nullptr;
   // Of the gemm that is being emitted:
   llvm::Function* gemm_ = nullptr;
   std::vector<Value*> given_;  // by GemmArgument
