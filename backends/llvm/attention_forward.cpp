@@ -189,15 +189,38 @@ void AttentionKernel::multiply_keys(KernelEmitter& e, const Tile& tile) {
 
 template <typename Body>
 AttentionKernel::Values AttentionKernel::down_keys(KernelEmitter& e, const Tile& tile,
-                                                   llvm::Value* query, Values values, Body&& body) {
+                                                   llvm::Value* query, Values values,
+                                                   const std::vector<Value>& turned, Body&& body) {
   // Every score that a vector of queries sees is written, whichever sweep reads it.
   const std::int64_t together = std::max(lanes_, function_lanes_);
   llvm::Value* first = e.b.CreateAnd(query, e.integer(-together));
-  return emit_loop(e.b, e.integer(0), keys_seen(e, tile, first, together), e.integer(1),
-                   std::move(values), [&](llvm::Value* key, Values& next) {
+  llvm::Value *begin = e.integer(0), *end = keys_seen(e, tile, first, together);
+  const auto at_key = [&](llvm::Value* key, const LaneIndices& where, Values& next) {
+    llvm::Value* offset = e.b.CreateMul(key, e.integer(score_stride_));
+    body(where, at(e, scores_, e.b.CreateAdd(offset, query)), next);
+  };
+  if (!turned.empty()) {
+    const std::int64_t side = square_lanes();
+    llvm::Value* whole = e.b.CreateAnd(end, e.integer(-side));
+    values = emit_loop(e.b, begin, whole, e.integer(side), std::move(values),
+                       [&](llvm::Value* key, Values& next) {
+                         e.start_block();
+                         std::vector<llvm::Value*> keys;
+                         std::vector<LaneIndices> where;
+                         for (std::int64_t i = 0; i < side; ++i) {
+                           keys.push_back(e.b.CreateAdd(key, e.integer(i)));
+                           where.push_back(turned_index(e, tile, query, keys.back()));
+                         }
+                         define_turned(e, tile, query, key, turned, where);
+                         for (std::size_t i = 0; i < keys.size(); ++i)
+                           at_key(keys[i], where[i], next);
+                       });
+    begin = whole;
+  }
+  return emit_loop(e.b, begin, end, e.integer(1), std::move(values),
+                   [&](llvm::Value* key, Values& next) {
                      e.start_block();
-                     llvm::Value* offset = e.b.CreateMul(key, e.integer(score_stride_));
-                     body(key, at(e, scores_, e.b.CreateAdd(offset, query)), next);
+                     at_key(key, turned_index(e, tile, query, key), next);
                    });
 }
 
@@ -225,21 +248,24 @@ void AttentionKernel::largest_scores(KernelEmitter& e, const Tile& tile) {
 
 void AttentionKernel::largest_scores(KernelEmitter& e, const Tile& tile,
                                      const std::vector<Value>& true_here) {
-  sweep(e, tile.rows, queries_, {}, [&](llvm::Value* query, llvm::Value* mask, Values&) {
+  const std::vector<Value> in_rows = read_in_rows(body_.outputs()[0].value, true_here);
+  const unsigned lanes = in_rows.empty() ? lanes_ : square_lanes();
+  const auto largest = [&](llvm::Value* query, llvm::Value* mask, Values&) {
     llvm::Value* maximum = down_keys(
-        e, tile, query, {minus_infinity(lanes_)},
-        [&](llvm::Value* key, llvm::Value* place, Values& values) {
-          const LaneIndices where = turned_index(e, tile, query, key);
-          e.define(body_.input_value(0), where, mask, lanes_, vector_at(e, place, e.integer(0)));
+        e, tile, query, {minus_infinity(lanes)}, mask == nullptr ? in_rows : std::vector<Value>{},
+        [&](const LaneIndices& where, llvm::Value* place, Values& values) {
+          e.define(body_.input_value(0), where, mask, lanes,
+                   vector_at(e, place, e.integer(0), lanes));
           for (const Value condition : true_here)
-            e.define(condition, where, mask, lanes_,
-                     llvm::ConstantInt::getTrue(value_type(e.b.getContext(), DType::b1, lanes_)));
-          llvm::Value* score = e.emit(body_.outputs()[0].value, where, mask, lanes_);
+            e.define(condition, where, mask, lanes,
+                     llvm::ConstantInt::getTrue(value_type(e.b.getContext(), DType::b1, lanes)));
+          llvm::Value* score = e.emit(body_.outputs()[0].value, where, mask, lanes);
           set_vector(e, place, e.integer(0), score);
           values[0] = larger(e, score, values[0]);
         })[0];
     set_vector(e, maxima_, query, maximum);
-  });
+  };
+  sweep(e, tile.rows, queries_, {}, largest, lanes);
 }
 
 // Behind the first tiles a larger score is rare.
@@ -294,21 +320,23 @@ void AttentionKernel::weigh(KernelEmitter& e, const Tile& tile) {
     });
     return;
   }
-  sweep(e, tile.rows, queries_, {}, [&](llvm::Value* query, llvm::Value* mask, Values&) {
-    llvm::Value* shift = vector_at(e, maxima_, query, lanes_);
-    llvm::Value* sum = vector_at(e, sums_, query, lanes_);
-    sum =
-        down_keys(e, tile, query, {sum}, [&](llvm::Value* key, llvm::Value* place, Values& values) {
-          llvm::Value* score = vector_at(e, place, e.integer(0), lanes_);
-          llvm::Value* weight = exp(e, b.CreateFSub(score, shift));
-          values[0] = b.CreateFAdd(values[0], weight);
-          const LaneIndices where = turned_index(e, tile, query, key);
-          e.define(body_.input_value(1), where, mask, lanes_, weight);
-          weight = e.emit(body_.outputs()[1].value, where, mask, lanes_);
-          set_vector(e, place, e.integer(0), weight);
-        })[0];
+  const std::vector<Value> in_rows = read_in_rows(body_.outputs()[1].value, {});
+  const unsigned lanes = in_rows.empty() ? lanes_ : square_lanes();
+  const auto weigh_keys = [&](llvm::Value* query, llvm::Value* mask, Values&) {
+    llvm::Value* shift = vector_at(e, maxima_, query, lanes);
+    llvm::Value* sum = vector_at(e, sums_, query, lanes);
+    sum = down_keys(e, tile, query, {sum}, mask == nullptr ? in_rows : std::vector<Value>{},
+                    [&](const LaneIndices& where, llvm::Value* place, Values& values) {
+                      llvm::Value* score = vector_at(e, place, e.integer(0), lanes);
+                      llvm::Value* weight = exp(e, b.CreateFSub(score, shift));
+                      values[0] = b.CreateFAdd(values[0], weight);
+                      e.define(body_.input_value(1), where, mask, lanes, weight);
+                      weight = e.emit(body_.outputs()[1].value, where, mask, lanes);
+                      set_vector(e, place, e.integer(0), weight);
+                    })[0];
     set_vector(e, sums_, query, sum);
-  });
+  };
+  sweep(e, tile.rows, queries_, {}, weigh_keys, lanes);
 }
 
 // (scores, shifts, sums, keys), of function_lanes_ queries: scores become weights. A function

@@ -79,12 +79,20 @@ class AttentionKernel {
   llvm::Value* keys_seen(KernelEmitter& e, const Tile& tile, llvm::Value* query,
                          std::int64_t queries);
   void finish(KernelEmitter& e, const Tile& tile, llvm::Value* out);
-  // Over the keys of the tile, for the queries from `query` on: body(key, scores, values).
+  // Over the keys of the tile, for the queries from `query` on: body(index, scores, values).
+  // Of `turned`, read_in_rows(), the values are defined, for square_lanes() whole queries.
   template <typename Body>
   Values down_keys(KernelEmitter& e, const Tile& tile, llvm::Value* query, Values values,
-                   Body&& body);
+                   const std::vector<Value>& turned, Body&& body);
   llvm::Value* vector_at(KernelEmitter& e, llvm::Value* row, llvm::Value* column, unsigned lanes);
   void scale_rows(KernelEmitter& e, llvm::Value* out, llvm::Value* begin, llvm::Value* end);
+
+  // attention_turned.cpp
+  // What `output` needs, unless `known`, that stands in memory in a row of keys for each query.
+  std::vector<Value> read_in_rows(Value output, const std::vector<Value>& known) const;
+  unsigned square_lanes() const;
+  void define_turned(KernelEmitter& e, const Tile& tile, llvm::Value* query, llvm::Value* key,
+                     const std::vector<Value>& values, const std::vector<LaneIndices>& where);
 
   void gradient(KernelEmitter& e, llvm::Value* batch);
   void pack(KernelEmitter& e, const Tile& whole);
