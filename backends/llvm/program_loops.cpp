@@ -26,12 +26,15 @@ void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
 
 // Steps that each thread does for its own rows, if it has enough, without waiting.
 void ProgramEmitter::emit_together(llvm::IRBuilder<>& b, std::span<const Step> steps) {
-  if (steps[0].barrier_before) emit_barrier_unless_one(b, steps[0].unless_one);
   llvm::Value* apart = nullptr;
   emit_own_rows(b, steps[0], [&] {
     apart = own_rows_->apart;
+    // What the loops of the run read from in front of it they wait for themselves
+    // otherwise, each where it begins.
+    emit_if(
+        b, apart, [&] { emit_barrier(b); }, [] {});
     for (const Step& step : steps) {
-      if (&step != steps.data() && step.barrier_before) emit_barrier_unless_one(b, step.unless_one);
+      if (step.barrier_before) emit_barrier_unless_one(b, step.unless_one);
       emit_step(b, step);
     }
   });

@@ -5,6 +5,7 @@
 #include "backends/llvm/target.h"
 #include "driver/compile.h"
 #include "passes/training_step.h"
+#include "runtime/team.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
 #include "tests/support/programs.h"
@@ -82,4 +83,40 @@ TEST_CASE("chunks done apart are what they are done together, for any number of 
       for (const std::int64_t rows : {40, 3, 100}) check_results(layers, length, rows);
   // Enough for two threads' own rows, but not for the product in their turns; for both.
   for (const std::int64_t rows : {40, 80}) check_results(wide, 130, rows);
+}
+
+TEST_CASE("threads that do their rows of a chunk apart wait for what all of them made before") {
+  // 1 + gain is made anew for each chunk, each thread a part of it, and read in the loop.
+  const TrainingStep step = make_training_step(mean_square_of(R"(
+cell gained[I, H](x: real[I], h: real[H]) {
+  param W: real[I, H] ~ xavier
+  param U: real[H, H] ~ orthogonal
+  param gain: real[H] ~ normal(0, 1)
+  h = tanh((1 + gain) * (x @ W + h @ U))
+  yield h, h
+}
+model M(x: real[T, 24]) {
+  y, _ = scan gained[24, 20] over x remat(budget: 1 MiB)
+  return y: y
+}
+)"),
+                                               {});
+  const auto program = compile(step.graph, {}, {"llvm", {}, {}});
+  const std::vector<Tensor> inputs = step_inputs(step.graph, {{"B", 64}, {"T", 200}});
+  // What is left in memory by a run on these is not what the next one should find.
+  std::vector<Tensor> others = inputs;
+  for (Tensor& tensor : others)
+    if (is_float(tensor.dtype()))
+      for (std::int64_t i = 0; i < tensor.size(); ++i) tensor.set(i, tensor.get(i) / 2);
+  Team alone(1);
+  const std::vector<Tensor> expected = run_with(*program, inputs, alone);
+  for (const int threads : {2, 3}) {
+    Team team(threads);
+    for (int run = 0; run < 20; ++run) {
+      INFO("run " << run << " with " << threads << " threads");
+      run_with(*program, others, team);
+      const std::vector<Tensor> found = run_with(*program, inputs, team);
+      for (std::size_t i = 0; i < found.size(); ++i) REQUIRE(same_bits(found[i], expected[i]));
+    }
+  }
 }
