@@ -97,10 +97,23 @@ std::optional<Value> concat_rule(Builder& b, const Node& node, const std::vector
   return b.slice(first.operands[0], axis, start, end - start);
 }
 
+// A sum of sums is one over the axes of both: a time loop adds up in one go then what
+// it would sum over the batch at each step.
+Value sum_of_sum(Builder& b, const Node& node, const Node& inner) {
+  Integers both = inner.attributes.integers("axes"), left;
+  const auto rank = static_cast<std::int64_t>(b.type(inner.operands[0]).rank());
+  for (std::int64_t axis = 0; axis < rank; ++axis)
+    if (!contains(both, axis)) left.push_back(axis);
+  for (const std::int64_t axis : node.attributes.integers("axes")) both.push_back(left[at(axis)]);
+  std::sort(both.begin(), both.end());
+  return b.reduce_sum(inner.operands[0], std::move(both));
+}
+
 // Sums over extents that a broadcast made: x times their number.
 std::optional<Value> sum_rule(Builder& b, const Node& node, Value x, const Node inner) {
   const Integers& axes = node.attributes.integers("axes");
   if (axes.empty()) return x;
+  if (inner.op == Op::reduce_sum) return sum_of_sum(b, node, inner);
   const DType dtype = node.types[0].dtype;
   if (inner.op != Op::broadcast || (dtype != DType::f32 && dtype != DType::f64)) return {};
   const Integers& kept = inner.attributes.integers("axes");

@@ -79,6 +79,20 @@ TEST_CASE("simplify: broadcasts compose, and sums over them are multiples") {
         }) == "%1 = constant {dims = <2, 6>, value = dense f64[] <3.0>} : f64[2, 6]");
 }
 
+TEST_CASE("simplify: a sum of sums is one sum") {
+  const std::vector<std::pair<Integers, Integers>> cases{
+      {{0}, {1}}, {{1}, {0, 1}}, {{0, 2}, {0}}, {{3}, {2}}, {{1, 3}, {0, 1}}};
+  for (const auto& [first, second] : cases) {
+    Graph graph;
+    Builder b(graph);
+    const Value x = b.input("x", {DType::f64, {2, Dim::symbol("B"), 3, Dim::symbol("T")}});
+    graph.add_output("y", b.reduce_sum(b.reduce_sum(x, first), second));
+    const Graph after = simplify(graph);
+    CHECK(count_ops(after, Op::reduce_sum) == 1);
+    require_same_results(graph, after);
+  }
+}
+
 TEST_CASE("simplify: the gradients of a split add up to one concatenation") {
   Graph graph;
   Builder b(graph);
