@@ -18,6 +18,7 @@
 #include "ir/verify.h"
 #include "passes/batch.h"
 #include "passes/bf16_products.h"
+#include "passes/carry_sums.h"
 #include "passes/derive_step.h"
 #include "passes/differentiate.h"
 #include "passes/expand_composites.h"

@@ -26,9 +26,9 @@ TEST_CASE("every example's gradients hold, in both orders, before and after ever
     INFO(arguments);
     const Run result = run("gradcheck " + arguments + " --order 2 --after-each-pass");
     CHECK(result.status == 0);
-    for (const char* pass :
-         {"batch", "unroll(3)", "simplify", "hoist-scan", "fuse-gates", "join-stacks",
-          "expand-composites", "sink-transposes", "fuse-pointwise", "place", "compiling"})
+    for (const char* pass : {"batch", "unroll(3)", "simplify", "hoist-scan", "fuse-gates",
+                             "join-stacks", "expand-composites", "sink-transposes", "carry-sums",
+                             "fuse-pointwise", "place", "compiling"})
       CHECK(result.output.find(std::string("after ") + pass) != std::string::npos);
     CHECK(result.output.find("WRONG") == std::string::npos);
   }

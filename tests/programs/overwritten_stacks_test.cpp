@@ -51,9 +51,9 @@ Graph graph_of(const Loops& loops) {
   "f32[B, 6], f32[T, B, 12]"
 #define NEXT \
   "= matmul(%3, %0) {batch_a = [], batch_b = [], contract_a = [1], contract_b = [1]} : f32[B, 6]"
-#define RESULT "  %7 = reduce_sum(%6) {axes = [0]} : f32[B, 6]\n  return \"h\" = %5, \"sum\" = %7"
+#define RESULT "  %7 = reduce_sum(%6) {axes = [2]} : f32[T, B]\n  return \"h\" = %5, \"sum\" = %7"
 #define JOINT_RESULT \
-  "  %7 = reduce_sum(%6) {axes = [0]} : f32[B, 12]\n  return \"h\" = %5, \"sum\" = %7"
+  "  %7 = reduce_sum(%6) {axes = [2]} : f32[T, B]\n  return \"h\" = %5, \"sum\" = %7"
 #define SLICES(first, second)                                              \
   "%2: f32[B, 12])\n"                                                      \
   "    %3 = slice(%2) {axis = 1, extent = <6>, start = <0>} : f32[B, 6]\n" \
@@ -81,7 +81,7 @@ const std::vector<Loops> cases{
      false},
     {"a result", "%5", KEPT_ONE, READ_ONE,
      "%2: f32[B, 6])\n    %3 = mul(%1, %2) : f32[B, 6]\n    %4 " NEXT, "\n    return %4, %3",
-     "  %7 = reduce_sum(%6) {axes = [0]} : f32[B, 6]\n"
+     "  %7 = reduce_sum(%6) {axes = [2]} : f32[T, B]\n"
      "  return \"h\" = %5, \"sum\" = %7, \"kept\" = %4",
      false},
     {"read at other elements", "%5", KEPT_ONE, READ_ONE,
