@@ -1,42 +1,9 @@
-// The forward half of attention. A tile's scores stand turned, a row for each key and a
-// column for each query: K and V are read as they stand, the queries alone are packed,
-// and a query's maximum and sum run from row to row in a lane of their own.
-#include <algorithm>
-
+// The forward half of attention: a unit is a tile of queries.
 #include "backends/llvm/attention_kernel_internal.h"
-#include "backends/llvm/attention_strip_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
 
 namespace treadle {
-
-namespace {
-
-// A tile of scores fits the first cache beside a panel.
-constexpr std::int64_t least_queries = 64;
-constexpr std::int64_t most_keys = 64;
-// Rows that all start in few of the cache's sets would push each other out.
-constexpr std::int64_t line_bytes = 64;
-
-}  // namespace
-
-void AttentionKernel::prepare_forward() {
-  const auto size = static_cast<std::int64_t>(size_of(dtype_));
-  const std::int64_t columns = kernels_.tile.columns;
-  tile_queries_ = (least_queries + columns - 1) / columns * columns;
-  tile_keys_ = most_keys;
-  score_stride_ = tile_queries_ + line_bytes / size;
-  const auto lanes = static_cast<std::int64_t>(kernels_.tile.lanes);
-  std::int64_t registers = most_registers;
-  while (tile_queries_ % (registers * lanes) != 0) registers /= 2;
-  function_lanes_ = static_cast<unsigned>(registers * lanes);
-  units_ = batch_ * (queries_ + Dim(tile_queries_ - 1)).floor_div(tile_queries_);
-}
-
-llvm::Value* AttentionKernel::vector_at(KernelEmitter& e, llvm::Value* row, llvm::Value* column,
-                                        unsigned lanes) {
-  return e.load(dtype_, row, {column, 1, nullptr}, nullptr, lanes);
-}
 
 // Tiles from both ends in turn, so that a thread's share of tiles under a causal
 // mask has short rows and long ones.
@@ -76,11 +43,14 @@ void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
   tiles(e, keys_, tile_keys_, [&](llvm::Value* column, llvm::Value* columns) {
     tile.column = column;
     tile.columns = columns;
-    where_seen(e, tile, [&] {
-      tile.edge = count_seen(e, tile);
-      forward_tile(e, tile, out);
-      b.CreateStore(b.getTrue(), begun_);
-    });
+    where_seen(
+        e, tile,
+        [&] {
+          tile.edge = count_seen(e, tile);
+          forward_tile(e, tile, out);
+          b.CreateStore(b.getTrue(), begun_);
+        },
+        [] {});
   });
   emit_if(
       b, b.CreateLoad(b.getInt1Ty(), begun_), [] {},
@@ -91,169 +61,27 @@ void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
 // Scores become weights below the largest score so far; what was summed before
 // is scaled to it [Dao 2023].
 void AttentionKernel::forward_tile(KernelEmitter& e, const Tile& tile, llvm::Value* out) {
-  multiply_keys(e, tile);
-  largest_scores(e, tile);
+  // V's rows of this tile are asked for meanwhile.
+  llvm::Value* values = at(e, pointers_->operands[op_v], tile, tile.column, keys_, value_width_);
+  llvm::Value* elements = e.b.CreateMul(tile.columns, e.extent(value_width_));
+  multiply_keys(e, tile, op_k, width_, tile.packed_queries, scores_,
+                asked(e, values, elements, tile.columns, tile.panels, e.extent(width_)));
+  where_whole(e, tile,
+              [&](const std::vector<Value>& true_here) { largest_scores(e, tile, true_here); });
   scale_to_largest(e, tile, out);
   weigh(e, tile);
   multiply_values(e, tile, out);
 }
 
-// Of each panel of queries, up to which key of the tile they see any, in steps of a
-// panel's width. Returns an i1: there is one that does not see the last ones.
-llvm::Value* AttentionKernel::count_seen(KernelEmitter& e, const Tile& tile) {
-  llvm::IRBuilder<>& b = e.b;
-  if (!masked_) return nullptr;
-  llvm::Value* columns = e.integer(kernels_.tile.columns);
-  return emit_loop(b, e.integer(0), tile.panels, e.integer(1), {b.getFalse()},
-                   [&](llvm::Value* panel, Values& edge) {
-                     llvm::Value* first = b.CreateMul(panel, columns);
-                     Tile part = tile;
-                     part.row = b.CreateAdd(tile.row, first);
-                     part.rows = smaller(e, columns, b.CreateSub(tile.rows, first));
-                     llvm::Value* seen = emit_loop(
-                         b, e.integer(0), tile.columns, columns, {e.integer(0)},
-                         [&](llvm::Value* key, Values& end) {
-                           part.column = b.CreateAdd(tile.column, key);
-                           part.columns = smaller(e, columns, b.CreateSub(tile.columns, key));
-                           llvm::Value* next = b.CreateAdd(key, part.columns);
-                           llvm::Value* none = unseen(e, part);
-                           end[0] = none == nullptr ? next : b.CreateSelect(none, end[0], next);
-                         })[0];
-                     b.CreateStore(seen, b.CreateGEP(b.getInt64Ty(), seen_, panel));
-                     edge[0] = b.CreateOr(edge[0], b.CreateICmpSLT(seen, tile.columns));
-                   })[0];
-}
-
-// The most keys that one of `queries` queries from `query` on sees.
-llvm::Value* AttentionKernel::keys_seen(KernelEmitter& e, const Tile& tile, llvm::Value* query,
-                                        std::int64_t queries) {
-  llvm::IRBuilder<>& b = e.b;
-  if (!masked_) return tile.columns;
-  llvm::Value* columns = e.integer(kernels_.tile.columns);
-  llvm::Value* last =
-      b.CreateAdd(b.CreateUDiv(b.CreateAdd(query, e.integer(queries - 1)), columns), e.integer(1));
-  return emit_loop(b, b.CreateUDiv(query, columns), smaller(e, last, tile.panels), e.integer(1),
-                   {e.integer(0)}, [&](llvm::Value* panel, Values& most) {
-                     llvm::Value* seen =
-                         b.CreateLoad(b.getInt64Ty(), b.CreateGEP(b.getInt64Ty(), seen_, panel));
-                     most[0] = b.CreateSelect(b.CreateICmpSGT(seen, most[0]), seen, most[0]);
-                   })[0];
-}
-
-// c [rows, a panel's columns] = initial + a b.
-void AttentionKernel::multiply_strip(KernelEmitter& e, const Strip& x) {
-  llvm::IRBuilder<>& b = e.b;
-  llvm::Module& module = *b.GetInsertBlock()->getModule();
-  llvm::Value* size = e.integer(static_cast<std::int64_t>(size_of(dtype_)));
-  const auto bytes = [&](llvm::Value* elements) { return b.CreateMul(elements, size); };
-  b.CreateCall(attention_strip(module, target_, kernels_.tile),
-               {x.a, bytes(x.a_m), bytes(x.a_k), x.b, x.c, bytes(x.c_m), x.initial,
-                bytes(x.initial_m), x.k, bytes(x.b_k), x.next, x.next_step, x.rows});
-}
-
-// What `panels` strips of `rows` rows, `k` deep, ask for meanwhile: `elements` elements, spread
-// out evenly, since the processor waits when it is asked for many lines at a time.
-AttentionKernel::Asked AttentionKernel::asked(KernelEmitter& e, llvm::Value* first,
-                                              llvm::Value* elements, llvm::Value* rows,
-                                              llvm::Value* panels, llvm::Value* k) {
-  llvm::IRBuilder<>& b = e.b;
-  llvm::Value* bytes = b.CreateMul(elements, e.integer(static_cast<std::int64_t>(size_of(dtype_))));
-  llvm::Value* times = b.CreateMul(b.CreateUDiv(rows, e.integer(kernels_.tile.rows)),
-                                   b.CreateUDiv(k, e.integer(steps_together)));
-  llvm::Value* all = b.CreateAdd(b.CreateMul(times, panels), e.integer(1));
-  llvm::Value* step = b.CreateUDiv(b.CreateAdd(bytes, all), all);
-  return {first, step, b.CreateMul(times, step)};
-}
-
-llvm::Value* AttentionKernel::Asked::from(KernelEmitter& e, llvm::Value* panel) const {
-  return e.b.CreateGEP(e.b.getInt8Ty(), first, e.b.CreateMul(panel, panel_bytes));
-}
-
-// What is packed is padded, so that whole panels can be written. V's rows of this tile are
-// asked for meanwhile.
-void AttentionKernel::multiply_keys(KernelEmitter& e, const Tile& tile) {
-  llvm::IRBuilder<>& b = e.b;
-  llvm::Value *k = e.extent(width_), *columns = e.integer(kernels_.tile.columns);
-  llvm::Value* keys = at(e, pointers_->operands[op_k], tile, tile.column, keys_, width_);
-  llvm::Value* values = at(e, pointers_->operands[op_v], tile, tile.column, keys_, value_width_);
-  llvm::Value* elements = b.CreateMul(tile.columns, e.extent(value_width_));
-  const Asked next = asked(e, values, elements, tile.columns, tile.panels, k);
-  emit_loop(b, e.integer(0), tile.panels, e.integer(1), [&](llvm::Value* panel) {
-    llvm::Value* first = b.CreateMul(panel, columns);
-    multiply_strip(
-        e, {keys, k, e.integer(1), at(e, tile.packed_queries, b.CreateMul(first, k)), columns,
-            at(e, scores_, first), e.integer(score_stride_), zeros_, e.integer(0),
-            keys_seen(e, tile, first, 1), k, next.from(e, panel), next.step});
-  });
-}
-
-template <typename Body>
-AttentionKernel::Values AttentionKernel::down_keys(KernelEmitter& e, const Tile& tile,
-                                                   llvm::Value* query, Values values,
-                                                   const std::vector<Value>& turned, Body&& body) {
-  // Every score that a vector of queries sees is written, whichever sweep reads it.
-  const std::int64_t together = std::max(lanes_, function_lanes_);
-  llvm::Value* first = e.b.CreateAnd(query, e.integer(-together));
-  llvm::Value *begin = e.integer(0), *end = keys_seen(e, tile, first, together);
-  const auto at_key = [&](llvm::Value* key, const LaneIndices& where, Values& next) {
-    llvm::Value* offset = e.b.CreateMul(key, e.integer(score_stride_));
-    body(where, at(e, scores_, e.b.CreateAdd(offset, query)), next);
-  };
-  if (!turned.empty()) {
-    const std::int64_t side = square_lanes();
-    llvm::Value* whole = e.b.CreateAnd(end, e.integer(-side));
-    values = emit_loop(e.b, begin, whole, e.integer(side), std::move(values),
-                       [&](llvm::Value* key, Values& next) {
-                         e.start_block();
-                         std::vector<llvm::Value*> keys;
-                         std::vector<LaneIndices> where;
-                         for (std::int64_t i = 0; i < side; ++i) {
-                           keys.push_back(e.b.CreateAdd(key, e.integer(i)));
-                           where.push_back(turned_index(e, tile, query, keys.back()));
-                         }
-                         define_turned(e, tile, query, key, turned, where);
-                         for (std::size_t i = 0; i < keys.size(); ++i)
-                           at_key(keys[i], where[i], next);
-                       });
-    begin = whole;
-  }
-  return emit_loop(e.b, begin, end, e.integer(1), std::move(values),
-                   [&](llvm::Value* key, Values& next) {
-                     e.start_block();
-                     at_key(key, turned_index(e, tile, query, key), next);
-                   });
-}
-
-// Most tiles are seen as a whole: conditions of positions need not be asked there.
-void AttentionKernel::largest_scores(KernelEmitter& e, const Tile& tile) {
-  llvm::IRBuilder<>& b = e.b;
-  std::vector<Value> conditions;
-  llvm::Value* whole = b.getTrue();
-  e.start_block();
-  const IndexRanges index = ranges(e, tile);
-  for (const Node& node : body_.nodes()) {
-    if (node.op != Op::select ||
-        body_.type(node.operands[0]).dims != body_.type(body_.input_value(0)).dims)
-      continue;
-    llvm::Value* always = TileRanges(e).always(node.operands[0], index);
-    if (always == nullptr) continue;
-    conditions.push_back(node.operands[0]);
-    whole = b.CreateAnd(whole, always);
-  }
-  e.start_block();
-  if (conditions.empty()) return largest_scores(e, tile, {});
-  emit_if(
-      b, whole, [&] { largest_scores(e, tile, conditions); }, [&] { largest_scores(e, tile, {}); });
-}
-
 void AttentionKernel::largest_scores(KernelEmitter& e, const Tile& tile,
                                      const std::vector<Value>& true_here) {
-  const std::vector<Value> in_rows = read_in_rows(body_.outputs()[0].value, true_here);
+  const std::vector<Value> in_rows = read_in_rows({0}, true_here);
   const unsigned lanes = in_rows.empty() ? lanes_ : square_lanes();
   const auto largest = [&](llvm::Value* query, llvm::Value* mask, Values&) {
     llvm::Value* maximum = down_keys(
         e, tile, query, {minus_infinity(lanes)}, mask == nullptr ? in_rows : std::vector<Value>{},
-        [&](const LaneIndices& where, llvm::Value* place, Values& values) {
+        [&](const LaneIndices& where, llvm::Value* offset, Values& values) {
+          llvm::Value* place = at(e, scores_, offset);
           e.define(body_.input_value(0), where, mask, lanes,
                    vector_at(e, place, e.integer(0), lanes));
           for (const Value condition : true_here)
@@ -320,13 +148,14 @@ void AttentionKernel::weigh(KernelEmitter& e, const Tile& tile) {
     });
     return;
   }
-  const std::vector<Value> in_rows = read_in_rows(body_.outputs()[1].value, {});
+  const std::vector<Value> in_rows = read_in_rows({1}, {});
   const unsigned lanes = in_rows.empty() ? lanes_ : square_lanes();
   const auto weigh_keys = [&](llvm::Value* query, llvm::Value* mask, Values&) {
     llvm::Value* shift = vector_at(e, maxima_, query, lanes);
     llvm::Value* sum = vector_at(e, sums_, query, lanes);
     sum = down_keys(e, tile, query, {sum}, mask == nullptr ? in_rows : std::vector<Value>{},
-                    [&](const LaneIndices& where, llvm::Value* place, Values& values) {
+                    [&](const LaneIndices& where, llvm::Value* offset, Values& values) {
+                      llvm::Value* place = at(e, scores_, offset);
                       llvm::Value* score = vector_at(e, place, e.integer(0), lanes);
                       llvm::Value* weight = exp(e, b.CreateFSub(score, shift));
                       values[0] = b.CreateFAdd(values[0], weight);
@@ -395,19 +224,16 @@ void AttentionKernel::multiply_values(KernelEmitter& e, const Tile& tile, llvm::
       whole);
 }
 
-// V is read as it stands, but for columns that fill no panel. Keys of the next tile and, with
-// the first tile, the next unit's queries are asked for meanwhile, if `ask`.
+// Keys of the next tile and, with the first tile, the next unit's queries are asked for
+// meanwhile, if `ask`.
 void AttentionKernel::multiply_values(KernelEmitter& e, const Tile& tile, llvm::Value* out,
                                       llvm::Value* query, llvm::Value* rows, llvm::Value* keys,
                                       bool ask) {
   llvm::IRBuilder<>& b = e.b;
   llvm::Value *zero = e.integer(0), *one = e.integer(1), *across = e.extent(value_width_);
-  llvm::Value *columns = e.integer(kernels_.tile.columns), *stride = e.integer(score_stride_);
   llvm::Value* values = at(e, pointers_->operands[op_v], tile, tile.column, keys_, value_width_);
-  llvm::Value* weights = at(e, scores_, query);
-  llvm::Value* to = at(e, out, b.CreateMul(query, across));
   llvm::Value* begun = b.CreateLoad(b.getInt1Ty(), begun_);
-  llvm::Value* panels = b.CreateUDiv(across, columns);
+  llvm::Value* panels = b.CreateUDiv(across, e.integer(kernels_.tile.columns));
   llvm::Value* next_keys =
       at(e, pointers_->operands[op_k], tile, b.CreateAdd(tile.column, tile.columns), keys_, width_);
   llvm::Value* half = b.CreateLShr(b.CreateAdd(panels, one), one);
@@ -416,29 +242,17 @@ void AttentionKernel::multiply_values(KernelEmitter& e, const Tile& tile, llvm::
   llvm::Value* queries = b.CreateMul(e.integer(tile_queries_), e.extent(width_));
   const Asked next_queries =
       asked(e, tile.next_queries, b.CreateSelect(begun, zero, queries), rows, half, keys);
-  emit_loop(b, zero, panels, one, [&](llvm::Value* panel) {
-    llvm::Value* first = b.CreateMul(panel, columns);
-    llvm::Value* c = at(e, to, first);
-    llvm::Value* odd = b.CreateTrunc(panel, b.getInt1Ty());
-    llvm::Value* turn = b.CreateLShr(panel, one);
-    llvm::Value* next =
-        b.CreateSelect(odd, next_queries.from(e, turn), next_key_rows.from(e, turn));
-    llvm::Value* step = ask ? b.CreateSelect(odd, next_queries.step, next_key_rows.step) : zero;
-    multiply_strip(e, {weights, one, stride, at(e, values, first), across, c, across,
-                       b.CreateSelect(begun, c, zeros_), b.CreateSelect(begun, across, zero), rows,
-                       keys, next, step});
-  });
-  llvm::Value* first = b.CreateMul(panels, columns);
-  llvm::Value* left = b.CreateSub(across, first);
-  emit_if(
-      b, b.CreateICmpSGT(left, zero),
-      [&] {
-        b.CreateCall(kernels_.pack, {at(e, values, first), across, one, keys, left, zero, one,
-                                     panel_, llvm::ConstantPointerNull::get(b.getPtrTy())});
-        multiply(e, {weights, one, stride, panel_, keys, zero, at(e, to, first), across, rows, left,
-                     keys, begun});
-      },
-      [] {});
+  multiply_rows(
+      e,
+      {at(e, scores_, query), one, e.integer(score_stride_), values, across,
+       at(e, out, b.CreateMul(query, across)), rows, keys, begun},
+      [&](llvm::Value* panel) -> std::pair<llvm::Value*, llvm::Value*> {
+        llvm::Value* odd = b.CreateTrunc(panel, b.getInt1Ty());
+        llvm::Value* turn = b.CreateLShr(panel, one);
+        llvm::Value* next =
+            b.CreateSelect(odd, next_queries.from(e, turn), next_key_rows.from(e, turn));
+        return {next, ask ? b.CreateSelect(odd, next_queries.step, next_key_rows.step) : zero};
+      });
 }
 
 void AttentionKernel::finish(KernelEmitter& e, const Tile& tile, llvm::Value* out) {

@@ -1,6 +1,9 @@
 // The code of attention and of its gradient, tile by tile. Included only by
 // backends/llvm/*.cpp.
 #pragma once
+#include <algorithm>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "backends/llvm/attention_packs.h"
@@ -32,32 +35,26 @@ class AttentionKernel {
             const Pointers& pointers);
 
  private:
-  // Registers side by side, at most: the long chain of an exp waits for itself, so that
-  // others have to fill the time.
-  static constexpr unsigned most_registers = 4;
-
   // A tile: rows of queries, columns of keys.
   struct Tile {
     llvm::Value *batch = nullptr, *row = nullptr, *rows = nullptr, *column = nullptr,
                 *columns = nullptr;
     LaneIndices batch_index;
-    llvm::Value *panels = nullptr, *packed_queries = nullptr;  // of queries, forward
-    llvm::Value* next_queries = nullptr;
-    llvm::Value* edge = nullptr;  // an i1: what of it is not seen is left out
+    // Of queries; what is packed of them, and of their results' gradients.
+    llvm::Value *panels = nullptr, *packed_queries = nullptr, *packed_gradients = nullptr;
+    llvm::Value* next_queries = nullptr;  // of the next unit, forward
+    llvm::Value* edge = nullptr;          // an i1: what of it is not seen is left out
   };
   // The running values of a sweep over one row of a tile.
   using Values = std::vector<llvm::Value*>;
 
-  // attention_forward.cpp
-  void prepare_forward();
-  void forward(KernelEmitter& e, llvm::Value* unit);
-  void forward_tile(KernelEmitter& e, const Tile& tile, llvm::Value* out);
-  void multiply_keys(KernelEmitter& e, const Tile& tile);
-  void largest_scores(KernelEmitter& e, const Tile& tile);
-  void largest_scores(KernelEmitter& e, const Tile& tile, const std::vector<Value>& true_here);
-  void scale_to_largest(KernelEmitter& e, const Tile& tile, llvm::Value* out);
-  void weigh(KernelEmitter& e, const Tile& tile);
-  llvm::Function* weigh_function(llvm::Module& module);
+  // attention_tile.cpp
+  void prepare_tiles();
+  llvm::Value* count_seen(KernelEmitter& e, const Tile& tile);
+  llvm::Value* keys_seen(KernelEmitter& e, const Tile& tile, llvm::Value* query,
+                         std::int64_t queries);
+  std::pair<llvm::Value*, llvm::Value*> seen_by(KernelEmitter& e, const Tile& tile,
+                                                llvm::Value* key);
   struct Strip {
     llvm::Value *a, *a_m, *a_k;
     llvm::Value *b, *b_k;
@@ -72,41 +69,65 @@ class AttentionKernel {
   };
   Asked asked(KernelEmitter& e, llvm::Value* first, llvm::Value* elements, llvm::Value* rows,
               llvm::Value* panels, llvm::Value* k);
-  void multiply_values(KernelEmitter& e, const Tile& tile, llvm::Value* out);
-  void multiply_values(KernelEmitter& e, const Tile& tile, llvm::Value* out, llvm::Value* query,
-                       llvm::Value* rows, llvm::Value* keys, bool ask);
-  llvm::Value* count_seen(KernelEmitter& e, const Tile& tile);
-  llvm::Value* keys_seen(KernelEmitter& e, const Tile& tile, llvm::Value* query,
-                         std::int64_t queries);
-  void finish(KernelEmitter& e, const Tile& tile, llvm::Value* out);
-  // Over the keys of the tile, for the queries from `query` on: body(index, scores, values).
-  // Of `turned`, read_in_rows(), the values are defined, for square_lanes() whole queries.
+  void multiply_keys(KernelEmitter& e, const Tile& tile, std::size_t operand, const Dim& width,
+                     llvm::Value* packed_queries, llvm::Value* to, const Asked& next);
+  // c [rows, across] = a b, or += if `add`; rows of b and c stand side by side.
+  struct RowsProduct {
+    llvm::Value *a, *a_m, *a_k, *b, *across, *c, *rows, *k, *add;
+  };
+  // What is asked for with a panel, as tile_next and tile_next_step.
+  using Ask = std::function<std::pair<llvm::Value*, llvm::Value*>(llvm::Value* panel)>;
+  void multiply_rows(KernelEmitter& e, const RowsProduct& product, const Ask& ask);
+  // Over the keys of the tile, for the queries from `query` on: body(index, offset, values),
+  // where offset is that of a score. Of `turned`, read_in_rows(), the values are defined, for
+  // square_lanes() whole queries.
   template <typename Body>
   Values down_keys(KernelEmitter& e, const Tile& tile, llvm::Value* query, Values values,
                    const std::vector<Value>& turned, Body&& body);
-  llvm::Value* vector_at(KernelEmitter& e, llvm::Value* row, llvm::Value* column, unsigned lanes);
+  // body(conditions that are true in the whole tile), whichever way it turns out.
+  template <typename Body>
+  void where_whole(KernelEmitter& e, const Tile& tile, Body&& body);
+
+  // attention_forward.cpp
+  void forward(KernelEmitter& e, llvm::Value* unit);
+  void forward_tile(KernelEmitter& e, const Tile& tile, llvm::Value* out);
+  void largest_scores(KernelEmitter& e, const Tile& tile, const std::vector<Value>& true_here);
+  void scale_to_largest(KernelEmitter& e, const Tile& tile, llvm::Value* out);
+  void weigh(KernelEmitter& e, const Tile& tile);
+  llvm::Function* weigh_function(llvm::Module& module);
+  void multiply_values(KernelEmitter& e, const Tile& tile, llvm::Value* out);
+  void multiply_values(KernelEmitter& e, const Tile& tile, llvm::Value* out, llvm::Value* query,
+                       llvm::Value* rows, llvm::Value* keys, bool ask);
+  void finish(KernelEmitter& e, const Tile& tile, llvm::Value* out);
   void scale_rows(KernelEmitter& e, llvm::Value* out, llvm::Value* begin, llvm::Value* end);
 
   // attention_turned.cpp
-  // What `output` needs, unless `known`, that stands in memory in a row of keys for each query.
-  std::vector<Value> read_in_rows(Value output, const std::vector<Value>& known) const;
+  // What these outputs need, unless `known`, that stands in memory in a row of keys for each
+  // query.
+  std::vector<Value> read_in_rows(const std::vector<std::size_t>& outputs,
+                                  const std::vector<Value>& known) const;
   unsigned square_lanes() const;
   void define_turned(KernelEmitter& e, const Tile& tile, llvm::Value* query, llvm::Value* key,
                      const std::vector<Value>& values, const std::vector<LaneIndices>& where);
 
+  // attention_gradient.cpp
   void gradient(KernelEmitter& e, llvm::Value* batch);
   void pack(KernelEmitter& e, const Tile& whole);
+  Tile queries_of(KernelEmitter& e, const Tile& whole, llvm::Value* row, llvm::Value* rows);
   void inner_products(KernelEmitter& e, const Tile& whole);
   void inner_products_of_weights(KernelEmitter& e, const Tile& whole);
+  void multiply_scores(KernelEmitter& e, const Tile& tile);
+  void clear_unseen(KernelEmitter& e, const Tile& tile);
   void gradient_tile(KernelEmitter& e, const Tile& tile);
-  void gradient_row(KernelEmitter& e, const Tile& tile, llvm::Value* r, bool sum_only);
+  void gradient_scores(KernelEmitter& e, const Tile& tile, bool sum_only,
+                       const std::vector<Value>& true_here);
 
   // Over tiles of rows or of columns: body(begin, count).
   template <typename Body>
   void tiles(KernelEmitter& e, const Dim& extent, std::int64_t size, Body&& body);
-  // Unless no query of the tile sees a key of it, as far as the indices tell.
-  template <typename Body>
-  void where_seen(KernelEmitter& e, const Tile& tile, Body&& body);
+  // Unless no query of the tile sees a key of it, as far as the indices tell: otherwise().
+  template <typename Body, typename Else>
+  void where_seen(KernelEmitter& e, const Tile& tile, Body&& body, Else&& otherwise);
   // An i1, or null: never for certain.
   llvm::Value* unseen(KernelEmitter& e, const Tile& tile);
   IndexRanges ranges(KernelEmitter& e, const Tile& tile);
@@ -119,22 +140,9 @@ class AttentionKernel {
                Body&& body) {
     return sweep(e, columns, extent, std::move(values), std::forward<Body>(body), lanes_);
   }
-  // c [rows, n] += a packed (or =), where panels of `packed` are `panel_rows` rows
-  // high and begin at row `from`.
-  struct Product {
-    llvm::Value *a, *a_m, *a_k;
-    llvm::Value *packed, *panel_rows, *from;
-    llvm::Value *c, *c_m;
-    llvm::Value *rows, *n, *k;
-    llvm::Value* add;
-  };
-  void multiply(KernelEmitter& e, const Product& product);
-  void multiply_tile(KernelEmitter& e, const Tile& tile, std::size_t operand, std::size_t pack,
-                     const Dim& width, llvm::Value* to);
-
   LaneIndices index(KernelEmitter& e, const Tile& tile, llvm::Value* r, llvm::Value* column);
   LaneIndices turned_index(KernelEmitter& e, const Tile& tile, llvm::Value* r, llvm::Value* column);
-  llvm::Value* fold(KernelEmitter& e, llvm::Value* x, bool maximum);
+  llvm::Value* sum_of_lanes(KernelEmitter& e, llvm::Value* x);
   llvm::Value* smaller(KernelEmitter& e, llvm::Value* x, llvm::Value* y) {
     return e.b.CreateSelect(e.b.CreateICmpSLT(x, y), x, y);
   }
@@ -142,14 +150,13 @@ class AttentionKernel {
   llvm::Value* finite_or_zero(KernelEmitter& e, llvm::Value* x);
   llvm::Value* exp(KernelEmitter& e, llvm::Value* x);
   llvm::Value* minus_infinity(unsigned lanes);
-  llvm::Value* vector_at(KernelEmitter& e, llvm::Value* row, llvm::Value* column);
+  llvm::Value* vector_at(KernelEmitter& e, llvm::Value* row, llvm::Value* column, unsigned lanes);
   void set_vector(KernelEmitter& e, llvm::Value* row, llvm::Value* column, llvm::Value* value);
   void scale_row(KernelEmitter& e, llvm::Value* row, const Dim& width, llvm::Value* factor);
   void clear(KernelEmitter& e, llvm::Value* pointer, llvm::Value* elements);
   llvm::Value* at(KernelEmitter& e, llvm::Value* pointer, llvm::Value* offset);
   llvm::Value* at(KernelEmitter& e, llvm::Value* pointer, const Tile& tile, llvm::Value* row,
                   const Dim& rows, const Dim& width);
-  llvm::Value* stride(KernelEmitter& e, const Tile& tile);
   llvm::Value* packed(KernelEmitter& e, std::size_t pack, const Tile& tile, const Dim& k,
                       const Dim& n);
 
@@ -159,20 +166,19 @@ class AttentionKernel {
   const MatmulKernels& kernels_;
   DType dtype_;
   bool gradient_, plain_, masked_;
+  std::size_t matrices_, arguments_;  // as AttentionView has them
   Dims batch_dims_;
   Dim batch_, queries_, keys_, width_, value_width_, units_;
-  unsigned lanes_ = 1;
-  std::int64_t tile_columns_ = 0, narrow_columns_ = 0;  // most, and of a tile with few
-  // Of the forward half: queries and keys of a tile, elements from one key's scores to
-  // the next, lanes where only functions of `dtype_` are computed.
+  // Queries and keys of a tile, elements from one key's scores to the next.
   std::int64_t tile_queries_ = 0, tile_keys_ = 0, score_stride_ = 0;
-  unsigned function_lanes_ = 1;
+  // Of what the body computes, and of functions of `dtype_` alone.
+  unsigned lanes_ = 1, function_lanes_ = 1;
   const Pointers* pointers_ = nullptr;
   llvm::Type* element_ = nullptr;
   // On the stack: a tile's scores and their gradients.
   llvm::Value *scores_ = nullptr, *gradients_ = nullptr;
   // Of each query, its largest score and sum so far, the largest score of a tile and by
-  // what its result is to be multiplied; of values, a panel.
+  // what its result is to be multiplied; of rows that are packed, a panel.
   llvm::Value *tops_ = nullptr, *sums_ = nullptr, *maxima_ = nullptr, *factors_ = nullptr,
               *panel_ = nullptr, *begun_ = nullptr, *zeros_ = nullptr, *seen_ = nullptr;
 };
@@ -185,14 +191,14 @@ void AttentionKernel::tiles(KernelEmitter& e, const Dim& extent, std::int64_t si
   });
 }
 
-template <typename Body>
-void AttentionKernel::where_seen(KernelEmitter& e, const Tile& tile, Body&& body) {
+template <typename Body, typename Else>
+void AttentionKernel::where_seen(KernelEmitter& e, const Tile& tile, Body&& body,
+                                 Else&& otherwise) {
   llvm::Value* none = unseen(e, tile);
   if (none == nullptr)
     body();
   else
-    emit_if(
-        e.b, none, [] {}, body);
+    emit_if(e.b, none, otherwise, body);
 }
 
 template <typename Body>
@@ -217,6 +223,66 @@ AttentionKernel::Values AttentionKernel::sweep(KernelEmitter& e, llvm::Value* co
                      llvm::Value* left = b.CreateVectorSplat(lanes, b.CreateSub(columns, column));
                      body(column, b.CreateICmpSLT(llvm::ConstantVector::get(steps), left), next);
                    });
+}
+
+template <typename Body>
+AttentionKernel::Values AttentionKernel::down_keys(KernelEmitter& e, const Tile& tile,
+                                                   llvm::Value* query, Values values,
+                                                   const std::vector<Value>& turned, Body&& body) {
+  // Every score that a vector of queries sees is written, whichever sweep reads it.
+  const std::int64_t together = std::max(lanes_, function_lanes_);
+  llvm::Value* first = e.b.CreateAnd(query, e.integer(-together));
+  llvm::Value *begin = e.integer(0), *end = keys_seen(e, tile, first, together);
+  const auto at_key = [&](llvm::Value* key, const LaneIndices& where, Values& next) {
+    llvm::Value* offset = e.b.CreateMul(key, e.integer(score_stride_));
+    body(where, e.b.CreateAdd(offset, query), next);
+  };
+  if (!turned.empty()) {
+    const std::int64_t side = square_lanes();
+    llvm::Value* whole = e.b.CreateAnd(end, e.integer(-side));
+    values = emit_loop(e.b, begin, whole, e.integer(side), std::move(values),
+                       [&](llvm::Value* key, Values& next) {
+                         e.start_block();
+                         std::vector<llvm::Value*> keys;
+                         std::vector<LaneIndices> where;
+                         for (std::int64_t i = 0; i < side; ++i) {
+                           keys.push_back(e.b.CreateAdd(key, e.integer(i)));
+                           where.push_back(turned_index(e, tile, query, keys.back()));
+                         }
+                         define_turned(e, tile, query, key, turned, where);
+                         for (std::size_t i = 0; i < keys.size(); ++i)
+                           at_key(keys[i], where[i], next);
+                       });
+    begin = whole;
+  }
+  return emit_loop(e.b, begin, end, e.integer(1), std::move(values),
+                   [&](llvm::Value* key, Values& next) {
+                     e.start_block();
+                     at_key(key, turned_index(e, tile, query, key), next);
+                   });
+}
+
+// Most tiles are seen as a whole: conditions of positions need not be asked there.
+template <typename Body>
+void AttentionKernel::where_whole(KernelEmitter& e, const Tile& tile, Body&& body) {
+  llvm::IRBuilder<>& b = e.b;
+  std::vector<Value> conditions;
+  llvm::Value* whole = b.getTrue();
+  e.start_block();
+  const IndexRanges index = ranges(e, tile);
+  for (const Node& node : body_.nodes()) {
+    if (node.op != Op::select ||
+        body_.type(node.operands[0]).dims != body_.type(body_.input_value(0)).dims)
+      continue;
+    llvm::Value* always = TileRanges(e).always(node.operands[0], index);
+    if (always == nullptr) continue;
+    conditions.push_back(node.operands[0]);
+    whole = b.CreateAnd(whole, always);
+  }
+  e.start_block();
+  if (conditions.empty()) return body(conditions);
+  emit_if(
+      b, whole, [&] { body(conditions); }, [&] { body({}); });
 }
 
 }  // namespace treadle

@@ -1,8 +1,9 @@
-// What attention's forward half reads from memory for each query and key: a bias, a mask. Rows
+// What attention reads from memory for each query and key: a bias, a mask. Rows
 // of keys stand there, while scores have lanes of queries: squares are read in rows and turned
 // in registers.
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "backends/llvm/attention_kernel_internal.h"
 #include "backends/llvm/square_internal.h"
@@ -15,52 +16,64 @@ namespace {
 
 constexpr std::int64_t not_an_axis = -1;
 
-// Is there an operand in memory from which `v` reads, for each place along `rows`, what stands
-// side by side along `columns`?
-bool reads_rows(const Graph& body, Value v, std::int64_t rows, std::int64_t columns) {
-  if (rows == not_an_axis || columns == not_an_axis) return false;
-  const Node& node = body.node(v.node);
-  const auto place_of = [](const Integers& axes, std::int64_t axis) {
+// Is there an operand in memory from which a value reads, for each place along an axis `rows`,
+// what stands side by side along `columns`?
+class RowsInMemory {
+ public:
+  explicit RowsInMemory(const Graph& body) : body_(body) {}
+
+  bool read(Value v, std::int64_t rows, std::int64_t columns) {
+    if (rows == not_an_axis || columns == not_an_axis) return false;
+    if (!tried_.insert({v, rows, columns}).second) return false;
+    const Node& node = body_.node(v.node);
+    switch (node.op) {
+      case Op::argument: return columns == static_cast<std::int64_t>(body_.type(v).rank()) - 1;
+      case Op::broadcast: {
+        const Integers& axes = node.attributes.integers("axes");
+        return read(node.operands[0], place_of(axes, rows), place_of(axes, columns));
+      }
+      case Op::transpose: {
+        const Integers& permutation = node.attributes.integers("permutation");
+        return read(node.operands[0], permutation[static_cast<std::size_t>(rows)],
+                    permutation[static_cast<std::size_t>(columns)]);
+      }
+      case Op::slice: return read(node.operands[0], rows, columns);
+      default:
+        return op_def(node.op).pointwise() &&
+               std::any_of(node.operands.begin(), node.operands.end(),
+                           [&](Value operand) { return read(operand, rows, columns); });
+    }
+  }
+
+ private:
+  static std::int64_t place_of(const Integers& axes, std::int64_t axis) {
     const auto found = std::find(axes.begin(), axes.end(), axis);
     return found == axes.end() ? not_an_axis : found - axes.begin();
-  };
-  switch (node.op) {
-    case Op::argument: return columns == static_cast<std::int64_t>(body.type(v).rank()) - 1;
-    case Op::broadcast: {
-      const Integers& axes = node.attributes.integers("axes");
-      return reads_rows(body, node.operands[0], place_of(axes, rows), place_of(axes, columns));
-    }
-    case Op::transpose: {
-      const Integers& permutation = node.attributes.integers("permutation");
-      return reads_rows(body, node.operands[0], permutation[static_cast<std::size_t>(rows)],
-                        permutation[static_cast<std::size_t>(columns)]);
-    }
-    case Op::slice: return reads_rows(body, node.operands[0], rows, columns);
-    default:
-      return op_def(node.op).pointwise() &&
-             std::any_of(node.operands.begin(), node.operands.end(),
-                         [&](Value operand) { return reads_rows(body, operand, rows, columns); });
   }
-}
+
+  const Graph& body_;
+  std::set<std::tuple<Value, std::int64_t, std::int64_t>> tried_;  // in vain
+};
 
 }  // namespace
 
-std::vector<Value> AttentionKernel::read_in_rows(Value output,
+std::vector<Value> AttentionKernel::read_in_rows(const std::vector<std::size_t>& outputs,
                                                  const std::vector<Value>& known) const {
-  const std::size_t own = 2, rank = body_.type(output).rank();
+  const std::size_t rank = body_.type(body_.input_value(0)).rank();
   std::vector<bool> of_scores(body_.size());  // depends on the scores or weights
-  for (std::size_t i = 0; i < own; ++i) of_scores[body_.input_value(i).node] = true;
+  for (std::size_t i = 0; i < arguments_; ++i) of_scores[body_.input_value(i).node] = true;
   for (NodeId id = 0; id < body_.size(); ++id)
     for (const Value operand : body_.node(id).operands)
       if (of_scores[operand.node]) of_scores[id] = true;
-  std::vector<Value> found, open = {output};
+  std::vector<Value> found, open;
+  for (const std::size_t i : outputs) open.push_back(body_.outputs()[i].value);
   std::set<Value> seen(known.begin(), known.end());
   while (!open.empty()) {
     const Value v = open.back();
     open.pop_back();
     if (!seen.insert(v).second || body_.type(v).rank() != rank) continue;
     const auto rows = static_cast<std::int64_t>(rank) - 2;
-    if (!of_scores[v.node] && reads_rows(body_, v, rows, rows + 1))
+    if (!of_scores[v.node] && RowsInMemory(body_).read(v, rows, rows + 1))
       found.push_back(v);
     else if (of_scores[v.node])
       open.insert(open.end(), body_.node(v.node).operands.begin(),

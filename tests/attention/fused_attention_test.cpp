@@ -34,6 +34,10 @@ const std::map<std::string, std::string> programs = {
     {"plain", attend("")},
     {"causal", attend(", mask: causal_mask[T, S](), scale: 0.3")},
     {"window", attend(", mask: window_mask[3, T, S]()")},
+    {"the first and the last queries see more",
+     model("  from_middle = spread(iota(T), S) - 32\n"
+           "  seen = max(from_middle, -from_middle) >= iota(S)\n"
+           "  return y: attention(q, k, v, mask: seen)")},
     {"length", attend(", mask: length_mask[S](count)", ", count: i32")},
     {"mask", attend(", mask: keep", ", keep: mask[T, S]")},
     {"bias", attend(", bias: bias", ", bias: real[T, S]")},

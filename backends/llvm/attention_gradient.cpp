@@ -1,0 +1,265 @@
+// The gradient of attention: a unit is a whole batch. A tile's weights are computed again from
+// what the forward half kept of each query, the logarithm of its sum [Dao 2023].
+#include <algorithm>
+
+#include "backends/llvm/attention_kernel_internal.h"
+#include "backends/llvm/vector_math_internal.h"
+
+namespace treadle {
+
+namespace {
+
+enum GradientPack : std::size_t { packed_q, packed_dy };
+// Arguments and outputs of the region, as ir/ops/attention.h has them.
+enum Argument : std::size_t { score, weight, d_weights, d_scores };
+enum Output : std::size_t { scores, weights, d_weight, d_score };
+
+}  // namespace
+
+void AttentionKernel::gradient(KernelEmitter& e, llvm::Value* batch) {
+  Tile whole;
+  whole.batch = batch;
+  whole.batch_index = e.delinearise(batch, batch_dims_);
+  pack(e, whole);
+  if (plain_)
+    inner_products(e, whole);
+  else
+    inner_products_of_weights(e, whole);
+  // What nothing is added to; the first tile that is seen writes.
+  const auto clear_rows = [&](std::size_t result, llvm::Value* row, llvm::Value* rows,
+                              const Dim& all, const Dim& width) {
+    clear(e, at(e, pointers_->results[result], whole, row, all, width),
+          e.b.CreateMul(rows, e.extent(width)));
+  };
+  tiles(e, keys_, tile_keys_, [&](llvm::Value* column, llvm::Value* columns) {
+    e.b.CreateStore(e.b.getFalse(), begun_);
+    tiles(e, queries_, tile_queries_, [&](llvm::Value* row, llvm::Value* rows) {
+      Tile tile = queries_of(e, whole, row, rows);
+      tile.column = column;
+      tile.columns = columns;
+      llvm::Value* first_keys = e.b.CreateICmpEQ(column, e.integer(0));
+      where_seen(
+          e, tile,
+          [&] {
+            tile.edge = count_seen(e, tile);
+            gradient_tile(e, tile);
+            e.b.CreateStore(e.b.getTrue(), begun_);
+          },
+          [&] {
+            emit_if(
+                e.b, first_keys, [&] { clear_rows(0, row, rows, queries_, width_); }, [] {});
+          });
+    });
+    emit_if(
+        e.b, e.b.CreateLoad(e.b.getInt1Ty(), begun_), [] {},
+        [&] {
+          clear_rows(1, column, columns, keys_, width_);
+          clear_rows(2, column, columns, keys_, value_width_);
+        });
+  });
+  emit_if(
+      e.b, e.b.CreateICmpEQ(e.extent(keys_), e.integer(0)),
+      [&] { clear_rows(0, e.integer(0), e.extent(queries_), queries_, width_); }, [] {});
+}
+
+// Here and not in front of the kernel: what is packed is read while it is in cache.
+void AttentionKernel::pack(KernelEmitter& e, const Tile& whole) {
+  llvm::IRBuilder<>& b = e.b;
+  const Dim panels = (queries_ + Dim(kernels_.tile.columns - 1)).floor_div(kernels_.tile.columns);
+  const auto pack_one = [&](std::size_t operand, std::size_t pack, const Dim& width) {
+    b.CreateCall(
+        kernels_.pack,
+        {at(e, pointers_->operands[operand], whole, e.integer(0), queries_, width), e.integer(1),
+         e.extent(width), e.extent(width), e.extent(queries_), e.integer(0), e.extent(panels),
+         packed(e, pack, whole, width, queries_), llvm::ConstantPointerNull::get(b.getPtrTy())});
+  };
+  pack_one(op_q, packed_q, width_);
+  pack_one(op_dy, packed_dy, value_width_);
+}
+
+AttentionKernel::Tile AttentionKernel::queries_of(KernelEmitter& e, const Tile& whole,
+                                                  llvm::Value* row, llvm::Value* rows) {
+  llvm::IRBuilder<>& b = e.b;
+  Tile tile = whole;
+  tile.row = row;
+  tile.rows = rows;
+  llvm::Value* columns = e.integer(kernels_.tile.columns);
+  tile.panels = b.CreateUDiv(b.CreateAdd(rows, e.integer(kernels_.tile.columns - 1)), columns);
+  tile.packed_queries =
+      at(e, packed(e, packed_q, tile, width_, queries_), b.CreateMul(row, e.extent(width_)));
+  tile.packed_gradients = at(e, packed(e, packed_dy, tile, value_width_, queries_),
+                             b.CreateMul(row, e.extent(value_width_)));
+  return tile;
+}
+
+// Of each query, the sum of p * d_weight over the keys: it is that of
+// result * dy where the weights are p.
+void AttentionKernel::inner_products(KernelEmitter& e, const Tile& whole) {
+  llvm::IRBuilder<>& b = e.b;
+  llvm::Value* zeros = llvm::Constant::getNullValue(value_type(b.getContext(), dtype_, lanes_));
+  emit_loop(b, e.integer(0), e.extent(queries_), e.integer(1), [&](llvm::Value* row) {
+    llvm::Value* x = at(e, pointers_->operands[op_result], whole, row, queries_, value_width_);
+    llvm::Value* y = at(e, pointers_->operands[op_dy], whole, row, queries_, value_width_);
+    llvm::Value* sums = sweep(e, e.extent(value_width_), value_width_, {zeros},
+                              [&](llvm::Value* column, llvm::Value* mask, Values& values) {
+                                const auto of = [&](llvm::Value* from) {
+                                  return e.load(dtype_, from, {column, 1, nullptr}, mask, lanes_);
+                                };
+                                values[0] = b.CreateFAdd(values[0], b.CreateFMul(of(x), of(y)));
+                              })[0];
+    b.CreateStore(sum_of_lanes(e, sums), at(e, pointers_->scratch, whole, row, queries_, Dim(1)));
+  });
+}
+
+void AttentionKernel::inner_products_of_weights(KernelEmitter& e, const Tile& whole) {
+  tiles(e, queries_, tile_queries_, [&](llvm::Value* row, llvm::Value* rows) {
+    Tile tile = queries_of(e, whole, row, rows);
+    clear(e, sums_, e.integer(tile_queries_));
+    tiles(e, keys_, tile_keys_, [&](llvm::Value* column, llvm::Value* columns) {
+      tile.column = column;
+      tile.columns = columns;
+      where_seen(
+          e, tile,
+          [&] {
+            tile.edge = count_seen(e, tile);
+            multiply_scores(e, tile);
+            gradient_scores(e, tile, true, {});
+          },
+          [] {});
+    });
+    llvm::Value* inner = at(e, pointers_->scratch, tile, row, queries_, Dim(1));
+    sweep(
+        e, rows, queries_, {},
+        [&](llvm::Value* query, llvm::Value* mask, Values&) {
+          e.store(vector_at(e, sums_, query, function_lanes_), dtype_, inner, query, mask);
+        },
+        function_lanes_);
+  });
+}
+
+void AttentionKernel::multiply_scores(KernelEmitter& e, const Tile& tile) {
+  const auto multiply = [&](std::size_t operand, const Dim& width, llvm::Value* packed_rows,
+                            llvm::Value* to) {
+    multiply_keys(e, tile, operand, width, packed_rows, to,
+                  {packed_rows, e.integer(0), e.integer(0)});
+  };
+  multiply(op_k, width_, tile.packed_queries, scores_);
+  multiply(op_v, value_width_, tile.packed_gradients, gradients_);
+  if (masked_)
+    emit_if(
+        e.b, tile.edge, [&] { clear_unseen(e, tile); }, [] {});
+}
+
+// What a panel of queries does not see is not computed, but may be read together with what
+// others see.
+void AttentionKernel::clear_unseen(KernelEmitter& e, const Tile& tile) {
+  llvm::IRBuilder<>& b = e.b;
+  llvm::Value *columns = e.integer(kernels_.tile.columns), *stride = e.integer(score_stride_);
+  emit_loop(b, e.integer(0), tile.panels, e.integer(1), [&](llvm::Value* panel) {
+    llvm::Value* first = b.CreateMul(panel, columns);
+    emit_loop(b, keys_seen(e, tile, first, 1), tile.columns, e.integer(1), [&](llvm::Value* key) {
+      llvm::Value* offset = b.CreateAdd(b.CreateMul(key, stride), first);
+      for (llvm::Value* to : {scores_, gradients_}) clear(e, at(e, to, offset), columns);
+    });
+  });
+}
+
+void AttentionKernel::gradient_tile(KernelEmitter& e, const Tile& tile) {
+  llvm::IRBuilder<>& b = e.b;
+  multiply_scores(e, tile);
+  where_whole(e, tile, [&](const std::vector<Value>& true_here) {
+    gradient_scores(e, tile, false, true_here);
+  });
+  llvm::Value *zero = e.integer(0), *one = e.integer(1);
+  llvm::Value *stride = e.integer(score_stride_), *columns = e.integer(kernels_.tile.columns);
+  const auto multiply = [&](const RowsProduct& product) {
+    multiply_rows(e, product, [&](llvm::Value*) { return std::pair(product.b, zero); });
+  };
+  // At the edge of what is seen, a panel's width of rows at a time.
+  const auto blocks = [&](llvm::Value* count, const auto& body) {
+    llvm::Value* step = b.CreateSelect(tile.edge, columns, count);
+    emit_loop(b, zero, count, step, [&](llvm::Value* first) {
+      body(first, smaller(e, step, b.CreateSub(count, first)));
+    });
+  };
+  llvm::Value* begun = b.CreateLoad(b.getInt1Ty(), begun_);
+  llvm::Value* first_keys = b.CreateICmpEQ(tile.column, zero);
+  // += the tile's weights, or its d_score, times the queries' rows of `operand`.
+  const auto add_to_keys = [&](std::size_t result, llvm::Value* from, std::size_t operand,
+                               const Dim& width) {
+    llvm::Value* across = e.extent(width);
+    llvm::Value* others = at(e, pointers_->operands[operand], tile, tile.row, queries_, width);
+    llvm::Value* to = at(e, pointers_->results[result], tile, tile.column, keys_, width);
+    blocks(tile.columns, [&](llvm::Value* key, llvm::Value* rows) {
+      const auto [begin, end] = seen_by(e, tile, key);
+      llvm::Value* query = b.CreateMul(begin, columns);
+      llvm::Value* last = smaller(e, b.CreateMul(end, columns), tile.rows);
+      multiply({at(e, from, b.CreateAdd(b.CreateMul(key, stride), query)), stride, one,
+                at(e, others, b.CreateMul(query, across)), across,
+                at(e, to, b.CreateMul(key, across)), rows, b.CreateSub(last, query), begun});
+    });
+  };
+  add_to_keys(2, scores_, op_dy, value_width_);
+  add_to_keys(1, gradients_, op_q, width_);
+  llvm::Value* across = e.extent(width_);
+  llvm::Value* to = at(e, pointers_->results[0], tile, tile.row, queries_, width_);
+  llvm::Value* keys = at(e, pointers_->operands[op_k], tile, tile.column, keys_, width_);
+  blocks(tile.rows, [&](llvm::Value* query, llvm::Value* rows) {
+    llvm::Value* seen = b.CreateSelect(tile.edge, keys_seen(e, tile, query, 1), tile.columns);
+    multiply({at(e, gradients_, query), one, stride, keys, across,
+              at(e, to, b.CreateMul(query, across)), rows, seen, b.CreateNot(first_keys)});
+  });
+}
+
+// Scores become weights, d_weights become d_score; or only the sum of
+// p * d_weight is added.
+void AttentionKernel::gradient_scores(KernelEmitter& e, const Tile& tile, bool sum_only,
+                                      const std::vector<Value>& true_here) {
+  llvm::IRBuilder<>& b = e.b;
+  const std::vector<std::size_t> outputs =
+      sum_only ? std::vector<std::size_t>{scores, d_weight}
+               : std::vector<std::size_t>{scores, weights, d_weight, d_score};
+  const std::vector<Value> in_rows = read_in_rows(outputs, true_here);
+  const unsigned lanes = in_rows.empty() ? lanes_ : square_lanes();
+  llvm::Value* all_lse = at(e, pointers_->operands[op_lse], tile, tile.row, queries_, Dim(1));
+  llvm::Value* all_inner = at(e, pointers_->scratch, tile, tile.row, queries_, Dim(1));
+  const auto of_queries = [&](llvm::Value* query, llvm::Value* mask, Values&) {
+    llvm::Value* lse = e.load(dtype_, all_lse, {query, 1, nullptr}, mask, lanes);
+    llvm::Value* inner = e.load(dtype_, all_inner, {query, 1, nullptr}, mask, lanes);
+    // A query that saw nothing has only scores of -inf; one with a NaN keeps it.
+    llvm::Value* shift = b.CreateSelect(b.CreateFCmpOEQ(lse, minus_infinity(lanes)),
+                                        llvm::Constant::getNullValue(lse->getType()), lse);
+    Values start;
+    if (sum_only) start.push_back(vector_at(e, sums_, query, lanes));
+    const Values sums = down_keys(
+        e, tile, query, start, mask == nullptr ? in_rows : std::vector<Value>{},
+        [&](const LaneIndices& where, llvm::Value* offset, Values& values) {
+          llvm::Value *place = at(e, scores_, offset), *gradient = at(e, gradients_, offset);
+          const auto known = [&](std::size_t argument, llvm::Value* value) {
+            e.define(body_.input_value(argument), where, mask, lanes, value);
+          };
+          const auto output = [&](std::size_t i) {
+            return e.emit(body_.outputs()[i].value, where, mask, lanes);
+          };
+          for (const Value condition : true_here)
+            e.define(condition, where, mask, lanes,
+                     llvm::ConstantInt::getTrue(value_type(b.getContext(), DType::b1, lanes)));
+          known(score, vector_at(e, place, e.integer(0), lanes));
+          llvm::Value* p = exp(e, b.CreateFSub(output(scores), shift));
+          known(weight, p);
+          known(d_weights, vector_at(e, gradient, e.integer(0), lanes));
+          llvm::Value* by_weight = output(d_weight);
+          if (sum_only) {
+            values[0] = b.CreateFAdd(values[0], b.CreateFMul(p, by_weight));
+            return;
+          }
+          known(d_scores, b.CreateFMul(p, b.CreateFSub(by_weight, inner)));
+          set_vector(e, place, e.integer(0), output(weights));
+          set_vector(e, gradient, e.integer(0), output(d_score));
+        });
+    if (sum_only) set_vector(e, sums_, query, sums[0]);
+  };
+  sweep(e, tile.rows, queries_, {}, of_queries, lanes);
+}
+
+}  // namespace treadle
