@@ -504,23 +504,24 @@ class Planner {
         continue;
       }
       Location place = temporary(type.dtype, type.count(), loops + 1);
-      place.alternate = temporary(type.dtype, type.count(), loops + 1).buffer;
+      if (!carried_in_place(view, i))
+        place.alternate = temporary(type.dtype, type.count(), loops + 1).buffer;
       Location start = place;
       start.alternate = -1;
       start.level = loops;
       copy(home.at(initial), start, type, loops, step.before);
-      place.parity_loop = loops;
+      if (place.alternate >= 0) place.parity_loop = loops;
       if (const ScanBound* bound =
               view.bound_of(body.type(body.input_value(view.first_carry() + i))))
         keep_other_rows(home.at(initial), start, place, type, bound->dim, fewer(view, step, *bound),
                         step);
       arguments.push_back(place);
-      place.next = true;
+      place.next = place.alternate >= 0;
       destinations[i].push_back(place);
       Location last = place;
       last.parity_loop = -1;
       last.next = false;
-      last.parity_length = view.length;
+      if (place.alternate >= 0) last.parity_length = view.length;
       last.level = loops;
       home[{id, static_cast<std::uint32_t>(i)}] = last;
     }

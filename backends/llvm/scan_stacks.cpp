@@ -129,4 +129,17 @@ std::optional<Value> overwritten_stack(const Graph& graph, NodeId scan, std::siz
   return std::nullopt;
 }
 
+bool carried_in_place(const ScanView& view, std::size_t carry) {
+  const Graph& body = *view.body;
+  const Value before = body.input_value(view.first_carry() + carry);
+  const Value next = body.outputs()[carry].value;
+  const Node& kernel = body.node(next.node);
+  if (kernel.op != Op::fused || view.bound_of(body.type(before)) != nullptr ||
+      only_reader(body, before) != next.node)
+    return false;
+  const auto argument = static_cast<std::size_t>(
+      std::find(kernel.operands.begin(), kernel.operands.end(), before) - kernel.operands.begin());
+  return reads_what_it_writes(kernel, argument, next.index);
+}
+
 }  // namespace treadle

@@ -20,4 +20,8 @@ std::vector<std::size_t> carries_of_stacks(const ScanView& view,
 // was kept of them (passes/join_residuals.h), a gradient over the one that came.
 std::optional<Value> overwritten_stack(const Graph& graph, NodeId scan, std::size_t i);
 
+// May a carried value be written over the one that came in? One kernel alone reads it, at
+// the elements that it writes of the next one.
+bool carried_in_place(const ScanView& view, std::size_t carry);
+
 }  // namespace treadle

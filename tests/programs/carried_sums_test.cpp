@@ -93,3 +93,23 @@ TEST_CASE("a step takes less memory by the stacks that are only summed") {
   CHECK(planned_bytes(lower(graph), sizes) + 2 * stack <
         planned_bytes(lowered_without_pass(graph), sizes));
 }
+
+TEST_CASE("a carried value that one kernel reads and writes is written over the one before") {
+  const PlannedStep loop = backwards(lower(step_of(plain).graph));
+  const auto carried = [&](const Location& place) {
+    return place.rows.empty() &&
+           std::any_of(loop.before.begin(), loop.before.end(), [&](const PlannedStep& copy) {
+             return !copy.out.empty() && copy.out[0].buffer == place.buffer;
+           });
+  };
+  int in_place = 0, alternating = 0;
+  for (const PlannedStep& step : loop.body)
+    for (const Location& place : step.out) {
+      if (place.alternate >= 0) ++alternating;
+      if (place.alternate < 0 && carried(place) &&
+          std::find(step.in.begin(), step.in.end(), place) != step.in.end())
+        ++in_place;
+    }
+  CHECK(in_place == 4);     // the sums
+  CHECK(alternating == 1);  // the state's gradient: another kernel ends it
+}
