@@ -178,6 +178,8 @@ llvm::Function* emit_tile(llvm::Module& module, const Target& target, const Matm
   auto* type = tile_function_type(module.getContext(), bool(epilogue), b_apart);
   auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, module);
   set_target_attributes(*function, target);
+  // How its loop lies in lines of the caches of code should not depend on what stands before.
+  function->setAlignment(llvm::Align(64));
   function->addFnAttr(llvm::Attribute::NoInline);
   function->setDoesNotThrow();
   TileEmitter(function, target, tile, rows, vectors, epilogue, b_apart).run();
