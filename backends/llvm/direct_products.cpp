@@ -80,11 +80,18 @@ bool stands_in(const Location& place, const Step& step, bool written) {
 }
 
 // Can step j be computed where step i is, before those between and those since the
-// threads last met, as they do behind a loop?
-bool may_come_earlier(const std::vector<Step>& steps, std::size_t i, std::size_t j) {
+// threads last met whatever the extents, as they do behind a loop and where the program
+// begins?
+bool may_come_earlier(const std::vector<Step>& steps, std::size_t i, std::size_t j,
+                      bool program_begins) {
+  const auto met_before = [&](std::size_t at) {
+    return at == 0 ? program_begins : steps[at - 1].kind == Step::Kind::scan;
+  };
   std::size_t first = i;
-  while (first > 0 && !steps[first].barrier_before && steps[first - 1].kind != Step::Kind::scan)
+  while (!met_before(first) && (!steps[first].barrier_before || steps[first].unless_one)) {
+    if (first == 0) return false;
     --first;
+  }
   for (; first < j; ++first) {
     const Step& step = steps[first];
     for (const Location& place : steps[j].in)
@@ -147,6 +154,7 @@ void sum_on_the_way(const ProgramPlan& plan, std::vector<Step>& steps) {
 }
 
 void join_products(ProgramPlan& plan, std::vector<Step>& steps) {
+  const bool program_begins = &steps == &plan.steps;
   for (Step& step : steps) {
     join_products(plan, step.before);
     join_products(plan, step.body);
@@ -164,7 +172,8 @@ void join_products(ProgramPlan& plan, std::vector<Step>& steps) {
       if (later.kind == Step::Kind::scan || later.together != 1) break;
       if (!is_single(later) || later.barrier_before || !have_same_b(steps[i], later) ||
           *steps[i].shape.m.constant() + *later.shape.m.constant() > rows_of_two ||
-          steps[i].out.size() + later.out.size() > 3 || !may_come_earlier(steps, i, j))
+          steps[i].out.size() + later.out.size() > 3 ||
+          !may_come_earlier(steps, i, j, program_begins))
         continue;
       for (const Location& place : later.out)
         buffer(place).first_phase =
