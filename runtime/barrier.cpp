@@ -13,14 +13,6 @@ namespace {
 constexpr std::uint32_t patient_spins = 1500;
 constexpr std::uint32_t hasty_spins = 20;
 
-inline void pause_processor() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("isb" ::: "memory");
-#endif
-}
-
 }  // namespace
 
 std::uint32_t available_processors() {

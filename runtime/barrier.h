@@ -29,6 +29,15 @@ struct TeamBarrier {
 };
 static_assert(sizeof(TeamBarrier) == 128 && sizeof(std::atomic<std::uint32_t>) == 4);
 
+// Tells the processor that a loop waits for another thread.
+inline void pause_processor() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");
+#endif
+}
+
 // The processors this process may run on.
 std::uint32_t available_processors();
 

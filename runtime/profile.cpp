@@ -25,10 +25,13 @@ inline std::uint64_t ticks() {
 void ThreadTicks::start() { first = last = ticks(); }
 
 void ThreadTicks::kernel_done(std::int64_t kernel) {
-  Part& part = parts[static_cast<std::size_t>(kernel + 1)];
+  if (!of_another) ++parts[static_cast<std::size_t>(kernel + 1)].calls;
+  kernel_ran(kernel);
+}
+
+void ThreadTicks::kernel_ran(std::int64_t kernel) {
   const std::uint64_t now = ticks();
-  ++part.calls;
-  part.running += now - last;
+  parts[static_cast<std::size_t>(kernel + 1)].running += now - last;
   if (keeps_spans) spans.push_back({RunSpan::Kind::kernel, kernel, last, now});
   last = now;
 }
@@ -46,6 +49,7 @@ void Profile::begin(int threads, std::size_t kernels) {
   threads_.resize(static_cast<std::size_t>(threads));
   for (ThreadTicks& thread : threads_) {
     thread.parts.assign(kernels + 1, {});
+    thread.of_another = false;
     thread.keeps_spans = keeps_spans_;
     thread.spans.clear();
   }

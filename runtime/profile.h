@@ -44,11 +44,13 @@ struct ThreadTicks {
   };
   std::uint64_t first = 0, last = 0;
   std::vector<Part> parts;  // of kernel k at k + 1; at 0 what comes before kernel 0
+  bool of_another = false;  // kernels work on rows that were taken from another thread
   bool keeps_spans = false;
   std::vector<Span> spans;
 
   void start();
   void kernel_done(std::int64_t kernel);
+  void kernel_ran(std::int64_t kernel);    // a part of a call
   void barrier_done(std::int64_t kernel);  // the kernel in front of the barrier, or -1
 };
 

@@ -85,6 +85,7 @@ void walk(Walker& w, CompiledProgram& program) {
   program.plan.bound_symbols = {bound.begin(), bound.end()};
   w.list(program.plan.fixed, [&](int& slot) { w.number(slot); });
   w.number(program.plan.prepares_runners);
+  w.number(program.plan.shared);
   w.list(program.dims, dim);
   w.number(program.code.entry);
   w.text(program.code.bytes);

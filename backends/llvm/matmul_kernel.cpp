@@ -15,6 +15,7 @@
 #include "backends/llvm/matmul_turn_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
+#include "backends/llvm/work_share_internal.h"
 
 namespace treadle {
 
@@ -22,11 +23,6 @@ namespace {
 
 using llvm::Value;
 
-// A block of A (row_block x k_block) and one of B (k_block x columns) share the
-// L2 cache while all tiles between them are worked out.
-constexpr int k_block = 256;
-constexpr int row_block = 256;
-static_assert(rows_of_two <= row_block);
 // With fewer rows or panels, or less, A is read as it stands.
 constexpr int least_rows_to_turn = 16;
 constexpr int least_panels_to_turn = 4;
@@ -233,7 +229,7 @@ class KernelEmitter {
     auto* f = begin(
         "direct_gemm",
         llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, p, p, i, i, i, i, i, i, i, i, p, i, i,  //
-                                                 p, i, i, i, i, p, i},
+                                                 p, i, i, i, i, p, i, p, i},
                                 false));
     const auto given = [&](unsigned from, unsigned to) {
       for (; from < to; ++from) given_.push_back(f->getArg(from));
@@ -248,6 +244,8 @@ class KernelEmitter {
     a_run_ = f->getArg(15);
     second_ = Second{f->getArg(16), f->getArg(17), f->getArg(18), f->getArg(19),
                      f->getArg(20), f->getArg(21), f->getArg(22)};
+    share_ = f->getArg(23);
+    first_turn_ = f->getArg(24);
     panel_ = b_.CreateAlloca(
         llvm::ArrayType::get(element_, static_cast<std::uint64_t>(k_block * tile_.columns)));
     panel_->setAlignment(llvm::Align(64));
@@ -273,29 +271,51 @@ class KernelEmitter {
         llvm::ArrayType::get(element_, static_cast<std::uint64_t>(turned_rows * k_block + lines)));
     turned_->setAlignment(llvm::Align(64));
     if (tile_.amx) emit_amx_begin(b_);
-    Value* m_end = given_[gemm_m_end];
+    Value *m_begin = given_[gemm_m_begin], *m_end = given_[gemm_m_end];
     // At least one block along k, if empty: C = initial is still to be written.
     Value* k = given_[gemm_k];
     Value* k_bound = b_.CreateSelect(b_.CreateICmpSLT(k, i64(1)), i64(1), k);
-    emit_loop(b_, given_[gemm_m_begin], m_end, i64(row_block), [&](Value* row) {
+    Value *first_row = m_begin, *first_k = i64(0);
+    Value* blocks = emit_blocks_of(b_, k_bound, k_block);
+    if (share_ != nullptr) {
+      Value* rows_before = b_.CreateMul(b_.CreateUDiv(first_turn_, blocks), i64(row_block));
+      first_row = b_.CreateAdd(m_begin, rows_before);
+      first_k = b_.CreateMul(b_.CreateURem(first_turn_, blocks), i64(k_block));
+    }
+    emit_loop(b_, first_row, m_end, i64(row_block), [&](Value* row) {
       Value* rows = minimum(i64(row_block), b_.CreateSub(m_end, row));
-      emit_loop(b_, i64(0), k_bound, i64(k_block), [&](Value* k0) {
-        const Block block = emit_block(first_of_a(row, rows), k0);
-        std::optional<Block> second;
-        if (second_) second = emit_block(second_of_a(block), k0);
-        emit_loop(b_, given_[gemm_panel_begin], given_[gemm_panel_end], i64(1), [&](Value* panel) {
-          Value* column = b_.CreateMul(panel, i64(tile_.columns));
-          Value* b = b_block(block, column);
-          if (!second) return emit_panel(block, panel, column, b);
-          call_panel(block, panel, column, b);
-          emit_if(
-              b_, b_.CreateICmpSGT(second_->m, i64(0)),
-              [&] { call_panel(*second, panel, column, b); }, [] {});
-        });
+      Value* k_begin = b_.CreateSelect(b_.CreateICmpEQ(row, first_row), first_k, i64(0));
+      emit_loop(b_, k_begin, k_bound, i64(k_block), [&](Value* k0) {
+        if (share_ == nullptr) return emit_block_of_rows(row, rows, k0);
+        Value* const all = given_[gemm_panel_end];
+        Value* count = b_.CreateSub(all, given_[gemm_panel_begin]);
+        count = emit_begin_turn(b_, share_, count);
+        given_[gemm_panel_end] = b_.CreateAdd(given_[gemm_panel_begin], count);
+        emit_block_of_rows(row, rows, k0);
+        given_[gemm_panel_end] = all;
+        Value* rows_done = b_.CreateUDiv(b_.CreateSub(row, m_begin), i64(row_block));
+        Value* turn =
+            b_.CreateAdd(b_.CreateMul(rows_done, blocks), b_.CreateUDiv(k0, i64(k_block)));
+        emit_end_turn(b_, share_, b_.CreateAdd(turn, i64(1)));
       });
     });
     if (tile_.amx) emit_amx_end(b_);
     b_.CreateRetVoid();
+  }
+
+  void emit_block_of_rows(Value* row, Value* rows, Value* k0) {
+    const Block block = emit_block(first_of_a(row, rows), k0);
+    std::optional<Block> second;
+    if (second_) second = emit_block(second_of_a(block), k0);
+    emit_loop(b_, given_[gemm_panel_begin], given_[gemm_panel_end], i64(1), [&](Value* panel) {
+      Value* column = b_.CreateMul(panel, i64(tile_.columns));
+      Value* b = b_block(block, column);
+      if (!second) return emit_panel(block, panel, column, b);
+      call_panel(block, panel, column, b);
+      emit_if(
+          b_, b_.CreateICmpSGT(second_->m, i64(0)), [&] { call_panel(*second, panel, column, b); },
+          [] {});
+    });
   }
 
   // Rows of A, and columns k0 ... k0 + k - 1 of A: where they stand, with their strides in
@@ -526,7 +546,8 @@ class KernelEmitter {
       Value* c = offset(arguments[tile_c], b_.CreateMul(i, arguments[tile_c_m]));
       Value* from = offset(arguments[tile_initial], b_.CreateMul(i, arguments[tile_initial_m]));
       Value* buffer_m = i64(tile_.columns * size_);
-      copy_block(from, arguments[tile_initial_m], buffer_, buffer_m, rows, width);
+      emit_copy_rows(b_, element_, {from, arguments[tile_initial_m]}, {buffer_, buffer_m}, rows,
+                     width);
       std::vector<Value*> inner = arguments;
       const std::size_t strip = arguments.size() - strip_argument_count;
       inner[tile_a] =
@@ -538,18 +559,7 @@ class KernelEmitter {
       if (epilogue_) inner[tile_row] = b_.CreateAdd(arguments[tile_row], i);
       inner.back() = rows;
       call_strip(inner, vectors);
-      copy_block(buffer_, buffer_m, c, arguments[tile_c_m], rows, width);
-    });
-  }
-
-  void copy_block(Value* from, Value* from_stride, Value* to, Value* to_stride, Value* rows,
-                  Value* width) {
-    emit_loop(b_, i64(0), rows, i64(1), [&](Value* r) {
-      Value* source = offset(from, b_.CreateMul(r, from_stride));
-      Value* target = offset(to, b_.CreateMul(r, to_stride));
-      emit_loop(b_, i64(0), width, i64(1), [&](Value* j) {
-        b_.CreateStore(b_.CreateLoad(element_, element_at(source, j)), element_at(target, j));
-      });
+      emit_copy_rows(b_, element_, {buffer_, buffer_m}, {c, arguments[tile_c_m]}, rows, width);
     });
   }
 
@@ -567,7 +577,8 @@ class KernelEmitter {
   // Of the gemm that is being emitted:
   llvm::Function* gemm_ = nullptr;
   std::vector<Value*> given_;  // by GemmArgument
-  Value *b_k_ = nullptr, *sums_ = nullptr, *run_ = nullptr, *a_run_ = nullptr;
+  Value *b_k_ = nullptr, *sums_ = nullptr, *run_ = nullptr, *a_run_ = nullptr, *share_ = nullptr,
+        *first_turn_ = nullptr;
   struct Second {
     Value *a, *a_m, *a_k, *run, *a_run, *c, *m;
   };

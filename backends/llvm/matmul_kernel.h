@@ -7,6 +7,8 @@
 
 namespace treadle {
 
+struct WorkShare;
+
 struct Target;
 class Dim;
 struct MatmulShape;
@@ -89,6 +91,8 @@ using GemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const 
 // a[i * a_m + l / run * a_run + l % run * a_k]; where k is more than `run`, a_m is 1.
 // Unless m2 is 0, a second A of m2 rows is multiplied by the same B, whose blocks are then
 // copied once for both; C is c2, as far apart as c. The two have rows_of_two at the most.
+// Panels may be given away while it runs, those of `share`: each block of rows and k is a
+// turn. Panels that were taken begin at `first_turn`.
 constexpr std::int64_t rows_of_two = 256;
 template <typename T>
 using DirectGemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const T* b, T* c,
@@ -97,7 +101,7 @@ using DirectGemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, 
                                 std::int64_t panel_end, std::int64_t b_k, T* sums, std::int64_t run,
                                 std::int64_t a_run, const T* a2, std::int64_t a2_m,
                                 std::int64_t a2_k, std::int64_t run2, std::int64_t a2_run, T* c2,
-                                std::int64_t m2);
+                                std::int64_t m2, WorkShare* share, std::int64_t first_turn);
 
 // How many rows a panel of packed B has, and how many elements the B of all batches.
 Dim packed_depth(const MatmulTile& tile, const Dim& k);

@@ -1,4 +1,4 @@
-// Blocks of a transposed operand A, copied for its tiles. Included only by
+// Blocks of operand A, and copies of them for their tiles. Included only by
 // backends/llvm/*.cpp.
 #pragma once
 #include <string>
@@ -9,10 +9,21 @@ namespace llvm {
 class Function;
 class IRBuilderBase;
 class Module;
+class Type;
 class Value;
 }  // namespace llvm
 
 namespace treadle {
+
+// A block of A (row_block x k_block) and one of B (k_block x columns) share the
+// L2 cache while all tiles between them are worked out.
+inline constexpr int k_block = 256;
+inline constexpr int row_block = 256;
+static_assert(rows_of_two <= row_block);
+
+// How many blocks `extent` is, and an A of m rows: the turns of a DirectGemmFunction.
+llvm::Value* emit_blocks_of(llvm::IRBuilderBase& b, llvm::Value* extent, int block);
+llvm::Value* emit_direct_turns(llvm::IRBuilderBase& b, llvm::Value* m, llvm::Value* k);
 
 // (a, a_k, run, a_run, k0, rows, k, to): a block of A, columns k0 ... k0 + k - 1, whose
 // columns are dense, as when it is the transpose of a matrix, in strips of a tile's height,
@@ -25,5 +36,12 @@ llvm::Function* emit_turn_function(llvm::Module& module, const Target& target,
 // Elements from one strip of a block of k columns to the next: a line more than it has, or
 // the strips' ends would stand in the same few sets of the cache.
 llvm::Value* emit_turned_strip(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* k);
+
+// Copies rows of `width` elements; strides are in bytes.
+struct RowsInMemory {
+  llvm::Value *at, *stride;
+};
+void emit_copy_rows(llvm::IRBuilderBase& b, llvm::Type* element, const RowsInMemory& from,
+                    const RowsInMemory& to, llvm::Value* rows, llvm::Value* width);
 
 }  // namespace treadle

@@ -18,6 +18,7 @@
 #include "ir/slice_bounds.h"
 #include "runtime/profile.h"
 #include "runtime/team.h"
+#include "runtime/work_share.h"
 
 namespace treadle {
 namespace {
@@ -120,11 +121,11 @@ class NativeProgram final : public Program {
     const bool prepares = !wanted || wanted != prepared_;
     prepared_.reset();
     const ProgramContext context{
-        buffers.data(),  binding.dims.data(), &team.barrier(),
-        team.size(),     runners.data(),      static_cast<std::int64_t>(binding.dims.size()),
-        treadle_barrier, prepare_claimed,     run_claimed,
-        ticks.data(),    treadle_kernel_done, treadle_barrier_done,
-        prepares ? 1 : 0};
+        buffers.data(),   binding.dims.data(), &team.barrier(),
+        team.size(),      runners.data(),      static_cast<std::int64_t>(binding.dims.size()),
+        treadle_barrier,  prepare_claimed,     run_claimed,
+        ticks.data(),     treadle_kernel_done, treadle_barrier_done,
+        prepares ? 1 : 0, shares(team),        treadle_take_work};
     struct Call {
       ProgramEntry* entry;
       const ProgramContext* context;
@@ -189,6 +190,14 @@ class NativeProgram final : public Program {
     return out;
   }
 
+  // As before the first turn of anything.
+  WorkShare* shares(const Team& team) {
+    const auto count = static_cast<std::size_t>(plan_.shared * team.size());
+    if (count > share_count_) shares_ = std::make_unique<WorkShare[]>(share_count_ = count);
+    for (std::size_t i = 0; i < count; ++i) shares_[i].reset();
+    return shares_.get();
+  }
+
   ProgramPlan plan_;
   Profile* profile_;
   std::vector<SliceBound> slices_;
@@ -200,6 +209,8 @@ class NativeProgram final : public Program {
   Memory arena_, kept_;
   std::vector<std::size_t> kept_offsets_;
   std::size_t kept_bytes_ = 0;
+  std::unique_ptr<WorkShare[]> shares_;
+  std::size_t share_count_ = 0;
   std::optional<Preparation> prepared_;  // what stands in `kept_` and in runners
 };
 

@@ -1,12 +1,19 @@
 // How the threads share out a product.
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_pairs_internal.h"
+#include "backends/llvm/matmul_turn_internal.h"
 #include "backends/llvm/program_emitter_internal.h"
 #include "backends/llvm/row_product_internal.h"
+#include "backends/llvm/work_share_internal.h"
 
 namespace treadle {
 
 namespace {
+
+// How many arguments a direct product kernel has in front of those of SharedWork.
+constexpr unsigned direct_arguments = 21;
+// Fewer would read a panel of B for too little.
+constexpr std::int64_t least_tiles_at_a_time = 8;
 
 // A product kernel's arguments.
 struct Arguments {
@@ -45,13 +52,15 @@ llvm::Value* smaller(llvm::IRBuilder<>& b, llvm::Value* x, llvm::Value* y) {
 llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   llvm::Function*& out = products_[{dtype, kind}];
   if (out != nullptr) return out;
-  static constexpr std::array<const char*, 5> names{"product", "row_product", "any_product",
-                                                    "products", "direct_product"};
+  static constexpr std::array<const char*, 6> names{
+      "product", "row_product", "any_product", "shared_product", "products", "direct_product"};
   llvm::IRBuilder<> b(module_.getContext());
   llvm::Type *p = b.getPtrTy(), *i = b.getInt64Ty();
   std::vector<llvm::Type*> types{p, i, i, p, p, i, i, i, i, i};
   if (kind == ProductKind::direct)
-    types.insert(types.end(), {i, p, i, i, p, i, i, i, i, p, i});
+    types.insert(types.end(), {i, p, i, i, p, i, i, i, i, p, i, p, p, p, i});
+  else if (kind == ProductKind::shared_rows)
+    types.insert(types.end(), {p, p, p, i});
   else if (kind == ProductKind::batch)
     types.insert(types.end(), {i, i});
   else if (kind != ProductKind::rows)
@@ -61,8 +70,9 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   llvm::Function* f = start_function(b, name, types);
   out = f;
   switch (kind) {
-    case ProductKind::rows: several_rows(b, f, dtype, false); break;
-    case ProductKind::direct: several_rows(b, f, dtype, true); break;
+    case ProductKind::rows: several_rows(b, f, dtype, kind); break;
+    case ProductKind::shared_rows: several_rows(b, f, dtype, kind); break;
+    case ProductKind::direct: several_rows(b, f, dtype, kind); break;
     case ProductKind::one_row: one_row(b, f, dtype); break;
     case ProductKind::batch: products_of_batch(b, f, dtype); break;
     case ProductKind::any_rows: {
@@ -82,30 +92,100 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   return f;
 }
 
+void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
+  if (!step.row_loops.empty() || !step.sum_loops.empty()) return looped_matmul(b, step);
+  const DType dtype = step.graph->node(step.node).types[0].dtype;
+  const MatmulShape& shape = step.shape;
+  const auto size = [&](const Dim& dim) { return extent(b, dim_table_, dim); };
+  llvm::Value* a = b.CreateGEP(memory_type(b.getContext(), dtype), pointer(b, step.in[0], dtype),
+                               size(step.view_a.offset));
+  llvm::Value *out = pointer(b, step.out[0], dtype), *rows = size(shape.m);
+  if (step.turn)
+    a = b.CreateGEP(memory_type(b.getContext(), dtype), a,
+                    b.CreateMul(turn_of(b, step.out[0].rows[0]), size(step.turn_stride)));
+  if (own_rows_) {
+    const auto from = [&](llvm::Value* base, const Dim& stride) {
+      return b.CreateGEP(memory_type(b.getContext(), dtype), base,
+                         b.CreateMul(own_rows_->begin, size(stride)));
+    };
+    a = from(a, step.view_a.free_stride);
+    out = from(out, shape.n);
+    rows = own_rows_->count;
+  }
+  std::vector<llvm::Value*> arguments{a,
+                                      size(step.view_a.free_stride),
+                                      size(step.view_a.contract_stride),
+                                      pointer(b, step.in[1], dtype),
+                                      out,
+                                      rows,
+                                      size(shape.n),
+                                      size(shape.k),
+                                      thread_,
+                                      threads_};
+  if (shape.batch != Dim(1)) {
+    arguments.insert(arguments.end(), {size(shape.batch), size(step.view_a.batch_stride)});
+    b.CreateCall(product_kernel(step.product_dtype, ProductKind::batch), arguments);
+    return;
+  }
+  ProductKind kind = ProductKind::rows;
+  const bool one_row = shape.m == Dim(1), several_rows = !one_row && shape.m.is_constant();
+  const auto one_row_arguments = [&] {
+    arguments.insert(arguments.end(), {size(step.share.width), size(Dim(step.share.block)),
+                                       counters_.empty() ? b.getInt64(0) : counters_.back()});
+  };
+  if (step.shared >= 0 && !step.direct) {
+    const SharedWork work = shared_work(b, step, steps_emitted_);
+    std::vector<llvm::Value*> shared = arguments;
+    shared.insert(shared.end(), {work.shares, work.context, work.ticks, work.kernel});
+    const auto call_shared = [&] {
+      b.CreateCall(product_kernel(step.product_dtype, ProductKind::shared_rows), shared);
+    };
+    if (several_rows) return call_shared();
+    one_row_arguments();
+    return emit_if(
+        b, b.CreateICmpEQ(rows, b.getInt64(1)),
+        [&] { b.CreateCall(product_kernel(step.product_dtype, ProductKind::one_row), arguments); },
+        call_shared);
+  }
+  if (step.direct) {
+    add_direct_arguments(b, step, arguments);
+    kind = ProductKind::direct;
+  } else if (step.turn) {
+    // never one row
+  } else if (!several_rows) {
+    one_row_arguments();
+    kind = one_row ? ProductKind::one_row : ProductKind::any_rows;
+  }
+  b.CreateCall(product_kernel(step.product_dtype, kind), arguments);
+}
+
 // Split by rows or by panels of columns, whichever leaves the slowest thread less
 // to do: its tiles and, of a product that copies blocks of both operands, these. By rows
 // it copies all of B, by panels all of A; an element of B takes twice as long, since B is
 // copied anew for each block of rows. Two products of one B are split by panels: they have
 // few rows.
 void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype,
-                                  bool direct) {
+                                  ProductKind kind) {
+  const bool direct = kind == ProductKind::direct;
   const MatmulKernels& made = kernels(dtype);
   const Arguments x(f);
-  llvm::Value *zero = b.getInt64(0), *height = constant(b, rows_of_tile);
+  llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *height = constant(b, rows_of_tile);
   llvm::Value* panels = rounded_up(b, x.n, constant(b, made.tile.columns));
   llvm::Value* tiles = rounded_up(b, x.m, height);
-  const auto call = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
+  const auto row_at = [&](llvm::Value* tile) { return smaller(b, b.CreateMul(tile, height), x.m); };
+  const auto gemm = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
                         llvm::Value* p_end) {
-    if (direct) {
-      std::vector<llvm::Value*> arguments{x.a,     x.a_m, x.a_k, x.packed, x.c,     x.n,
-                                          m_begin, m_end, x.n,   x.k,      p_begin, p_end};
-      for (unsigned i = 10; i < f->arg_size(); ++i) arguments.push_back(f->getArg(i));
-      b.CreateCall(made.direct, arguments);
-    } else {
-      b.CreateCall(made.gemm, {x.a, x.a_m, x.a_k, x.packed, x.c, x.n,
-                               llvm::ConstantPointerNull::get(b.getPtrTy()), zero, m_begin, m_end,
-                               x.n, x.k, p_begin, p_end});
-    }
+    b.CreateCall(made.gemm, {x.a, x.a_m, x.a_k, x.packed, x.c, x.n,
+                             llvm::ConstantPointerNull::get(b.getPtrTy()), zero, m_begin, m_end,
+                             x.n, x.k, p_begin, p_end});
+  };
+  const auto direct_gemm = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
+                               llvm::Value* p_end, llvm::Value* share, llvm::Value* first_turn) {
+    std::vector<llvm::Value*> arguments{x.a,     x.a_m, x.a_k, x.packed, x.c,     x.n,
+                                        m_begin, m_end, x.n,   x.k,      p_begin, p_end};
+    for (unsigned i = 10; i < direct_arguments; ++i) arguments.push_back(f->getArg(i));
+    arguments.insert(arguments.end(), {share, first_turn});
+    b.CreateCall(made.direct, arguments);
   };
   llvm::Value* own_tiles = rounded_up(b, tiles, x.threads);
   llvm::Value* own_panels = rounded_up(b, panels, x.threads);
@@ -121,18 +201,55 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
     };
     by_rows = with_copies(by_rows, own_tiles, panels);
     by_panels = with_copies(by_panels, tiles, own_panels);
-    llvm::Value* alone = b.CreateICmpEQ(f->getArg(f->arg_size() - 1), zero);
+    llvm::Value* alone = b.CreateICmpEQ(f->getArg(direct_arguments - 1), zero);
     by_panels = b.CreateSelect(alone, by_panels, zero);
+  }
+  llvm::Value *tile_begin = x.part(b, tiles, x.thread), *tile_end = x.part(b, tiles, x.next(b));
+  llvm::Value* panel_begin = x.part(b, panels, x.thread);
+  llvm::Value* panel_end = x.part(b, panels, x.next(b));
+  std::optional<SharedWork> shared;
+  if (kind != ProductKind::rows) {
+    llvm::Argument* last = f->arg_end() - 4;
+    shared = SharedWork{last, last + 1, x.thread, x.threads, last + 2, last + 3};
   }
   emit_if(
       b, b.CreateICmpULT(by_rows, by_panels),
       [&] {
-        const auto row = [&](llvm::Value* i) {
-          return smaller(b, b.CreateMul(x.part(b, tiles, i), height), x.m);
-        };
-        call(row(x.thread), row(x.next(b)), zero, panels);
+        if (direct)
+          return direct_gemm(row_at(tile_begin), row_at(tile_end), zero, panels, emit_unshared(b),
+                             zero);
+        if (!shared) return gemm(row_at(tile_begin), row_at(tile_end), zero, panels);
+        emit_in_chunks(b, *shared, tile_begin, tile_end, least_tiles_at_a_time,
+                       [&](llvm::Value* from, llvm::Value* to) {
+                         gemm(row_at(from), row_at(to), zero, panels);
+                       });
       },
-      [&] { call(zero, x.m, x.part(b, panels, x.thread), x.part(b, panels, x.next(b))); });
+      [&] {
+        if (direct)
+          return emit_in_turns(
+              b, *shared, panel_begin, panel_end, emit_direct_turns(b, x.m, x.k), 1,
+              [&](llvm::Value* from, llvm::Value* to, llvm::Value* share, llvm::Value* first_turn) {
+                direct_gemm(zero, x.m, from, to, share, first_turn);
+              });
+        if (!shared) return gemm(zero, x.m, panel_begin, panel_end);
+        // A is read once for all panels, some rows at each turn.
+        llvm::Value* turn_tiles = rounded_up(b, tiles, constant(b, 8));
+        llvm::Value* least = constant(b, least_tiles_at_a_time);
+        turn_tiles = b.CreateSelect(b.CreateICmpULT(turn_tiles, least), least, turn_tiles);
+        llvm::Value* turns = rounded_up(b, tiles, turn_tiles);
+        emit_in_turns(
+            b, *shared, panel_begin, panel_end, turns, 1,
+            [&](llvm::Value* from, llvm::Value* to, llvm::Value* share, llvm::Value* first_turn) {
+              llvm::Value* all = b.CreateSub(to, from);
+              emit_loop(b, first_turn, turns, one, [&](llvm::Value* turn) {
+                llvm::Value* count = emit_begin_turn(b, share, all);
+                llvm::Value* next = b.CreateAdd(turn, one);
+                gemm(row_at(b.CreateMul(turn, turn_tiles)), row_at(b.CreateMul(next, turn_tiles)),
+                     from, b.CreateAdd(from, count));
+                emit_end_turn(b, share, next);
+              });
+            });
+      });
 }
 
 // From B on, where it stands.
@@ -148,6 +265,10 @@ void ProgramEmitter::add_direct_arguments(llvm::IRBuilder<>& b, const Step& step
     arguments.push_back(run ? size(run->a_stride) : b.getInt64(0));
   };
   llvm::Value* null = llvm::ConstantPointerNull::get(b.getPtrTy());
+  const auto add_shares = [&] {
+    const SharedWork work = shared_work(b, step, steps_emitted_);
+    arguments.insert(arguments.end(), {work.shares, work.context, work.ticks, work.kernel});
+  };
   arguments[3] = at(step.in[1], step.view_b.offset);
   arguments.push_back(size(step.view_b.contract_stride));
   const bool sums = step.out.size() > (step.second ? 2U : 1U);
@@ -157,7 +278,7 @@ void ProgramEmitter::add_direct_arguments(llvm::IRBuilder<>& b, const Step& step
     arguments.insert(arguments.end(), {null, b.getInt64(1), b.getInt64(0)});
     runs(std::nullopt);
     arguments.insert(arguments.end(), {null, b.getInt64(0)});
-    return;
+    return add_shares();
   }
   const SecondProduct& second = *step.second;
   arguments.insert(arguments.end(),
@@ -165,6 +286,7 @@ void ProgramEmitter::add_direct_arguments(llvm::IRBuilder<>& b, const Step& step
                     size(second.view_a.contract_stride)});
   runs(second.a_run);
   arguments.insert(arguments.end(), {pointer(b, step.out.back(), dtype), size(second.m)});
+  add_shares();
 }
 
 // This thread's columns.

@@ -20,6 +20,10 @@ struct ProgramContext {
   void (*kernel_done)(void* ticks, std::int64_t kernel) = nullptr;
   void (*barrier_done)(void* ticks, std::int64_t kernel) = nullptr;
   std::int64_t prepares = 0;  // not 0: ProgramPlan::preparation comes first
+  // WorkShare of each thread in shared step i from i * threads on, and treadle_take_work.
+  void* shares = nullptr;
+  void (*take_work)(void* shares, std::int64_t threads, std::int64_t turns, std::int64_t unit,
+                    void* taken, void* ticks, std::int64_t kernel) = nullptr;
 };
 using ProgramEntry = void(const ProgramContext*, std::int64_t thread);
 

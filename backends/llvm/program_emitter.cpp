@@ -24,9 +24,10 @@ void ProgramEmitter::emit() {
   generate_quickly(*entry);
   set_target_attributes(*entry, target_);
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "entry", entry));
-  context_type_ = llvm::StructType::get(
-      context, {pointer_type, pointer_type, pointer_type, i64, pointer_type, i64, pointer_type,
-                pointer_type, pointer_type, pointer_type, pointer_type, pointer_type, i64});
+  context_type_ =
+      llvm::StructType::get(context, {pointer_type, pointer_type, pointer_type, i64, pointer_type,
+                                      i64, pointer_type, pointer_type, pointer_type, pointer_type,
+                                      pointer_type, pointer_type, i64, pointer_type, pointer_type});
   context_ = entry->getArg(0);
   const auto field = [&](unsigned i) {
     return b.CreateLoad(context_type_->getElementType(i),
@@ -349,24 +350,30 @@ void ProgramEmitter::attention(llvm::IRBuilder<>& b, const Step& step) {
     places.push_back(pointer(b, step.in[i], i < types.size() ? types[i].dtype : dtype));
   for (const Location& place : step.out) places.push_back(pointer(b, place, dtype));
   const std::string_view name = to_string(node.op);
-  call_kernel(b, key_of(step, name), name, places, share_of(b, kernel.units()), std::nullopt,
-              [&](llvm::IRBuilder<>& inside, const Kernel& k) {
-                AttentionKernel::Pointers pointers;
-                const auto in = std::span(k.pointers).first(step.in.size());
-                pointers.operands.assign(in.begin(), in.begin() + types.size());
-                pointers.packed.assign(in.begin() + types.size(), in.end());
-                pointers.results.resize(node.types.size());
-                for (std::size_t i = 0; i < step.out.size(); ++i) {
-                  llvm::Value* place = k.pointers[in.size() + i];
-                  if (step.out_index[i] < node.types.size())
-                    pointers.results[step.out_index[i]] = place;
-                  else if (node.op == Op::attention_gradient && pointers.scratch == nullptr)
-                    pointers.scratch = place;
-                  else
-                    pointers.packed.push_back(place);
-                }
-                kernel.emit(inside, k.dims, k.begin, k.end, pointers);
-              });
+  const KernelBody body = [&](llvm::IRBuilder<>& inside, const Kernel& k) {
+    AttentionKernel::Pointers pointers;
+    const auto in = std::span(k.pointers).first(step.in.size());
+    pointers.operands.assign(in.begin(), in.begin() + types.size());
+    pointers.packed.assign(in.begin() + types.size(), in.end());
+    pointers.results.resize(node.types.size());
+    for (std::size_t i = 0; i < step.out.size(); ++i) {
+      llvm::Value* place = k.pointers[in.size() + i];
+      if (step.out_index[i] < node.types.size())
+        pointers.results[step.out_index[i]] = place;
+      else if (node.op == Op::attention_gradient && pointers.scratch == nullptr)
+        pointers.scratch = place;
+      else
+        pointers.packed.push_back(place);
+    }
+    kernel.emit(inside, k.dims, k.begin, k.end, pointers);
+  };
+  const std::string key = key_of(step, name);
+  const auto call = [&](llvm::Value* from, llvm::Value* to) {
+    call_kernel(b, key, name, places, {from, to}, std::nullopt, body);
+  };
+  const auto [begin, end] = share_of(b, kernel.units());
+  if (step.shared < 0) return call(begin, end);
+  emit_in_chunks(b, shared_work(b, step, steps_emitted_), begin, end, 1, call);
 }
 
 void ProgramEmitter::copy(llvm::IRBuilder<>& b, const Step& step) {
@@ -448,55 +455,6 @@ void ProgramEmitter::pack(llvm::IRBuilder<>& b, const Step& step) {
           call(source, target, panel, c.CreateAdd(panel, one));
         });
       });
-}
-
-void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
-  if (!step.row_loops.empty() || !step.sum_loops.empty()) return looped_matmul(b, step);
-  const DType dtype = step.graph->node(step.node).types[0].dtype;
-  const MatmulShape& shape = step.shape;
-  const auto size = [&](const Dim& dim) { return extent(b, dim_table_, dim); };
-  llvm::Value* a = b.CreateGEP(memory_type(b.getContext(), dtype), pointer(b, step.in[0], dtype),
-                               size(step.view_a.offset));
-  llvm::Value *out = pointer(b, step.out[0], dtype), *rows = size(shape.m);
-  if (step.turn)
-    a = b.CreateGEP(memory_type(b.getContext(), dtype), a,
-                    b.CreateMul(turn_of(b, step.out[0].rows[0]), size(step.turn_stride)));
-  if (own_rows_) {
-    const auto from = [&](llvm::Value* base, const Dim& stride) {
-      return b.CreateGEP(memory_type(b.getContext(), dtype), base,
-                         b.CreateMul(own_rows_->begin, size(stride)));
-    };
-    a = from(a, step.view_a.free_stride);
-    out = from(out, shape.n);
-    rows = own_rows_->count;
-  }
-  std::vector<llvm::Value*> arguments{a,
-                                      size(step.view_a.free_stride),
-                                      size(step.view_a.contract_stride),
-                                      pointer(b, step.in[1], dtype),
-                                      out,
-                                      rows,
-                                      size(shape.n),
-                                      size(shape.k),
-                                      thread_,
-                                      threads_};
-  if (shape.batch != Dim(1)) {
-    arguments.insert(arguments.end(), {size(shape.batch), size(step.view_a.batch_stride)});
-    b.CreateCall(product_kernel(step.product_dtype, ProductKind::batch), arguments);
-    return;
-  }
-  ProductKind kind = ProductKind::rows;
-  if (step.direct) {
-    add_direct_arguments(b, step, arguments);
-    kind = ProductKind::direct;
-  } else if (step.turn) {
-    // never one row
-  } else if (!shape.m.is_constant() || shape.m == Dim(1)) {
-    arguments.insert(arguments.end(), {size(step.share.width), size(Dim(step.share.block)),
-                                       counters_.empty() ? b.getInt64(0) : counters_.back()});
-    kind = shape.m == Dim(1) ? ProductKind::one_row : ProductKind::any_rows;
-  }
-  b.CreateCall(product_kernel(step.product_dtype, kind), arguments);
 }
 
 // Units are tiles of rows, counted through the turns of the loops of rows; the

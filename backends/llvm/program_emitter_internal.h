@@ -64,11 +64,30 @@ class ProgramEmitter {
   void emit_barrier_unless_one(llvm::IRBuilder<>& b, const std::optional<Dim>& dim);
   std::array<llvm::Value*, 2> share_of(llvm::IRBuilder<>& b, const Dim& units,
                                        std::int64_t unit = 1);
+  void emit_turn(llvm::IRBuilder<>& b, const Step& step, llvm::Value* turn);
   void emit_own_rows(llvm::IRBuilder<>& b, const Step& step, const std::function<void()>& work);
   void call_kernel(llvm::IRBuilder<>& b, const std::string& key, std::string_view name,
                    std::vector<llvm::Value*> pointers, const std::array<llvm::Value*, 2>& share,
                    const std::optional<Dim>& count, const KernelBody& body);
   static std::string key_of(const Step& step, std::string_view name);
+
+  // What code needs to share out work while it does it: the WorkShares of all threads, or
+  // null, and what treadle_take_work is called with.
+  struct SharedWork {
+    llvm::Value *shares, *context, *thread, *threads, *ticks, *kernel;
+  };
+  // Items (from, to), their share and the first turn; and without turns.
+  using TurnsOfItems = std::function<void(llvm::Value*, llvm::Value*, llvm::Value*, llvm::Value*)>;
+  using Items = std::function<void(llvm::Value*, llvm::Value*)>;
+  SharedWork shared_work(llvm::IRBuilder<>& b, const Step& step, int kernel);
+  void take_work(llvm::IRBuilder<>& b, const SharedWork& of, llvm::Value* turns, llvm::Value* unit,
+                 llvm::Value* taken);
+  void emit_in_turns(llvm::IRBuilder<>& b, const SharedWork& of, llvm::Value* begin,
+                     llvm::Value* end, llvm::Value* turns, std::int64_t unit,
+                     const TurnsOfItems& work);
+  void emit_in_chunks(llvm::IRBuilder<>& b, const SharedWork& of, llvm::Value* begin,
+                      llvm::Value* end, std::int64_t least, const Items& work);
+  void emit_shared_loop(llvm::IRBuilder<>& b, const Step& step);
 
   std::string kernel_name(std::string_view what);
   void fused(llvm::IRBuilder<>& b, const Step& step);
@@ -91,14 +110,16 @@ class ProgramEmitter {
   // One function for all products of a kind, whatever their sizes:
   // void(a, a_m, a_k, packed, c, m, n, k, thread, threads, ...).
   enum class ProductKind : std::uint8_t {
-    rows,      // of more than one row
-    one_row,   // ..., width, block, turn): a ColumnShare, and the turn of the loop around
-    any_rows,  // one of the two, with one_row's arguments
-    batch,     // ..., batch, a's batch stride)
-    direct,    // of B as it stands, ..., b_k and what follows it in DirectGemmFunction)
+    rows,         // of more than one row
+    one_row,      // ..., width, block, turn): a ColumnShare, and the turn of the loop around
+    any_rows,     // one of the two, with one_row's arguments
+    shared_rows,  // of more than one row, ...; SharedWork's shares, context, ticks, kernel)
+    batch,        // ..., batch, a's batch stride)
+    direct,       // of B as it stands, ..., b_k and what follows it in DirectGemmFunction up
+                  // to its share; what shared_rows has)
   };
   llvm::Function* product_kernel(DType dtype, ProductKind kind);
-  void several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype, bool direct);
+  void several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype, ProductKind kind);
   void one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype);
   void products_of_batch(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype);
 
@@ -128,7 +149,7 @@ class ProgramEmitter {
   // (`apart`): then this thread's own. Else all, shared out in each step.
   struct OwnRows {
     Dim all;
-    llvm::Value *threads, *apart, *begin, *count;
+    llvm::Value *threads, *thread, *apart, *begin, *count;
   };
   std::optional<OwnRows> own_rows_;
   bool alone_ = false;  // in a loop whose turns are one thread's each

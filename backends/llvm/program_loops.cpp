@@ -10,18 +10,22 @@ void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
   emit_barrier_unless_one(b, std::nullopt);
   const auto loop = [&] {
     emit_loop(b, b.getInt64(0), extent(b, dim_table_, step.length), b.getInt64(1),
-              [&](llvm::Value* i) {
-                counters_.push_back(i);
-                emit_steps(b, step.body);
-                emit_barrier_unless_one(b, step.unless_one);
-                counters_.pop_back();
-              });
+              [&](llvm::Value* i) { emit_turn(b, step, i); });
   };
-  if (step.own_rows && !own_rows_ && !alone_)
+  if (!step.own_rows || own_rows_ || alone_)
+    loop();
+  else if (step.shared < 0)
     emit_own_rows(b, step, loop);
   else
-    loop();
+    emit_own_rows(b, step, [&] { emit_shared_loop(b, step); });
   if (step.unless_one || step.own_rows) emit_barrier_unless_one(b, std::nullopt);
+}
+
+void ProgramEmitter::emit_turn(llvm::IRBuilder<>& b, const Step& step, llvm::Value* turn) {
+  counters_.push_back(turn);
+  emit_steps(b, step.body);
+  emit_barrier_unless_one(b, step.unless_one);
+  counters_.pop_back();
 }
 
 // Steps that each thread does for its own rows, if it has enough, without waiting.
@@ -67,7 +71,11 @@ void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Step& step,
   llvm::Value* apart = b.CreateAnd(enough, b.CreateICmpUGT(threads, one));
   llvm::Value* begin = first(thread);
   llvm::Value* count = b.CreateSub(first(b.CreateAdd(thread, one)), begin);
-  own_rows_ = OwnRows{rows, threads, apart, b.CreateSelect(apart, begin, zero),
+  own_rows_ = OwnRows{rows,
+                      threads,
+                      thread,
+                      apart,
+                      b.CreateSelect(apart, begin, zero),
                       b.CreateSelect(apart, count, all)};
   thread_ = b.CreateSelect(apart, zero, thread);
   threads_ = b.CreateSelect(apart, one, threads);

@@ -96,6 +96,7 @@ class Planner {
     share_rows_together(plan_);
     read_transposed_inputs(plan_);
     join_products(plan_, plan_.steps);
+    share_while_done(plan_);
     number_kernels(plan_.preparation);
     number_kernels(plan_.steps);
     return std::move(plan_);

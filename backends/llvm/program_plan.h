@@ -159,6 +159,9 @@ struct Step {
   std::optional<Dim> own_rows;
   Dim own_rows_least = own_rows_at_least;
   int together = 1;
+  // Of a step that runs once and is large enough, its number among those that threads share
+  // out while they do them (runtime/work_share.h); else -1.
+  int shared = -1;
   std::vector<Step> before;  // once, in front of the loop
   std::vector<Step> body;
 };
@@ -172,6 +175,7 @@ struct ProgramPlan {
   bool prepares_runners = false;  // which keep it for the last extents alone
   std::vector<Step> steps;
   int kernels = 0;  // the steps that are no scans
+  int shared = 0;   // Step::shared
   std::vector<MatmulClaim> claims;
   // Symbols that have no value before a scan's step gives them one.
   std::set<std::string> bound_symbols;

@@ -237,4 +237,16 @@ void share_rows_together(ProgramPlan& plan) {
   for (Step& step : plan.steps) together.loop(step);
 }
 
+void share_while_done(ProgramPlan& plan) {
+  for (std::size_t i = 0; i < plan.steps.size();
+       i += static_cast<std::size_t>(plan.steps[i].together)) {
+    Step& step = plan.steps[i];
+    if (step.together != 1) continue;
+    const bool product = step.kind == Step::Kind::matmul && step.row_loops.empty() &&
+                         step.sum_loops.empty() && step.shape.batch == Dim(1) &&
+                         step.shape.m != Dim(1);
+    if (product || step.kind == Step::Kind::attention || step.own_rows) step.shared = plan.shared++;
+  }
+}
+
 }  // namespace treadle

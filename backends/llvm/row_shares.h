@@ -14,9 +14,12 @@ void share_rows(std::vector<Step>& steps);
 
 // The same for loops of such loops, and for runs of steps inside a loop, such as the
 // two loops of a chunk that is computed again and differentiated; their products in
-// front of loops must be deferred (deferred_products.h). Sets `own_rows_least` and
+// front of loops must be deferred (deferred_products.h). Sets `own_rows_least`,
 // `together`. Inside a loop what steps use stays till its end, so that nobody's memory
 // is taken while he is behind.
 void share_rows_together(ProgramPlan& plan);
+
+// Sets `shared`.
+void share_while_done(ProgramPlan& plan);
 
 }  // namespace treadle

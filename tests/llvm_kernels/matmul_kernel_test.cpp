@@ -3,13 +3,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "backends/llvm/vector_math_internal.h"
+#include "runtime/work_share.h"
 #include "tests/catch.h"
 #include "tests/llvm_kernels/jit.h"
 #include "tests/llvm_kernels/products.h"
@@ -108,12 +112,13 @@ void check_direct(const Problem& p, const Kernels<T>& kernels, int rows, int col
   for (const bool summing : {false, true}) {
     std::vector<T> sums(static_cast<std::size_t>(p.n) + 3, NAN);
     Operands<T> fresh(p);
+    WorkShare whole;
     for (int s = 0; s < rows; ++s)
       for (int t = 0; t < columns; ++t)
         kernels.direct(fresh.a.data(), fresh.a_m, fresh.a_k, b.data(), fresh.c.data(), fresh.c_m,
                        p.m * s / rows, p.m * (s + 1) / rows, p.n, p.k, panels * t / columns,
                        panels * (t + 1) / columns, b_k, summing ? sums.data() : nullptr, INT64_MAX,
-                       0, nullptr, 0, 0, INT64_MAX, 0, nullptr, 0);
+                       0, nullptr, 0, 0, INT64_MAX, 0, nullptr, 0, &whole, 0);
     INFO("m " << p.m << " n " << p.n << " k " << p.k << " transposed " << p.a_transposed << " sums "
               << summing << " parts " << rows << " x " << columns);
     REQUIRE(std::memcmp(fresh.c.data(), want.data(), want.size() * sizeof(T)) == 0);
@@ -157,9 +162,10 @@ TEMPLATE_TEST_CASE("products of a matrix whose columns stand in runs", "", float
               a[static_cast<std::size_t>((j * runs + q) * p.m + i)] =
                   o.a[static_cast<std::size_t>((q * run + j) * p.m + i)];
         INFO("run " << run << " runs " << runs << " n " << n);
+        WorkShare whole;
         kernels.direct(a.data(), 1, runs * p.m, o.b.data(), o.c.data(), o.c_m, 0, p.m, p.n, p.k, 0,
                        kernels.tile.panels(p.n), p.n, nullptr, run, p.m, nullptr, 0, 0, INT64_MAX,
-                       0, nullptr, 0);
+                       0, nullptr, 0, &whole, 0);
         REQUIRE(std::memcmp(o.c.data(), want.data(), want.size() * sizeof(TestType)) == 0);
       }
 }
@@ -184,10 +190,12 @@ TEMPLATE_TEST_CASE("two products of one matrix have the bits of each alone", "",
       REQUIRE(o.c_m == o2.c_m);
       std::vector<TestType> sums(static_cast<std::size_t>(n), NAN);
       const std::int64_t panels = kernels.tile.panels(n), columns = 1 + i % 3;
+      WorkShare whole;
       for (std::int64_t t = 0; t < columns; ++t)
         kernels.direct(o.a.data(), o.a_m, o.a_k, o.b.data(), o.c.data(), o.c_m, 0, m, n, k,
                        panels * t / columns, panels * (t + 1) / columns, o.b_k, sums.data(),
-                       INT64_MAX, 0, o2.a.data(), o2.a_m, o2.a_k, INT64_MAX, 0, o2.c.data(), m2);
+                       INT64_MAX, 0, o2.a.data(), o2.a_m, o2.a_k, INT64_MAX, 0, o2.c.data(), m2,
+                       &whole, 0);
       INFO("m " << m << " and " << m2 << " n " << n << " k " << k);
       REQUIRE(std::memcmp(o.c.data(), want.data(), want.size() * sizeof(TestType)) == 0);
       REQUIRE(std::memcmp(o2.c.data(), want2.data(), want2.size() * sizeof(TestType)) == 0);
@@ -198,6 +206,56 @@ TEMPLATE_TEST_CASE("two products of one matrix have the bits of each alone", "",
       }
     }
   }
+}
+
+// One thread has all panels, others take of them while it runs, block by block, at
+// moments that differ from run to run.
+TEMPLATE_TEST_CASE("panels that are given away on the way have the bits they would have had", "",
+                   float, double) {
+  const Kernels<TestType> kernels(make_target(""));
+  for (const std::int64_t m : {64, 300})
+    for (const std::int64_t k : {200, 1500})
+      for (int repeat = 0; repeat < 5; ++repeat) {
+        const std::int64_t panels = 9, n = panels * kernels.tile.columns - 3;
+        const std::int64_t turns = (m + 255) / 256 * ((k + 255) / 256);
+        const Problem p{m, n, k, true};
+        Operands<TestType> o(p);
+        const std::vector<TestType> want = expected(p, o, kernels.has_fma);
+        std::vector<TestType> sums(static_cast<std::size_t>(n), NAN);
+        std::array<WorkShare, 3> shares;
+        shares[0].count = panels;
+        const auto product = [&](std::int64_t begin, std::int64_t end, WorkShare& share,
+                                 std::int64_t first_turn) {
+          kernels.direct(o.a.data(), o.a_m, o.a_k, o.b.data(), o.c.data(), o.c_m, 0, m, n, k, begin,
+                         end, o.b_k, sums.data(), INT64_MAX, 0, nullptr, 0, 0, INT64_MAX, 0,
+                         nullptr, 0, &share, first_turn);
+        };
+        std::atomic<std::int64_t> taken{0};
+        std::vector<std::thread> others;
+        for (int t = 1; t < 3; ++t)
+          others.emplace_back([&] {
+            while (shares[0].claimed.load() >> 32 == 0) std::this_thread::yield();
+            while (true) {
+              const TakenWork work = take_work(shares.data(), 3, turns, 1);
+              if (work.count == 0) return;
+              taken += work.count;
+              WorkShare own;
+              product(work.begin, work.begin + work.count, own, work.first_turn);
+            }
+          });
+        product(0, panels, shares[0], 0);
+        for (std::thread& other : others) other.join();
+        INFO("m " << m << " k " << k << ", " << taken << " panels taken");
+        CHECK(shares[0].claimed >> 32 == static_cast<std::uint64_t>(turns));
+        CHECK(shares[0].done == static_cast<std::uint64_t>(turns));
+        CHECK(static_cast<std::int64_t>(shares[0].claimed & UINT32_MAX) == taken);
+        REQUIRE(std::memcmp(o.c.data(), want.data(), want.size() * sizeof(TestType)) == 0);
+        for (std::int64_t j = 0; j < n; ++j) {
+          TestType sum = 0;
+          for (std::int64_t l = 0; l < k; ++l) sum += o.b[static_cast<std::size_t>(l * o.b_k + j)];
+          REQUIRE(sums[static_cast<std::size_t>(j)] == sum);
+        }
+      }
 }
 
 // Whole vectors of A are copied, but none that reaches behind its end.
