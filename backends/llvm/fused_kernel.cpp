@@ -4,6 +4,7 @@
 #include <map>
 
 #include "backends/llvm/fused_kernel_internal.h"
+#include "backends/llvm/fused_stages.h"
 #include "backends/llvm/fused_units.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/vector_math_internal.h"
@@ -21,6 +22,8 @@ namespace {
 // eight units to share out, else four. (Sums of 3,200 rows of 1,024: 0.63 of the time.)
 constexpr unsigned widest_columns = 8, wide_columns = 4;
 constexpr std::int64_t fewest_wide_units = 8;
+// Turns of a stage's loop before the next stage.
+constexpr std::int64_t turns_of_stage = 8;
 
 // The only axis of a domain that is flat; the kernel is told what it is.
 const Dim& flat_axis() {
@@ -29,27 +32,6 @@ const Dim& flat_axis() {
 }
 
 bool is_reduction(Op op) { return op == Op::reduce_sum || op == Op::reduce_max; }
-
-// Is it a function that takes a long chain of instructions, each waiting for the
-// one before? (In f64 it is a call.)
-bool is_long_chain(const Node& node) {
-  switch (node.op) {
-    case Op::exp:
-    case Op::expm1:
-    case Op::sigmoid:
-    case Op::tanh:
-    case Op::gelu:
-    case Op::silu:
-    case Op::softplus:
-    case Op::log:
-    case Op::log1p:
-    case Op::erf:
-    case Op::sin:
-    case Op::cos:
-    case Op::pow: return node.types[0].dtype == DType::f32;
-    default: return false;
-  }
-}
 
 }  // namespace
 
@@ -77,6 +59,7 @@ FusedKernel::FusedKernel(const Target& target, DimTable& dims, const Graph& body
   const Node& first = body_.node(body_.outputs()[0].value.node);
   if (!is_reduction(first.op)) {
     find_parts();
+    if (whole_lanes_ > lanes_ && !narrow_) find_stages();
     if (domain_.empty())
       units_ = 1;
     else
@@ -191,6 +174,12 @@ void FusedKernel::find_parts() {
   }
 }
 
+void FusedKernel::find_stages() {
+  std::vector<Value> values;
+  for (const Part& part : parts_) values.push_back(part.value);
+  if (auto kept = first_stage(body_, domain_, values)) kept_values_ = std::move(*kept);
+}
+
 void FusedKernel::concat_parts(Value v, std::size_t output, int axis, Dim& start) {
   const Node& node = body_.node(v.node);
   if (body_.type(v).dims != domain_ && node.op == Op::concat &&
@@ -262,7 +251,9 @@ void FusedKernel::emit_columns(KernelEmitter& e, const LaneIndices& row, llvm::V
   llvm::Value* count = b.CreateSub(to, from);
   llvm::Value* left = b.CreateAnd(count, e.integer(whole_lanes_ - 1));
   llvm::Value* whole = b.CreateSub(to, left);
-  if (!narrow_)
+  if (!kept_values_.empty())
+    emit_in_stages(e, row, from, whole);
+  else if (!narrow_)
     emit_loop(b, from, whole, e.integer(whole_lanes_),
               [&](llvm::Value* column) { body(column, nullptr, whole_lanes_); });
   if (divisible_) return;
@@ -274,6 +265,49 @@ void FusedKernel::emit_columns(KernelEmitter& e, const LaneIndices& row, llvm::V
     llvm::Value* mask = b.CreateICmpSLT(llvm::ConstantVector::get(steps),
                                         b.CreateVectorSplat(lanes_, b.CreateSub(to, column)));
     body(column, mask, lanes_);
+  });
+}
+
+// A block at a time, what is kept of it on the stack; outputs, which may stand where
+// operands do, are written in the second stage alone.
+void FusedKernel::emit_in_stages(KernelEmitter& e, const LaneIndices& row, llvm::Value* from,
+                                 llvm::Value* to) {
+  llvm::IRBuilder<>& b = e.b;
+  const std::int64_t block = std::int64_t{whole_lanes_} * turns_of_stage;
+  std::vector<llvm::Value*> places;
+  llvm::BasicBlock& entry = b.GetInsertBlock()->getParent()->getEntryBlock();
+  llvm::IRBuilder<> at_entry(&entry, entry.begin());
+  for (const Value v : kept_values_) {
+    auto* place = at_entry.CreateAlloca(llvm::ArrayType::get(
+        memory_type(b.getContext(), body_.type(v).dtype), static_cast<std::uint64_t>(block)));
+    place->setAlignment(llvm::Align(64));
+    places.push_back(place);
+  }
+  emit_loop(b, from, to, e.integer(block), [&](llvm::Value* begin) {
+    llvm::Value* end = b.CreateAdd(begin, e.integer(block));
+    end = b.CreateSelect(b.CreateICmpSLT(end, to), end, to);
+    const auto stage = [&](const std::function<void(const LaneIndices&, llvm::Value*)>& work) {
+      emit_loop(b, begin, end, e.integer(whole_lanes_), [&](llvm::Value* column) {
+        e.start_block();
+        LaneIndices index = row;
+        index.push_back({column, 1, nullptr});
+        work(index, b.CreateSub(column, begin));
+      });
+    };
+    stage([&](const LaneIndices& index, llvm::Value* at) {
+      std::vector<llvm::Value*> values;
+      for (const Value v : kept_values_) values.push_back(e.emit(v, index, nullptr, whole_lanes_));
+      for (std::size_t i = 0; i < places.size(); ++i)
+        e.store(values[i], body_.type(kept_values_[i]).dtype, places[i], at, nullptr);
+    });
+    stage([&](const LaneIndices& index, llvm::Value* at) {
+      for (std::size_t i = 0; i < places.size(); ++i) {
+        const DType dtype = body_.type(kept_values_[i]).dtype;
+        e.define(kept_values_[i], index, nullptr, whole_lanes_,
+                 e.load(dtype, places[i], {at, 1, nullptr}, nullptr, whole_lanes_));
+      }
+      emit_parts(e, index, nullptr, whole_lanes_);
+    });
   });
 }
 

@@ -50,9 +50,11 @@ class FusedKernel {
   Dim blocks_of(const Dim& columns) const;
   void flatten();
   void find_parts();
+  void find_stages();
   void concat_parts(Value v, std::size_t output, int axis, Dim& start);
   void emit_pointwise(KernelEmitter& e, llvm::Value* begin, llvm::Value* end);
   void emit_columns(KernelEmitter& e, const LaneIndices& row, llvm::Value* from, llvm::Value* to);
+  void emit_in_stages(KernelEmitter& e, const LaneIndices& row, llvm::Value* from, llvm::Value* to);
   void emit_parts(KernelEmitter& e, const LaneIndices& index, llvm::Value* mask, unsigned lanes);
   void emit_reduction(KernelEmitter& e, llvm::Value* begin, llvm::Value* end);
   void reduce_rows(KernelEmitter& e, llvm::Value* unit);
@@ -79,6 +81,7 @@ class FusedKernel {
   std::int64_t block_ = 1;    // columns of a unit (fused_units.h)
   Dim units_;
   std::vector<Part> parts_;
+  std::vector<Value> kept_values_;  // of the first of two stages (fused_stages.h)
   const std::vector<std::vector<llvm::Value*>>* outputs_ = nullptr;
   // A reduction:
   const Node* reduction_ = nullptr;
