@@ -17,6 +17,41 @@ Dims dense_strides(const Dims& dims) {
 
 namespace {
 
+// The ends of the shortest runs of axes from `i` and `j` on that hold as many elements.
+std::optional<std::pair<std::size_t, std::size_t>> equal_runs(const Dims& from, std::size_t i,
+                                                              const Dims& to, std::size_t j) {
+  const auto count = [](const Dims& dims, std::size_t begin, std::size_t end) {
+    return product(Dims(dims.begin() + static_cast<std::ptrdiff_t>(begin),
+                        dims.begin() + static_cast<std::ptrdiff_t>(end)));
+  };
+  for (std::size_t axes = 2; axes <= from.size() - i + to.size() - j; ++axes)
+    for (std::size_t n = 1; n < axes; ++n)
+      if (i + n <= from.size() && j + axes - n <= to.size() &&
+          count(from, i, i + n) == count(to, j, j + axes - n))
+        return std::pair(i + n, j + axes - n);
+  return std::nullopt;
+}
+
+// The strides under other dims, where each run of axes has one stride.
+std::optional<Dims> reshaped_strides(const StridedView& view, const Dims& from, const Dims& to) {
+  Dims out(to.size(), Dim(1));
+  for (std::size_t i = 0, j = 0; i < from.size() && j < to.size();) {
+    const auto ends = equal_runs(from, i, to, j);
+    if (!ends) return std::nullopt;
+    Integers axes;
+    for (; i < ends->first; ++i) axes.push_back(static_cast<std::int64_t>(i));
+    const auto stride = merged_stride(view, from, axes);
+    if (!stride) return std::nullopt;
+    Dim next = *stride;
+    for (std::size_t k = ends->second; k-- > j;) {
+      out[k] = next;
+      next = next * to[k];
+    }
+    j = ends->second;
+  }
+  return out;
+}
+
 // The view of `v`, given that of its first operand; false when there is none.
 bool through(const Node& node, const Dims& operand_dims, StridedView& view) {
   const auto axis = [&] { return static_cast<std::size_t>(node.attributes.integer("axis")); };
@@ -42,10 +77,15 @@ bool through(const Node& node, const Dims& operand_dims, StridedView& view) {
                           stride * Dim(node.attributes.integer("dilation")));
       return true;
     }
-    case Op::reshape:
-      if (view.strides != dense_strides(operand_dims)) return false;
-      view.strides = dense_strides(node.types[0].dims);
+    case Op::reshape: {
+      const Dims& dims = node.types[0].dims;
+      auto strides = view.strides == dense_strides(operand_dims)
+                         ? dense_strides(dims)
+                         : reshaped_strides(view, operand_dims, dims);
+      if (!strides) return false;
+      view.strides = std::move(*strides);
       return true;
+    }
     default: return false;
   }
 }
@@ -79,6 +119,15 @@ std::optional<Dim> merged_stride(const StridedView& view, const Dims& dims,
     inner = inner * dims[axis];
   }
   return stride.value_or(Dim(0));
+}
+
+std::optional<RowsView> rows_view(const Graph& graph, Value v) {
+  StridedView view = strided_view(graph, v);
+  const Dims& dims = graph.type(v).dims;
+  if (dims.back() != Dim(1) && view.strides.back() != Dim(1)) return std::nullopt;
+  const std::size_t row = dims.size() - 2;
+  return RowsView{view.base, view.offset, Dims(view.strides.begin(), view.strides.end() - 2),
+                  view.strides[row]};
 }
 
 namespace {

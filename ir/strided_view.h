@@ -26,6 +26,16 @@ StridedView strided_view(const Graph& graph, Value v);
 std::optional<Dim> merged_stride(const StridedView& view, const Dims& dims,
                                  std::span<const std::int64_t> axes);
 
+// A value [batch..., rows, columns] whose elements of a row stand side by side.
+struct RowsView {
+  Value base;
+  Dim offset;
+  Dims batch_strides;
+  Dim row_stride;
+};
+// None when the value must be copied first.
+std::optional<RowsView> rows_view(const Graph& graph, Value v);
+
 // A matmul's operand as a batch of matrices [free, contracted].
 struct MatrixView {
   Value base;

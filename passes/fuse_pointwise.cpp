@@ -8,6 +8,7 @@
 #include "ir/builder.h"
 #include "ir/diagnostic.h"
 #include "ir/op_def.h"
+#include "ir/ops/attention.h"
 #include "ir/strided_view.h"
 #include "passes/cheap_ops.h"
 #include "passes/graph_copy.h"
@@ -46,11 +47,32 @@ Value own_view(Builder& b, const Graph& graph, ValueMap& map, Value v, Value bas
   return b.clone(node, {own_view(b, graph, map, node.operands[0], base)});
 }
 
+// The value whose memory attention reads operand `i` from.
+Value read_by_attention(const Graph& graph, const Node& attention, std::size_t i) {
+  const Value v = attention.operands[i];
+  if (i >= AttentionView(attention).row_operands) return v;
+  const auto view = rows_view(graph, v);
+  return view && !is_generated(graph.node(view->base.node).op) ? view->base : v;
+}
+
+bool copy_with_own_views(Builder& b, const Graph& graph, NodeId id, ValueMap& map) {
+  const Node& node = graph.node(id);
+  std::vector<Value> operands;
+  for (std::size_t i = 0; i < node.operands.size(); ++i)
+    operands.push_back(
+        own_view(b, graph, map, node.operands[i], read_by_attention(graph, node, i)));
+  const LocationScope scope(b, node.location);
+  const Value first = b.clone(node, std::move(operands));
+  for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
+  return true;
+}
+
 // Products whose operands no strides describe read a copy in the order batch,
 // free, contracted.
 Graph with_strided_products(const Graph& graph) {
   return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
     const Node& node = graph.node(id);
+    if (is_attention(node.op)) return copy_with_own_views(b, graph, id, map);
     if (node.op != Op::matmul) return false;
     std::vector<Value> operands = map.all(node.operands);
     Attributes attributes = node.attributes;
@@ -156,6 +178,11 @@ class Fuser {
 
   void require_operand(NodeId id, std::size_t i) {
     Value v = node(id).operands[i];
+    if (is_attention(node(id).op)) {
+      for (const Value base = read_by_attention(graph_, node(id), i); v != base;
+           v = node(v.node).operands[0])
+        role_[v.node] = Role::view;
+    }
     if (node(id).op == Op::matmul) {
       const auto view = product_view(graph_, node(id));
       const Value base = view ? (i == 0 ? view->a : view->b).base : v;

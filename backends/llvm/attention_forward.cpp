@@ -13,6 +13,7 @@ void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
   const auto place = [&](llvm::Value* number) {
     Tile tile;
     tile.batch = b.CreateUDiv(number, count);
+    tile.batch_index = e.delinearise(tile.batch, batch_dims_);
     llvm::Value* turn = b.CreateURem(number, count);
     llvm::Value* half = b.CreateLShr(turn, e.integer(1));
     llvm::Value* from_end = b.CreateSub(b.CreateSub(count, e.integer(1)), half);
@@ -22,18 +23,21 @@ void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
   };
   const Tile next = place(b.CreateAdd(unit, e.integer(1)));
   Tile tile = place(unit);
-  tile.batch_index = e.delinearise(tile.batch, batch_dims_);
-  tile.next_queries = at(e, pointers_->operands[op_q], next, next.row, queries_, width_);
+  emit_if(
+      b, b.CreateICmpEQ(tile.batch, b.CreateLoad(b.getInt64Ty(), at_batch_)), [] {},
+      [&] { copy_operands(e, tile); });
+  b.CreateStore(tile.batch, at_batch_);
+  const Matrix queries = operand(e, op_q);
+  tile.next_queries = row_of(e, queries, next, next.row);
   tile.rows = smaller(e, e.integer(tile_queries_), b.CreateSub(e.extent(queries_), tile.row));
   tile.panels = b.CreateUDiv(b.CreateAdd(tile.rows, e.integer(kernels_.tile.columns - 1)),
                              e.integer(kernels_.tile.columns));
-  tile.packed_queries = b.CreateGEP(element_, packed(e, 0, tile, width_, queries_),
-                                    b.CreateMul(tile.row, e.extent(width_)));
+  tile.packed_queries = piece(e, AttentionScratch::packed_q);
   b.CreateCall(kernels_.pack,
-               {at(e, pointers_->operands[op_q], tile, tile.row, queries_, width_), e.integer(1),
-                e.extent(width_), e.extent(width_), tile.rows, e.integer(0), tile.panels,
-                tile.packed_queries, llvm::ConstantPointerNull::get(b.getPtrTy())});
-  llvm::Value* out = at(e, pointers_->results[0], tile, tile.row, queries_, value_width_);
+               {row_of(e, queries, tile, tile.row), e.integer(1), row_stride(e, queries),
+                e.extent(width_), tile.rows, e.integer(0), tile.panels, tile.packed_queries,
+                llvm::ConstantPointerNull::get(b.getPtrTy())});
+  llvm::Value* out = row_of(e, result(0), tile, tile.row);
   b.CreateStore(b.getFalse(), begun_);
   clear(e, sums_, e.integer(tile_queries_));
   emit_loop(b, e.integer(0), e.integer(tile_queries_), e.integer(function_lanes_),
@@ -54,7 +58,7 @@ void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
   });
   emit_if(
       b, b.CreateLoad(b.getInt1Ty(), begun_), [] {},
-      [&] { clear(e, out, b.CreateMul(tile.rows, e.extent(value_width_))); });
+      [&] { clear_rows(e, result(0), out, tile.rows); });
   finish(e, tile, out);
 }
 
@@ -62,9 +66,9 @@ void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
 // is scaled to it [Dao 2023].
 void AttentionKernel::forward_tile(KernelEmitter& e, const Tile& tile, llvm::Value* out) {
   // V's rows of this tile are asked for meanwhile.
-  llvm::Value* values = at(e, pointers_->operands[op_v], tile, tile.column, keys_, value_width_);
+  llvm::Value* values = row_of(e, operand(e, op_v), tile, tile.column);
   llvm::Value* elements = e.b.CreateMul(tile.columns, e.extent(value_width_));
-  multiply_keys(e, tile, op_k, width_, tile.packed_queries, scores_,
+  multiply_keys(e, tile, operand(e, op_k), tile.packed_queries, scores_,
                 asked(e, values, elements, tile.columns, tile.panels, e.extent(width_)));
   where_whole(e, tile,
               [&](const std::vector<Value>& true_here) { largest_scores(e, tile, true_here); });
@@ -133,7 +137,7 @@ void AttentionKernel::scale_rows(KernelEmitter& e, llvm::Value* out, llvm::Value
     emit_if(
         b, b.CreateFCmpOEQ(factor, llvm::ConstantFP::get(element_, 1)), [] {},
         [&] {
-          scale_row(e, at(e, out, b.CreateMul(r, e.extent(value_width_))), value_width_, factor);
+          scale_row(e, at(e, out, b.CreateMul(r, row_stride(e, result(0)))), value_width_, factor);
         });
   });
 }
@@ -231,21 +235,21 @@ void AttentionKernel::multiply_values(KernelEmitter& e, const Tile& tile, llvm::
                                       bool ask) {
   llvm::IRBuilder<>& b = e.b;
   llvm::Value *zero = e.integer(0), *one = e.integer(1), *across = e.extent(value_width_);
-  llvm::Value* values = at(e, pointers_->operands[op_v], tile, tile.column, keys_, value_width_);
+  const Matrix values = operand(e, op_v), all_keys = operand(e, op_k);
   llvm::Value* begun = b.CreateLoad(b.getInt1Ty(), begun_);
   llvm::Value* panels = b.CreateUDiv(across, e.integer(kernels_.tile.columns));
-  llvm::Value* next_keys =
-      at(e, pointers_->operands[op_k], tile, b.CreateAdd(tile.column, tile.columns), keys_, width_);
+  llvm::Value* next_keys = row_of(e, all_keys, tile, b.CreateAdd(tile.column, tile.columns));
   llvm::Value* half = b.CreateLShr(b.CreateAdd(panels, one), one);
   const Asked next_key_rows =
       asked(e, next_keys, b.CreateMul(tile.columns, e.extent(width_)), rows, half, keys);
   llvm::Value* queries = b.CreateMul(e.integer(tile_queries_), e.extent(width_));
   const Asked next_queries =
       asked(e, tile.next_queries, b.CreateSelect(begun, zero, queries), rows, half, keys);
+  llvm::Value* c_m = row_stride(e, result(0));
   multiply_rows(
       e,
-      {at(e, scores_, query), one, e.integer(score_stride_), values, across,
-       at(e, out, b.CreateMul(query, across)), rows, keys, begun},
+      {at(e, scores_, query), one, e.integer(score_stride_), row_of(e, values, tile, tile.column),
+       row_stride(e, values), across, at(e, out, b.CreateMul(query, c_m)), c_m, rows, keys, begun},
       [&](llvm::Value* panel) -> std::pair<llvm::Value*, llvm::Value*> {
         llvm::Value* odd = b.CreateTrunc(panel, b.getInt1Ty());
         llvm::Value* turn = b.CreateLShr(panel, one);
@@ -257,7 +261,7 @@ void AttentionKernel::multiply_values(KernelEmitter& e, const Tile& tile, llvm::
 
 void AttentionKernel::finish(KernelEmitter& e, const Tile& tile, llvm::Value* out) {
   llvm::IRBuilder<>& b = e.b;
-  llvm::Value* lse = at(e, pointers_->results[1], tile, tile.row, queries_, Dim(1));
+  llvm::Value* lse = lse_of(e, pointers_->results[1], tile);
   sweep(
       e, tile.rows, queries_, {},
       [&](llvm::Value* query, llvm::Value* mask, Values&) {

@@ -9,7 +9,6 @@ namespace treadle {
 
 namespace {
 
-enum GradientPack : std::size_t { packed_q, packed_dy };
 // Arguments and outputs of the region, as ir/ops/attention.h has them.
 enum Argument : std::size_t { score, weight, d_weights, d_scores };
 enum Output : std::size_t { scores, weights, d_weight, d_score };
@@ -20,16 +19,15 @@ void AttentionKernel::gradient(KernelEmitter& e, llvm::Value* batch) {
   Tile whole;
   whole.batch = batch;
   whole.batch_index = e.delinearise(batch, batch_dims_);
+  copy_operands(e, whole);
   pack(e, whole);
   if (plain_)
     inner_products(e, whole);
   else
     inner_products_of_weights(e, whole);
   // What nothing is added to; the first tile that is seen writes.
-  const auto clear_rows = [&](std::size_t result, llvm::Value* row, llvm::Value* rows,
-                              const Dim& all, const Dim& width) {
-    clear(e, at(e, pointers_->results[result], whole, row, all, width),
-          e.b.CreateMul(rows, e.extent(width)));
+  const auto clear_result = [&](std::size_t i, llvm::Value* row, llvm::Value* rows) {
+    clear_rows(e, result(i), row_of(e, result(i), whole, row), rows);
   };
   tiles(e, keys_, tile_keys_, [&](llvm::Value* column, llvm::Value* columns) {
     e.b.CreateStore(e.b.getFalse(), begun_);
@@ -47,34 +45,34 @@ void AttentionKernel::gradient(KernelEmitter& e, llvm::Value* batch) {
           },
           [&] {
             emit_if(
-                e.b, first_keys, [&] { clear_rows(0, row, rows, queries_, width_); }, [] {});
+                e.b, first_keys, [&] { clear_result(0, row, rows); }, [] {});
           });
     });
     emit_if(
         e.b, e.b.CreateLoad(e.b.getInt1Ty(), begun_), [] {},
         [&] {
-          clear_rows(1, column, columns, keys_, width_);
-          clear_rows(2, column, columns, keys_, value_width_);
+          clear_result(1, column, columns);
+          clear_result(2, column, columns);
         });
   });
   emit_if(
       e.b, e.b.CreateICmpEQ(e.extent(keys_), e.integer(0)),
-      [&] { clear_rows(0, e.integer(0), e.extent(queries_), queries_, width_); }, [] {});
+      [&] { clear_result(0, e.integer(0), e.extent(queries_)); }, [] {});
 }
 
 // Here and not in front of the kernel: what is packed is read while it is in cache.
 void AttentionKernel::pack(KernelEmitter& e, const Tile& whole) {
   llvm::IRBuilder<>& b = e.b;
   const Dim panels = (queries_ + Dim(kernels_.tile.columns - 1)).floor_div(kernels_.tile.columns);
-  const auto pack_one = [&](std::size_t operand, std::size_t pack, const Dim& width) {
-    b.CreateCall(
-        kernels_.pack,
-        {at(e, pointers_->operands[operand], whole, e.integer(0), queries_, width), e.integer(1),
-         e.extent(width), e.extent(width), e.extent(queries_), e.integer(0), e.extent(panels),
-         packed(e, pack, whole, width, queries_), llvm::ConstantPointerNull::get(b.getPtrTy())});
+  const auto pack_one = [&](std::size_t i, AttentionScratch::Piece pack) {
+    const Matrix from = operand(e, i);
+    b.CreateCall(kernels_.pack,
+                 {row_of(e, from, whole, e.integer(0)), e.integer(1), row_stride(e, from),
+                  e.extent(from.width), e.extent(queries_), e.integer(0), e.extent(panels),
+                  piece(e, pack), llvm::ConstantPointerNull::get(b.getPtrTy())});
   };
-  pack_one(op_q, packed_q, width_);
-  pack_one(op_dy, packed_dy, value_width_);
+  pack_one(op_q, AttentionScratch::packed_q);
+  pack_one(op_dy, AttentionScratch::packed_dy);
 }
 
 AttentionKernel::Tile AttentionKernel::queries_of(KernelEmitter& e, const Tile& whole,
@@ -86,9 +84,9 @@ AttentionKernel::Tile AttentionKernel::queries_of(KernelEmitter& e, const Tile& 
   llvm::Value* columns = e.integer(kernels_.tile.columns);
   tile.panels = b.CreateUDiv(b.CreateAdd(rows, e.integer(kernels_.tile.columns - 1)), columns);
   tile.packed_queries =
-      at(e, packed(e, packed_q, tile, width_, queries_), b.CreateMul(row, e.extent(width_)));
-  tile.packed_gradients = at(e, packed(e, packed_dy, tile, value_width_, queries_),
-                             b.CreateMul(row, e.extent(value_width_)));
+      at(e, piece(e, AttentionScratch::packed_q), b.CreateMul(row, e.extent(width_)));
+  tile.packed_gradients =
+      at(e, piece(e, AttentionScratch::packed_dy), b.CreateMul(row, e.extent(value_width_)));
   return tile;
 }
 
@@ -98,8 +96,8 @@ void AttentionKernel::inner_products(KernelEmitter& e, const Tile& whole) {
   llvm::IRBuilder<>& b = e.b;
   llvm::Value* zeros = llvm::Constant::getNullValue(value_type(b.getContext(), dtype_, lanes_));
   emit_loop(b, e.integer(0), e.extent(queries_), e.integer(1), [&](llvm::Value* row) {
-    llvm::Value* x = at(e, pointers_->operands[op_result], whole, row, queries_, value_width_);
-    llvm::Value* y = at(e, pointers_->operands[op_dy], whole, row, queries_, value_width_);
+    llvm::Value *x = row_of(e, operand(e, op_result), whole, row),
+                *y = row_of(e, operand(e, op_dy), whole, row);
     llvm::Value* sums = sweep(e, e.extent(value_width_), value_width_, {zeros},
                               [&](llvm::Value* column, llvm::Value* mask, Values& values) {
                                 const auto of = [&](llvm::Value* from) {
@@ -107,7 +105,7 @@ void AttentionKernel::inner_products(KernelEmitter& e, const Tile& whole) {
                                 };
                                 values[0] = b.CreateFAdd(values[0], b.CreateFMul(of(x), of(y)));
                               })[0];
-    b.CreateStore(sum_of_lanes(e, sums), at(e, pointers_->scratch, whole, row, queries_, Dim(1)));
+    b.CreateStore(sum_of_lanes(e, sums), at(e, piece(e, AttentionScratch::inner_products), row));
   });
 }
 
@@ -127,7 +125,7 @@ void AttentionKernel::inner_products_of_weights(KernelEmitter& e, const Tile& wh
           },
           [] {});
     });
-    llvm::Value* inner = at(e, pointers_->scratch, tile, row, queries_, Dim(1));
+    llvm::Value* inner = at(e, piece(e, AttentionScratch::inner_products), row);
     sweep(
         e, rows, queries_, {},
         [&](llvm::Value* query, llvm::Value* mask, Values&) {
@@ -138,13 +136,12 @@ void AttentionKernel::inner_products_of_weights(KernelEmitter& e, const Tile& wh
 }
 
 void AttentionKernel::multiply_scores(KernelEmitter& e, const Tile& tile) {
-  const auto multiply = [&](std::size_t operand, const Dim& width, llvm::Value* packed_rows,
-                            llvm::Value* to) {
-    multiply_keys(e, tile, operand, width, packed_rows, to,
+  const auto multiply = [&](std::size_t i, llvm::Value* packed_rows, llvm::Value* to) {
+    multiply_keys(e, tile, operand(e, i), packed_rows, to,
                   {packed_rows, e.integer(0), e.integer(0)});
   };
-  multiply(op_k, width_, tile.packed_queries, scores_);
-  multiply(op_v, value_width_, tile.packed_gradients, gradients_);
+  multiply(op_k, tile.packed_queries, scores_);
+  multiply(op_v, tile.packed_gradients, gradients_);
   if (masked_)
     emit_if(
         e.b, tile.edge, [&] { clear_unseen(e, tile); }, [] {});
@@ -184,30 +181,31 @@ void AttentionKernel::gradient_tile(KernelEmitter& e, const Tile& tile) {
   };
   llvm::Value* begun = b.CreateLoad(b.getInt1Ty(), begun_);
   llvm::Value* first_keys = b.CreateICmpEQ(tile.column, zero);
-  // += the tile's weights, or its d_score, times the queries' rows of `operand`.
-  const auto add_to_keys = [&](std::size_t result, llvm::Value* from, std::size_t operand,
-                               const Dim& width) {
-    llvm::Value* across = e.extent(width);
-    llvm::Value* others = at(e, pointers_->operands[operand], tile, tile.row, queries_, width);
-    llvm::Value* to = at(e, pointers_->results[result], tile, tile.column, keys_, width);
+  // += the tile's weights, or its d_score, times the queries' rows of operand `i`.
+  const auto add_to_keys = [&](std::size_t of, llvm::Value* from, std::size_t i) {
+    const Matrix others = operand(e, i), sums = result(of);
+    llvm::Value *b_k = row_stride(e, others), *c_m = row_stride(e, sums);
+    llvm::Value *rows_of = row_of(e, others, tile, tile.row),
+                *to = row_of(e, sums, tile, tile.column);
     blocks(tile.columns, [&](llvm::Value* key, llvm::Value* rows) {
       const auto [begin, end] = seen_by(e, tile, key);
       llvm::Value* query = b.CreateMul(begin, columns);
       llvm::Value* last = smaller(e, b.CreateMul(end, columns), tile.rows);
       multiply({at(e, from, b.CreateAdd(b.CreateMul(key, stride), query)), stride, one,
-                at(e, others, b.CreateMul(query, across)), across,
-                at(e, to, b.CreateMul(key, across)), rows, b.CreateSub(last, query), begun});
+                at(e, rows_of, b.CreateMul(query, b_k)), b_k, e.extent(sums.width),
+                at(e, to, b.CreateMul(key, c_m)), c_m, rows, b.CreateSub(last, query), begun});
     });
   };
-  add_to_keys(2, scores_, op_dy, value_width_);
-  add_to_keys(1, gradients_, op_q, width_);
-  llvm::Value* across = e.extent(width_);
-  llvm::Value* to = at(e, pointers_->results[0], tile, tile.row, queries_, width_);
-  llvm::Value* keys = at(e, pointers_->operands[op_k], tile, tile.column, keys_, width_);
+  add_to_keys(2, scores_, op_dy);
+  add_to_keys(1, gradients_, op_q);
+  const Matrix all_keys = operand(e, op_k), sums = result(0);
+  llvm::Value *b_k = row_stride(e, all_keys), *c_m = row_stride(e, sums);
+  llvm::Value* to = row_of(e, sums, tile, tile.row);
+  llvm::Value* keys = row_of(e, all_keys, tile, tile.column);
   blocks(tile.rows, [&](llvm::Value* query, llvm::Value* rows) {
     llvm::Value* seen = b.CreateSelect(tile.edge, keys_seen(e, tile, query, 1), tile.columns);
-    multiply({at(e, gradients_, query), one, stride, keys, across,
-              at(e, to, b.CreateMul(query, across)), rows, seen, b.CreateNot(first_keys)});
+    multiply({at(e, gradients_, query), one, stride, keys, b_k, e.extent(width_),
+              at(e, to, b.CreateMul(query, c_m)), c_m, rows, seen, b.CreateNot(first_keys)});
   });
 }
 
@@ -221,8 +219,8 @@ void AttentionKernel::gradient_scores(KernelEmitter& e, const Tile& tile, bool s
                : std::vector<std::size_t>{scores, weights, d_weight, d_score};
   const std::vector<Value> in_rows = read_in_rows(outputs, true_here);
   const unsigned lanes = in_rows.empty() ? lanes_ : square_lanes();
-  llvm::Value* all_lse = at(e, pointers_->operands[op_lse], tile, tile.row, queries_, Dim(1));
-  llvm::Value* all_inner = at(e, pointers_->scratch, tile, tile.row, queries_, Dim(1));
+  llvm::Value* all_lse = lse_of(e, pointers_->operands[op_lse], tile);
+  llvm::Value* all_inner = at(e, piece(e, AttentionScratch::inner_products), tile.row);
   const auto of_queries = [&](llvm::Value* query, llvm::Value* mask, Values&) {
     llvm::Value* lse = e.load(dtype_, all_lse, {query, 1, nullptr}, mask, lanes);
     llvm::Value* inner = e.load(dtype_, all_inner, {query, 1, nullptr}, mask, lanes);

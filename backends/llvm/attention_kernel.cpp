@@ -5,15 +5,10 @@
 
 namespace treadle {
 
-bool is_attention(Op op) { return op == Op::attention || op == Op::attention_gradient; }
-
-std::vector<AttentionPack> attention_packs(Op op) {
-  if (op == Op::attention) return {{op_q, true}};
-  return {{op_q, true}, {op_dy, true}};
-}
-
 AttentionKernel::AttentionKernel(const Target& target, DimTable& dims, const Node& node,
-                                 const std::vector<Type>& types, const MatmulKernels& kernels)
+                                 const std::vector<Type>& types,
+                                 const std::vector<RowsView>& matrices,
+                                 const MatmulKernels& kernels)
     : target_(target),
       dims_(dims),
       body_(*node.regions[0]),
@@ -28,10 +23,16 @@ AttentionKernel::AttentionKernel(const Target& target, DimTable& dims, const Nod
   batch_ = product(batch_dims_);
   queries_ = view.queries();
   keys_ = view.keys();
+  const auto results = matrices.begin() + static_cast<std::ptrdiff_t>(view.row_operands);
+  operand_rows_.assign(matrices.begin(), results);
+  result_rows_.assign(results, matrices.end());
+  scratch_ = attention_scratch(node, types, operand_rows_, kernels.tile);
   width_ = types[op_q].dims.back();
   value_width_ = types[op_v].dims.back();
   masked_ = std::any_of(body_.nodes().begin(), body_.nodes().end(),
                         [](const Node& n) { return n.op == Op::select; });
+  for (std::size_t i = 0; i < operand_rows_.size(); ++i)
+    copied_rows_.push_back({{}, Dim(0), Dims(batch_dims_.size(), Dim(0)), types[i].dims.back()});
   prepare_tiles();
   units_ = batch_;
   if (!gradient_) units_ = units_ * (queries_ + Dim(tile_queries_ - 1)).floor_div(tile_queries_);
@@ -61,6 +62,8 @@ void AttentionKernel::emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::V
   clear(e, zeros_, e.integer(columns));
   for (llvm::Value** numbers : {&tops_, &sums_, &maxima_, &factors_})
     *numbers = stack(tile_queries_);
+  // The batch whose operands are copied.
+  b.CreateStore(e.integer(-1), at_batch_ = b.CreateAlloca(b.getInt64Ty()));
   emit_loop(b, begin, end, e.integer(1), [&](llvm::Value* unit) {
     if (gradient_)
       gradient(e, unit);
@@ -75,18 +78,71 @@ llvm::Value* AttentionKernel::at(KernelEmitter& e, llvm::Value* pointer, llvm::V
   return e.b.CreateGEP(element_, pointer, offset);
 }
 
-// Row `row` of the tile's batch, in a value of `rows` rows of `width`.
-llvm::Value* AttentionKernel::at(KernelEmitter& e, llvm::Value* pointer, const Tile& tile,
-                                 llvm::Value* row, const Dim& rows, const Dim& width) {
-  llvm::Value* first = e.b.CreateMul(tile.batch, e.extent(rows));
-  return at(e, pointer, e.b.CreateMul(e.b.CreateAdd(first, row), e.extent(width)));
+AttentionKernel::Matrix AttentionKernel::original(std::size_t i) const {
+  return {pointers_->operands[i], operand_rows_[i], i == op_q || i == op_k ? width_ : value_width_};
 }
 
-llvm::Value* AttentionKernel::packed(KernelEmitter& e, std::size_t pack, const Tile& tile,
-                                     const Dim& k, const Dim& n) {
-  const std::int64_t columns = kernels_.tile.columns;
-  const Dim elements = (n + Dim(columns - 1)).floor_div(columns) * Dim(columns) * k;
-  return at(e, pointers_->packed[pack], e.b.CreateMul(tile.batch, e.extent(elements)));
+AttentionKernel::Matrix AttentionKernel::operand(KernelEmitter& e, std::size_t i) {
+  Matrix matrix = original(i);
+  if (const auto copy = copy_of(i)) return {piece(e, *copy), copied_rows_[i], matrix.width};
+  return matrix;
+}
+
+// Where an operand is copied to, if it is.
+std::optional<AttentionScratch::Piece> AttentionKernel::copy_of(std::size_t i) const {
+  using enum AttentionScratch::Piece;
+  for (const auto& [operand, piece] : {std::pair(op_q, copied_q), std::pair(op_k, copied_k),
+                                       std::pair(op_v, copied_v), std::pair(op_dy, copied_dy)})
+    if (operand == i && scratch_.elements[piece] != Dim(0)) return piece;
+  return std::nullopt;
+}
+
+// Fills the copies that batch has.
+void AttentionKernel::copy_operands(KernelEmitter& e, const Tile& batch) {
+  for (std::size_t i = 0; i < operand_rows_.size(); ++i) {
+    if (!copy_of(i)) continue;
+    const Matrix from = original(i), to = operand(e, i);
+    llvm::Value* bytes = e.extent(from.width * Dim(static_cast<std::int64_t>(size_of(dtype_))));
+    const llvm::MaybeAlign align(size_of(dtype_));
+    emit_loop(e.b, e.integer(0), e.extent(i == op_k || i == op_v ? keys_ : queries_), e.integer(1),
+              [&](llvm::Value* row) {
+                e.b.CreateMemCpy(row_of(e, to, batch, row), align, row_of(e, from, batch, row),
+                                 align, bytes);
+              });
+  }
+}
+
+// Those of the gradient are of q, k and v.
+AttentionKernel::Matrix AttentionKernel::result(std::size_t i) const {
+  return {pointers_->results[i], result_rows_[i], gradient_ && i != op_v ? width_ : value_width_};
+}
+
+// Row `row` of the tile's batch.
+llvm::Value* AttentionKernel::row_of(KernelEmitter& e, const Matrix& matrix, const Tile& tile,
+                                     llvm::Value* row) {
+  llvm::Value* offset = e.b.CreateMul(row, row_stride(e, matrix));
+  for (std::size_t i = 0; i < tile.batch_index.size(); ++i)
+    offset = e.b.CreateAdd(
+        offset, e.b.CreateMul(tile.batch_index[i].base, e.extent(matrix.rows.batch_strides[i])));
+  return at(e, matrix.pointer, offset);
+}
+
+void AttentionKernel::clear_rows(KernelEmitter& e, const Matrix& matrix, llvm::Value* first,
+                                 llvm::Value* rows) {
+  llvm::Value* width = e.extent(matrix.width);
+  if (matrix.rows.row_stride == matrix.width) return clear(e, first, e.b.CreateMul(rows, width));
+  emit_loop(e.b, e.integer(0), rows, e.integer(1), [&](llvm::Value* row) {
+    clear(e, at(e, first, e.b.CreateMul(row, row_stride(e, matrix))), width);
+  });
+}
+
+llvm::Value* AttentionKernel::lse_of(KernelEmitter& e, llvm::Value* lse, const Tile& tile) {
+  llvm::Value* first = e.b.CreateMul(tile.batch, e.extent(queries_));
+  return at(e, lse, e.b.CreateAdd(first, tile.row));
+}
+
+llvm::Value* AttentionKernel::piece(KernelEmitter& e, AttentionScratch::Piece piece) {
+  return at(e, pointers_->scratch, e.extent(scratch_.start(piece)));
 }
 
 llvm::Value* AttentionKernel::minus_infinity(unsigned lanes) {

@@ -3,15 +3,17 @@
 #pragma once
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
-#include "backends/llvm/attention_packs.h"
+#include "backends/llvm/attention_scratch.h"
 #include "backends/llvm/kernel_emitter_internal.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_kernel_internal.h"
 #include "backends/llvm/tile_ranges_internal.h"
 #include "ir/ops/attention.h"
+#include "ir/strided_view.h"
 
 namespace treadle {
 
@@ -19,16 +21,17 @@ namespace treadle {
 // batch: sums over tiles have one order, whoever computes them.
 class AttentionKernel {
  public:
-  // Operands are dense. `types` are theirs.
+  // `types` are the operands'; `matrices` says where the rows of its row operands stand (ir/ops/
+  // attention.h), and behind them those of its results but lse. All else is dense.
   AttentionKernel(const Target& target, DimTable& dims, const Node& node,
-                  const std::vector<Type>& types, const MatmulKernels& kernels);
+                  const std::vector<Type>& types, const std::vector<RowsView>& matrices,
+                  const MatmulKernels& kernels);
 
   const Dim& units() const { return units_; }
 
   struct Pointers {
     std::vector<llvm::Value*> operands, results;
-    std::vector<llvm::Value*> packed;  // as attention_packs() says, filled by the kernel
-    llvm::Value* scratch = nullptr;    // of the gradient: a number for each query
+    llvm::Value* scratch = nullptr;  // the thread's own, as attention_scratch() says
   };
   // The builder stands in the function's entry block.
   void emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::Value* begin, llvm::Value* end,
@@ -44,6 +47,12 @@ class AttentionKernel {
     llvm::Value *panels = nullptr, *packed_queries = nullptr, *packed_gradients = nullptr;
     llvm::Value* next_queries = nullptr;  // of the next unit, forward
     llvm::Value* edge = nullptr;          // an i1: what of it is not seen is left out
+  };
+  // A matrix of each batch: an operand or a result.
+  struct Matrix {
+    llvm::Value* pointer = nullptr;
+    const RowsView& rows;
+    const Dim& width;
   };
   // The running values of a sweep over one row of a tile.
   using Values = std::vector<llvm::Value*>;
@@ -69,11 +78,11 @@ class AttentionKernel {
   };
   Asked asked(KernelEmitter& e, llvm::Value* first, llvm::Value* elements, llvm::Value* rows,
               llvm::Value* panels, llvm::Value* k);
-  void multiply_keys(KernelEmitter& e, const Tile& tile, std::size_t operand, const Dim& width,
+  void multiply_keys(KernelEmitter& e, const Tile& tile, const Matrix& keys,
                      llvm::Value* packed_queries, llvm::Value* to, const Asked& next);
-  // c [rows, across] = a b, or += if `add`; rows of b and c stand side by side.
+  // c [rows, across] = a b, or += if `add`.
   struct RowsProduct {
-    llvm::Value *a, *a_m, *a_k, *b, *across, *c, *rows, *k, *add;
+    llvm::Value *a, *a_m, *a_k, *b, *b_k, *across, *c, *c_m, *rows, *k, *add;
   };
   // What is asked for with a panel, as tile_next and tile_next_step.
   using Ask = std::function<std::pair<llvm::Value*, llvm::Value*>(llvm::Value* panel)>;
@@ -155,10 +164,19 @@ class AttentionKernel {
   void scale_row(KernelEmitter& e, llvm::Value* row, const Dim& width, llvm::Value* factor);
   void clear(KernelEmitter& e, llvm::Value* pointer, llvm::Value* elements);
   llvm::Value* at(KernelEmitter& e, llvm::Value* pointer, llvm::Value* offset);
-  llvm::Value* at(KernelEmitter& e, llvm::Value* pointer, const Tile& tile, llvm::Value* row,
-                  const Dim& rows, const Dim& width);
-  llvm::Value* packed(KernelEmitter& e, std::size_t pack, const Tile& tile, const Dim& k,
-                      const Dim& n);
+  Matrix operand(KernelEmitter& e, std::size_t i);  // or its copy
+  Matrix original(std::size_t i) const;
+  Matrix result(std::size_t i) const;
+  llvm::Value* row_of(KernelEmitter& e, const Matrix& matrix, const Tile& tile, llvm::Value* row);
+  llvm::Value* row_stride(KernelEmitter& e, const Matrix& matrix) {
+    return e.extent(matrix.rows.row_stride);
+  }
+  void clear_rows(KernelEmitter& e, const Matrix& matrix, llvm::Value* first, llvm::Value* rows);
+  // From the tile's first query on.
+  llvm::Value* lse_of(KernelEmitter& e, llvm::Value* lse, const Tile& tile);
+  llvm::Value* piece(KernelEmitter& e, AttentionScratch::Piece piece);
+  std::optional<AttentionScratch::Piece> copy_of(std::size_t operand) const;
+  void copy_operands(KernelEmitter& e, const Tile& batch);
 
   const Target& target_;
   DimTable& dims_;
@@ -167,6 +185,9 @@ class AttentionKernel {
   DType dtype_;
   bool gradient_, plain_, masked_;
   std::size_t matrices_, arguments_;  // as AttentionView has them
+  std::vector<RowsView> operand_rows_, result_rows_;
+  AttentionScratch scratch_;
+  std::vector<RowsView> copied_rows_;  // of an operand that is copied
   Dims batch_dims_;
   Dim batch_, queries_, keys_, width_, value_width_, units_;
   // Queries and keys of a tile, elements from one key's scores to the next.
@@ -180,7 +201,8 @@ class AttentionKernel {
   // Of each query, its largest score and sum so far, the largest score of a tile and by
   // what its result is to be multiplied; of rows that are packed, a panel.
   llvm::Value *tops_ = nullptr, *sums_ = nullptr, *maxima_ = nullptr, *factors_ = nullptr,
-              *panel_ = nullptr, *begun_ = nullptr, *zeros_ = nullptr, *seen_ = nullptr;
+              *panel_ = nullptr, *begun_ = nullptr, *zeros_ = nullptr, *seen_ = nullptr,
+              *at_batch_ = nullptr;
 };
 
 template <typename Body>

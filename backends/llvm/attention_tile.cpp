@@ -10,9 +10,6 @@ namespace treadle {
 
 namespace {
 
-// A tile of scores fits the first cache beside a panel.
-constexpr std::int64_t least_queries = 64;
-constexpr std::int64_t most_keys = 64;
 // Rows that all start in few of the cache's sets would push each other out.
 constexpr std::int64_t line_bytes = 64;
 // Registers side by side, at most: the long chain of an exp waits for itself, so that
@@ -31,8 +28,7 @@ unsigned lanes_for(const Target& target, std::size_t widest, std::int64_t querie
 
 void AttentionKernel::prepare_tiles() {
   const std::size_t size = size_of(dtype_);
-  const std::int64_t columns = kernels_.tile.columns;
-  tile_queries_ = (least_queries + columns - 1) / columns * columns;
+  tile_queries_ = queries_of_tile(kernels_.tile);
   tile_keys_ = most_keys;
   score_stride_ = tile_queries_ + line_bytes / static_cast<std::int64_t>(size);
   std::size_t widest = 4;
@@ -130,18 +126,18 @@ llvm::Value* AttentionKernel::Asked::from(KernelEmitter& e, llvm::Value* panel) 
   return e.b.CreateGEP(e.b.getInt8Ty(), first, e.b.CreateMul(panel, panel_bytes));
 }
 
-// to [keys, queries] = rows of `operand` times what is packed. That is padded, so that whole
+// to [keys, queries] = rows of `keys` times what is packed. That is padded, so that whole
 // panels can be written.
-void AttentionKernel::multiply_keys(KernelEmitter& e, const Tile& tile, std::size_t operand,
-                                    const Dim& width, llvm::Value* packed_queries, llvm::Value* to,
+void AttentionKernel::multiply_keys(KernelEmitter& e, const Tile& tile, const Matrix& keys,
+                                    llvm::Value* packed_queries, llvm::Value* to,
                                     const Asked& next) {
   llvm::IRBuilder<>& b = e.b;
-  llvm::Value *k = e.extent(width), *columns = e.integer(kernels_.tile.columns);
-  llvm::Value* keys = at(e, pointers_->operands[operand], tile, tile.column, keys_, width);
+  llvm::Value *k = e.extent(keys.width), *columns = e.integer(kernels_.tile.columns);
+  llvm::Value *rows = row_of(e, keys, tile, tile.column), *stride = row_stride(e, keys);
   emit_loop(b, e.integer(0), tile.panels, e.integer(1), [&](llvm::Value* panel) {
     llvm::Value* first = b.CreateMul(panel, columns);
-    multiply_strip(e, {keys, k, e.integer(1), at(e, packed_queries, b.CreateMul(first, k)), columns,
-                       at(e, to, first), e.integer(score_stride_), zeros_, e.integer(0),
+    multiply_strip(e, {rows, stride, e.integer(1), at(e, packed_queries, b.CreateMul(first, k)),
+                       columns, at(e, to, first), e.integer(score_stride_), zeros_, e.integer(0),
                        keys_seen(e, tile, first, 1), k, next.from(e, panel), next.step});
   });
 }
@@ -156,9 +152,9 @@ void AttentionKernel::multiply_rows(KernelEmitter& e, const RowsProduct& x, cons
     llvm::Value* first = b.CreateMul(panel, columns);
     llvm::Value* c = at(e, x.c, first);
     const auto [next, step] = ask(panel);
-    multiply_strip(e, {x.a, x.a_m, x.a_k, at(e, x.b, first), x.across, c, x.across,
-                       b.CreateSelect(x.add, c, zeros_), b.CreateSelect(x.add, x.across, zero),
-                       x.rows, x.k, next, step});
+    multiply_strip(
+        e, {x.a, x.a_m, x.a_k, at(e, x.b, first), x.b_k, c, x.c_m, b.CreateSelect(x.add, c, zeros_),
+            b.CreateSelect(x.add, x.c_m, zero), x.rows, x.k, next, step});
   });
   llvm::Value* first = b.CreateMul(panels, columns);
   llvm::Value* left = b.CreateSub(x.across, first);
@@ -167,11 +163,11 @@ void AttentionKernel::multiply_rows(KernelEmitter& e, const RowsProduct& x, cons
       [&] {
         llvm::Value* null = llvm::ConstantPointerNull::get(b.getPtrTy());
         b.CreateCall(kernels_.pack,
-                     {at(e, x.b, first), x.across, one, x.k, left, zero, one, panel_, null});
+                     {at(e, x.b, first), x.b_k, one, x.k, left, zero, one, panel_, null});
         llvm::Value* c = at(e, x.c, first);
         b.CreateCall(kernels_.gemm,
-                     {x.a, x.a_m, x.a_k, panel_, c, x.across, b.CreateSelect(x.add, c, null),
-                      b.CreateSelect(x.add, x.across, zero), zero, x.rows, left, x.k, zero, one});
+                     {x.a, x.a_m, x.a_k, panel_, c, x.c_m, b.CreateSelect(x.add, c, null),
+                      b.CreateSelect(x.add, x.c_m, zero), zero, x.rows, left, x.k, zero, one});
       },
       [] {});
 }

@@ -292,6 +292,11 @@ std::string ProgramEmitter::key_of(const Step& step, std::string_view name) {
     for (const ProductView::Loop& loop : *loops)
       for (const Dim* dim : {&loop.extent, &loop.a_stride, &loop.b_stride}) add(*dim);
   }
+  for (const RowsView& rows : step.rows) {
+    out += ";";
+    for (const Dim& stride : rows.batch_strides) add(stride);
+    add(rows.row_stride);
+  }
   for (const std::uint32_t output : step.out_index) out += fmt::format(",{}", output);
   return out + "\n" + print(alone);
 }
@@ -344,27 +349,23 @@ void ProgramEmitter::attention(llvm::IRBuilder<>& b, const Step& step) {
   const DType dtype = node.types[0].dtype;
   std::vector<Type> types;
   for (const Value v : node.operands) types.push_back(step.graph->type(v));
-  AttentionKernel kernel(target_, dims_, node, types, kernels(dtype));
+  AttentionKernel kernel(target_, dims_, node, types, step.rows, kernels(dtype));
   std::vector<llvm::Value*> places;
   for (std::size_t i = 0; i < step.in.size(); ++i)
-    places.push_back(pointer(b, step.in[i], i < types.size() ? types[i].dtype : dtype));
+    places.push_back(pointer(b, step.in[i], types[i].dtype));
+  for (std::size_t i = 0; i < AttentionView(node).row_operands; ++i)
+    places[i] = b.CreateGEP(memory_type(b.getContext(), dtype), places[i],
+                            extent(b, dim_table_, step.rows[i].offset));
   for (const Location& place : step.out) places.push_back(pointer(b, place, dtype));
   const std::string_view name = to_string(node.op);
   const KernelBody body = [&](llvm::IRBuilder<>& inside, const Kernel& k) {
     AttentionKernel::Pointers pointers;
     const auto in = std::span(k.pointers).first(step.in.size());
-    pointers.operands.assign(in.begin(), in.begin() + types.size());
-    pointers.packed.assign(in.begin() + types.size(), in.end());
+    pointers.operands.assign(in.begin(), in.end());
     pointers.results.resize(node.types.size());
-    for (std::size_t i = 0; i < step.out.size(); ++i) {
-      llvm::Value* place = k.pointers[in.size() + i];
-      if (step.out_index[i] < node.types.size())
-        pointers.results[step.out_index[i]] = place;
-      else if (node.op == Op::attention_gradient && pointers.scratch == nullptr)
-        pointers.scratch = place;
-      else
-        pointers.packed.push_back(place);
-    }
+    for (std::size_t i = 0; i + 1 < step.out.size(); ++i)
+      pointers.results[step.out_index[i]] = k.pointers[in.size() + i];
+    pointers.scratch = k.pointers.back();
     kernel.emit(inside, k.dims, k.begin, k.end, pointers);
   };
   const std::string key = key_of(step, name);

@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "backends/llvm/attention_packs.h"
+#include "backends/llvm/attention_scratch.h"
 #include "backends/llvm/buffer_uses.h"
 #include "backends/llvm/column_shares.h"
 #include "backends/llvm/deferred_products.h"
@@ -410,21 +410,24 @@ class Planner {
     ensure(dtype == DType::f32 || dtype == DType::f64, "llvm", "attention in no f32 or f64");
     step.kind = Step::Kind::attention;
     step.product_dtype = dtype;
-    for (const Value v : node.operands) step.in.push_back(home.at(v));
     const AttentionView view(node);
-    const Dim batch = product(view.batch());
-    const auto scratch = [&](const Dim& elements) {
-      step.out_index.push_back(static_cast<std::uint32_t>(step.out.size()));
-      step.out.push_back(temporary(dtype, elements, step.loops));
-    };
-    if (view.gradient) scratch(batch * view.queries());
-    for (const AttentionPack& wanted : attention_packs(node.op)) {
-      const Type& type = graph.type(node.operands[wanted.operand]);
-      const Dim &rows = type.dims[type.rank() - 2], &columns = type.dims.back();
-      // Packed by the kernel itself: it is read while it is in cache.
-      scratch(packed_elements(tiles_.of(dtype), {batch, Dim(0), wanted.turned ? rows : columns,
-                                                 wanted.turned ? columns : rows}));
+    for (std::size_t i = 0; i < node.operands.size(); ++i) {
+      Value v = node.operands[i];
+      if (i < view.row_operands) {
+        step.rows.push_back(*rows_view(graph, v));
+        v = step.rows.back().base;
+      }
+      step.in.push_back(home.at(v));
     }
+    const std::uint32_t results = view.gradient ? 3 : 1;
+    for (std::uint32_t i = 0; i < results; ++i)
+      step.rows.push_back(*rows_view(graph, {step.node, i}));
+    std::vector<Type> types;
+    for (const Value v : node.operands) types.push_back(graph.type(v));
+    const Dim scratch = attention_scratch(node, types, step.rows, tiles_.of(dtype)).all();
+    step.out_index.push_back(static_cast<std::uint32_t>(step.out.size()));
+    step.out.push_back(temporary(dtype, scratch, step.loops));
+    plan_.buffers.back().per_thread = true;
     steps.push_back(std::move(step));
   }
 

@@ -112,8 +112,7 @@ struct Step {
   const Graph* graph = nullptr;  // where the node stands; null for a copy
   NodeId node = 0;
   Type type;  // copy: of what is copied
-  // Operands; a matmul's: A, packed B (or B itself, `direct`); attention's packs come last, those
-  // of its gradient are scratch.
+  // Operands; a matmul's: A, packed B (or B itself, `direct`).
   std::vector<Location> in;
   std::vector<Location>
       out;  // places to write; `out_index` says which output, past the last: scratch
@@ -130,6 +129,8 @@ struct Step {
   DType product_dtype = DType::f32;
   MatrixView view_a, view_b;
   std::vector<ProductView::Loop> row_loops, sum_loops;
+  // attention: of its row operands, and of its results but lse.
+  std::vector<RowsView> rows;
   int runner = -1;    // prepare and claimed: index into ProgramPlan::claims
   ColumnShare share;  // of a matmul that is one product
   // B is read where it stands. A second output is the sum of its rows.

@@ -156,6 +156,7 @@ AttentionView::AttentionView(const Node& node)
     : gradient(node.op == Op::attention_gradient),
       body(node.regions[0].get()),
       matrices(gradient ? gradient_matrices : forward_matrices),
+      row_operands(gradient ? gradient_matrices - 1 : forward_matrices),
       arguments(gradient ? gradient_arguments : forward_arguments) {}
 
 bool AttentionView::plain_weights() const {

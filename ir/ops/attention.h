@@ -27,11 +27,15 @@
 
 namespace treadle {
 
+inline bool is_attention(Op op) { return op == Op::attention || op == Op::attention_gradient; }
+
 struct AttentionView {
   explicit AttentionView(const Node& node);
   bool gradient = false;
   const Graph* body = nullptr;
-  std::size_t matrices = 0;   // operands in front of `more`
+  std::size_t matrices = 0;  // operands in front of `more`
+  // The first of them, all but lse: rows of D or E, which may be read in place (rows_view()).
+  std::size_t row_operands = 0;
   std::size_t arguments = 0;  // of the region, in front of those of `more`
   const Dims& domain() const { return body->type(body->input_value(0)).dims; }
   Dims batch() const { return Dims(domain().begin(), domain().end() - 2); }

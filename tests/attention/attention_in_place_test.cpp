@@ -1,0 +1,123 @@
+// Attention reads its operands where they stand: heads side by side, q, k and v in one product.
+#include <map>
+
+#include "backends/llvm/program_plan.h"
+#include "backends/llvm/target.h"
+#include "driver/compile.h"
+#include "ir/op_def.h"
+#include "passes/training_step.h"
+#include "tests/catch.h"
+#include "tests/support/graphs.h"
+#include "tests/support/programs.h"
+
+using namespace treadle;
+using namespace treadle::test;
+
+namespace {
+
+TrainingStep step_of(const std::string& model) {
+  return make_training_step(mean_square_of(model), {});
+}
+
+// Does a kernel nothing but put elements elsewhere?
+bool only_copies(const treadle::Step& step) {
+  if (step.kind == treadle::Step::Kind::copy) return true;
+  if (step.kind != treadle::Step::Kind::fused) return false;
+  const Graph& body = *step.graph->node(step.node).regions[0];
+  return std::all_of(body.nodes().begin(), body.nodes().end(), [](const Node& node) {
+    return node.op == Op::argument || node.op == Op::slice || node.op == Op::reshape ||
+           node.op == Op::transpose || node.op == Op::reverse || node.op == Op::concat;
+  });
+}
+
+struct Attentions {
+  int copies = 0;                 // of what depends on the batch
+  std::vector<treadle::Step> in;  // attention and its gradient
+};
+Attentions attentions_of(const Graph& graph) {
+  const ProgramPlan plan = plan_program(graph, {}, matmul_tiles(host_target()));
+  Attentions out;
+  for (const treadle::Step& step : plan.steps) {
+    if (step.kind == treadle::Step::Kind::attention) out.in.push_back(step);
+    const bool batched = std::any_of(step.out.begin(), step.out.end(), [&](const Location& place) {
+      return plan.buffers[static_cast<std::size_t>(place.buffer)].elements.mentions("B");
+    });
+    if (only_copies(step) && batched) ++out.copies;
+  }
+  return out;
+}
+
+void check_results(const TrainingStep& step) {
+  const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
+  for (const DimEnv& extents :
+       {DimEnv{{"B", 1}, {"T", 1}, {"S", 1}}, DimEnv{{"B", 3}, {"T", 7}, {"S", 5}},
+        DimEnv{{"B", 2}, {"T", 70}, {"S", 131}}})
+    require_same_for_threads(step.graph, *program, step_inputs(step.graph, extents), 1e-10);
+}
+
+std::string of_rows(const std::string& body, const std::string& inputs = {}) {
+  return "model M(x: real[T, 6]" + inputs + ") {\n" + body + "\n}\n";
+}
+
+}  // namespace
+
+TEST_CASE("queries, keys and values are read where one product wrote them") {
+  const TrainingStep step =
+      step_of(of_rows("  param W: real[6, 36] ~ xavier\n"
+                      "  q, k, v = split(x @ W, 3)\n"
+                      "  return y: unheads(attention(heads[3](q), heads[3](k), heads[3](v)))"));
+  const Graph graph = lower(step.graph);
+  const Attentions found = attentions_of(graph);
+  REQUIRE(found.in.size() == 2);
+  const treadle::Step &forward = found.in[0], &gradient = found.in[1];
+  for (const treadle::Step& attention : found.in) {
+    INFO(to_string(attention.graph->node(attention.node).op));
+    const Dim time = Dim::symbol("T");
+    for (const std::size_t operand : {0U, 1U, 2U}) {
+      const RowsView& rows = attention.rows[operand];
+      CHECK(attention.in[operand] == forward.in[0]);
+      CHECK(rows.offset == Dim(static_cast<std::int64_t>(12 * operand)));
+      CHECK(rows.row_stride == Dim(36));
+      CHECK(rows.batch_strides == Dims{time * Dim(36), 4});
+    }
+  }
+  CHECK(gradient.rows[3].row_stride == Dim(12));  // the gradient of the result
+  check_results(step);
+}
+
+TEST_CASE("attention reads in place what was written however it stands") {
+  const std::map<std::string, std::string> models = {
+      {"one head", of_rows("  param W: real[6, 18] ~ xavier\n"
+                           "  q, k, v = split(x @ W, 3)\n  return y: attention(q, k, v)")},
+      {"biases, causal", of_rows("  return y: MultiHead[3](x, mask: causal_mask[T]())")},
+      {"a head of one column", of_rows("  return y: MultiHead[6](x, mask: causal_mask[T]())")},
+      {"a bias in memory",
+       of_rows("  return y: MultiHead[2](x, bias: bias)", ", bias: real[T, T]")},
+      {"dropout", of_rows("  return y: MultiHead[2](x, drop: 0.3)")},
+      {"positions turned", of_rows("  return y: MultiHead[1](x, rotary: true)")},
+      {"other lengths",
+       of_rows("  return y: MultiHead[3](x, memory: memory)", ", memory: real[S, 4]")},
+      {"values of another width",
+       of_rows("  param W: real[6, 22] ~ xavier\n"
+               "  all = transpose(x @ W)\n"
+               "  q, k, v = transpose(all[:6]), transpose(all[6:12]), transpose(all[12:])\n"
+               "  return y: attention(heads[2](q), heads[2](k), heads[2](v))")},
+      {"rows that overlap, rows backwards",
+       of_rows("  param W: real[6, 6] ~ xavier\n"
+               "  h = pad(x @ W, 1, 1)\n"
+               "  q = reshape(windows(h, 3), T, 18)\n"
+               "  return y: attention(reverse(x @ W), reverse(h[1:T + 1]), reverse(q))")},
+      {"columns that do not stand side by side",
+       of_rows("  param W: real[6, 6] ~ xavier\n  h = tanh(x @ W)\n"
+               "  return y: attention(transpose(reshape(h, T, 2, 3), 2, 0, 1),\n"
+               "                      transpose(reshape(h, T, 2, 3), 2, 0, 1),\n"
+               "                      transpose(reshape(h, T, 3, 2), 1, 0, 2))")},
+      {"keys that are the same for all heads",
+       of_rows("  param W: real[6, 6] ~ xavier\n  k = transpose(spread(x @ W, 2), 2, 0, 1)\n"
+               "  return y: attention(k, k, k * 2)")},
+  };
+  for (const auto& [name, model] : models) {
+    INFO(name);
+    check_results(step_of(model));
+  }
+}
