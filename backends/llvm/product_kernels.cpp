@@ -69,6 +69,8 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
       std::string(to_string(dtype)) + "." + names[static_cast<std::size_t>(kind)];
   llvm::Function* f = start_function(b, name, types);
   out = f;
+  // Those that run once a step.
+  if (kind == ProductKind::shared_rows || kind == ProductKind::direct) generate_quickly(*f);
   switch (kind) {
     case ProductKind::rows: several_rows(b, f, dtype, kind); break;
     case ProductKind::shared_rows: several_rows(b, f, dtype, kind); break;
@@ -215,13 +217,16 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
   emit_if(
       b, b.CreateICmpULT(by_rows, by_panels),
       [&] {
-        if (direct)
-          return direct_gemm(row_at(tile_begin), row_at(tile_end), zero, panels, emit_unshared(b),
-                             zero);
         if (!shared) return gemm(row_at(tile_begin), row_at(tile_end), zero, panels);
-        emit_in_chunks(b, *shared, tile_begin, tile_end, least_tiles_at_a_time,
+        // Blocks of B are copied for so many rows.
+        const std::int64_t least = direct ? row_block / rows_of_tile : least_tiles_at_a_time;
+        llvm::Value* unshared = direct ? emit_unshared(b) : nullptr;
+        emit_in_chunks(b, *shared, tile_begin, tile_end, least,
                        [&](llvm::Value* from, llvm::Value* to) {
-                         gemm(row_at(from), row_at(to), zero, panels);
+                         if (direct)
+                           direct_gemm(row_at(from), row_at(to), zero, panels, unshared, zero);
+                         else
+                           gemm(row_at(from), row_at(to), zero, panels);
                        });
       },
       [&] {

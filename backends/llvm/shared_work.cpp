@@ -77,14 +77,15 @@ void ProgramEmitter::emit_in_turns(llvm::IRBuilder<>& b, const SharedWork& of, l
   b.SetInsertPoint(after);
 }
 
-// The same for items that are done but once, `least` or more at a time.
+// The same for items that are done but once, `least` or a multiple of it at a time.
 void ProgramEmitter::emit_in_chunks(llvm::IRBuilder<>& b, const SharedWork& of, llvm::Value* begin,
                                     llvm::Value* end, std::int64_t least, const Items& work) {
-  llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *chunks = b.getInt64(chunks_of_share);
+  llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1);
+  const auto unit = static_cast<std::uint64_t>(least);
   llvm::Value* count = b.CreateSub(end, begin);
-  llvm::Value* chunk = b.CreateUDiv(b.CreateAdd(count, b.CreateSub(chunks, one)), chunks);
-  llvm::Value* at_least = b.getInt64(static_cast<std::uint64_t>(least));
-  chunk = b.CreateSelect(b.CreateICmpULT(chunk, at_least), at_least, chunk);
+  llvm::Value* more = b.CreateSub(b.CreateSelect(b.CreateICmpEQ(count, zero), one, count), one);
+  llvm::Value* units = b.CreateAdd(b.CreateUDiv(more, b.getInt64(unit * chunks_of_share)), one);
+  llvm::Value* chunk = b.CreateMul(units, b.getInt64(unit));
   emit_in_turns(b, of, begin, end, zero, least,
                 [&](llvm::Value* from, llvm::Value* to, llvm::Value* share, llvm::Value*) {
                   store_work(b, chunk, share, offsetof(WorkShare, chunk));
