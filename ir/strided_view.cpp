@@ -32,15 +32,17 @@ std::optional<std::pair<std::size_t, std::size_t>> equal_runs(const Dims& from, 
   return std::nullopt;
 }
 
-// The strides under other dims, where each run of axes has one stride.
-std::optional<Dims> reshaped_strides(const StridedView& view, const Dims& from, const Dims& to) {
+}  // namespace
+
+std::optional<Dims> reshaped_strides(const Dims& strides, const Dims& from, const Dims& to) {
+  if (strides == dense_strides(from)) return dense_strides(to);
   Dims out(to.size(), Dim(1));
   for (std::size_t i = 0, j = 0; i < from.size() && j < to.size();) {
     const auto ends = equal_runs(from, i, to, j);
     if (!ends) return std::nullopt;
     Integers axes;
     for (; i < ends->first; ++i) axes.push_back(static_cast<std::int64_t>(i));
-    const auto stride = merged_stride(view, from, axes);
+    const auto stride = merged_stride({{}, Dim(0), strides}, from, axes);
     if (!stride) return std::nullopt;
     Dim next = *stride;
     for (std::size_t k = ends->second; k-- > j;) {
@@ -51,6 +53,8 @@ std::optional<Dims> reshaped_strides(const StridedView& view, const Dims& from, 
   }
   return out;
 }
+
+namespace {
 
 // The view of `v`, given that of its first operand; false when there is none.
 bool through(const Node& node, const Dims& operand_dims, StridedView& view) {
@@ -78,10 +82,7 @@ bool through(const Node& node, const Dims& operand_dims, StridedView& view) {
       return true;
     }
     case Op::reshape: {
-      const Dims& dims = node.types[0].dims;
-      auto strides = view.strides == dense_strides(operand_dims)
-                         ? dense_strides(dims)
-                         : reshaped_strides(view, operand_dims, dims);
+      auto strides = reshaped_strides(view.strides, operand_dims, node.types[0].dims);
       if (!strides) return false;
       view.strides = std::move(*strides);
       return true;
@@ -121,13 +122,14 @@ std::optional<Dim> merged_stride(const StridedView& view, const Dims& dims,
   return stride.value_or(Dim(0));
 }
 
-std::optional<RowsView> rows_view(const Graph& graph, Value v) {
-  StridedView view = strided_view(graph, v);
-  const Dims& dims = graph.type(v).dims;
+std::optional<RowsView> rows_of(const StridedView& view, const Dims& dims) {
   if (dims.back() != Dim(1) && view.strides.back() != Dim(1)) return std::nullopt;
-  const std::size_t row = dims.size() - 2;
   return RowsView{view.base, view.offset, Dims(view.strides.begin(), view.strides.end() - 2),
-                  view.strides[row]};
+                  view.strides[dims.size() - 2]};
+}
+
+std::optional<RowsView> rows_view(const Graph& graph, Value v) {
+  return rows_of(strided_view(graph, v), graph.type(v).dims);
 }
 
 namespace {

@@ -21,6 +21,10 @@ Dims dense_strides(const Dims& dims);
 // it, reshape; `base` is the first value that is none of those.
 StridedView strided_view(const Graph& graph, Value v);
 
+// The strides of what stands under dims `from` with these strides, under dims `to`; none
+// where a run of axes takes more than one stride.
+std::optional<Dims> reshaped_strides(const Dims& strides, const Dims& from, const Dims& to);
+
 // The stride of the position along `axes` taken together, in order, when one
 // stride does; a group of no axes has stride 0.
 std::optional<Dim> merged_stride(const StridedView& view, const Dims& dims,
@@ -33,7 +37,8 @@ struct RowsView {
   Dims batch_strides;
   Dim row_stride;
 };
-// None when the value must be copied first.
+// None when a row's elements have others between.
+std::optional<RowsView> rows_of(const StridedView& view, const Dims& dims);
 std::optional<RowsView> rows_view(const Graph& graph, Value v);
 
 // A matmul's operand as a batch of matrices [free, contracted].

@@ -353,10 +353,13 @@ void ProgramEmitter::attention(llvm::IRBuilder<>& b, const Step& step) {
   std::vector<llvm::Value*> places;
   for (std::size_t i = 0; i < step.in.size(); ++i)
     places.push_back(pointer(b, step.in[i], types[i].dtype));
-  for (std::size_t i = 0; i < AttentionView(node).row_operands; ++i)
-    places[i] = b.CreateGEP(memory_type(b.getContext(), dtype), places[i],
-                            extent(b, dim_table_, step.rows[i].offset));
   for (const Location& place : step.out) places.push_back(pointer(b, place, dtype));
+  const std::size_t of_operands = AttentionView(node).row_operands;
+  for (std::size_t i = 0; i < step.rows.size(); ++i) {
+    llvm::Value*& place = places[i < of_operands ? i : step.in.size() + i - of_operands];
+    place = b.CreateGEP(memory_type(b.getContext(), dtype), place,
+                        extent(b, dim_table_, step.rows[i].offset));
+  }
   const std::string_view name = to_string(node.op);
   const KernelBody body = [&](llvm::IRBuilder<>& inside, const Kernel& k) {
     AttentionKernel::Pointers pointers;

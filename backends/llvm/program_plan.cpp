@@ -11,6 +11,7 @@
 #include "backends/llvm/direct_products.h"
 #include "backends/llvm/preparation.h"
 #include "backends/llvm/program_barriers.h"
+#include "backends/llvm/results_in_place.h"
 #include "backends/llvm/row_shares.h"
 #include "backends/llvm/scan_stacks.h"
 #include "backends/llvm/transposed_inputs.h"
@@ -86,6 +87,7 @@ class Planner {
         const bool source = graph_.node(v.node).op == Op::input;
         if (source == sources) copy(home.at(v), place, graph_.type(v), 0, plan_.steps);
       }
+    write_results_in_place(plan_, plan_.steps);
     move_to_preparation(plan_, slots_of(fixed));
     sum_on_the_way(plan_, plan_.steps);
     share_columns(plan_.preparation, tiles_.f32);

@@ -1,10 +1,14 @@
-// Attention reads its operands where they stand: heads side by side, q, k and v in one product.
-#include <map>
+// Attention reads its operands where they stand and writes its results where they are read:
+// heads side by side, q, k and v in one product.
+#include <string>
+#include <vector>
 
 #include "backends/llvm/program_plan.h"
 #include "backends/llvm/target.h"
 #include "driver/compile.h"
 #include "ir/op_def.h"
+#include "passes/batch.h"
+#include "passes/simplify.h"
 #include "passes/training_step.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
@@ -55,6 +59,12 @@ void check_results(const TrainingStep& step) {
     require_same_for_threads(step.graph, *program, step_inputs(step.graph, extents), 1e-10);
 }
 
+struct Case {
+  std::string name;
+  int copies = 0;
+  std::string model;
+};
+
 std::string of_rows(const std::string& body, const std::string& inputs = {}) {
   return "model M(x: real[T, 6]" + inputs + ") {\n" + body + "\n}\n";
 }
@@ -64,8 +74,9 @@ std::string of_rows(const std::string& body, const std::string& inputs = {}) {
 TEST_CASE("queries, keys and values are read where one product wrote them") {
   const TrainingStep step =
       step_of(of_rows("  param W: real[6, 36] ~ xavier\n"
+                      "  param O: real[12, 6] ~ xavier\n"
                       "  q, k, v = split(x @ W, 3)\n"
-                      "  return y: unheads(attention(heads[3](q), heads[3](k), heads[3](v)))"));
+                      "  return y: unheads(attention(heads[3](q), heads[3](k), heads[3](v))) @ O"));
   const Graph graph = lower(step.graph);
   const Attentions found = attentions_of(graph);
   REQUIRE(found.in.size() == 2);
@@ -81,43 +92,107 @@ TEST_CASE("queries, keys and values are read where one product wrote them") {
       CHECK(rows.batch_strides == Dims{time * Dim(36), 4});
     }
   }
-  CHECK(gradient.rows[3].row_stride == Dim(12));  // the gradient of the result
+  // Its result, for the next product, the gradient of the result, and those of q, k and v.
+  CHECK(found.copies == 0);
+  CHECK(forward.rows[3].row_stride == Dim(12));
+  CHECK(gradient.rows[3].row_stride == Dim(12));
+  CHECK(gradient.in[4] == forward.out[0]);
+  CHECK(gradient.rows[4].row_stride == Dim(12));
+  for (const std::size_t result : {0U, 1U, 2U}) {
+    CHECK(gradient.out[result] == gradient.out[0]);
+    CHECK(gradient.rows[5 + result].row_stride == Dim(36));
+  }
   check_results(step);
 }
 
-TEST_CASE("attention reads in place what was written however it stands") {
-  const std::map<std::string, std::string> models = {
-      {"one head", of_rows("  param W: real[6, 18] ~ xavier\n"
-                           "  q, k, v = split(x @ W, 3)\n  return y: attention(q, k, v)")},
-      {"biases, causal", of_rows("  return y: MultiHead[3](x, mask: causal_mask[T]())")},
-      {"a head of one column", of_rows("  return y: MultiHead[6](x, mask: causal_mask[T]())")},
-      {"a bias in memory",
+TEST_CASE("products read the gradients by queries, keys and values where attention joined them") {
+  const TrainingStep step = step_of(of_rows("  return y: MultiHead[3](dense[24](x))"));
+  const Graph graph = lower(step.graph);
+  const ProgramPlan plan = plan_program(graph, {}, matmul_tiles(host_target()));
+  int joined = -1;  // the buffer
+  for (const treadle::Step& attention : plan.steps)
+    if (attention.kind == treadle::Step::Kind::attention) joined = attention.out[0].buffer;
+  int parts = 0, with_sums = 0, kernels = 0;
+  for (const treadle::Step& reader : plan.steps) {
+    if (reader.direct && reader.in[1].buffer == joined) {
+      ++parts;
+      CHECK(reader.view_b.contract_stride == Dim(72));
+      if (reader.out.size() == 2) ++with_sums;
+    }
+    if (reader.kind == treadle::Step::Kind::fused)
+      for (const Location& place : reader.in)
+        if (place.buffer == joined) ++kernels;
+  }
+  CHECK(parts == 3);
+  CHECK(with_sums == 2);  // keys have no bias
+  CHECK(kernels == 0);
+  CHECK(attentions_of(graph).copies == 0);
+  check_results(step);
+}
+
+TEST_CASE("attention reads and writes in place what stands as rows, and copies what does not") {
+  const std::vector<Case> cases = {
+      {"one head", 0,
+       of_rows("  param W: real[6, 18] ~ xavier\n"
+               "  q, k, v = split(x @ W, 3)\n  return y: attention(q, k, v)")},
+      {"biases, causal", 0, of_rows("  return y: MultiHead[3](x, mask: causal_mask[T]())")},
+      {"a head of one column", 0, of_rows("  return y: MultiHead[6](x, mask: causal_mask[T]())")},
+      {"a bias in memory", 0,
        of_rows("  return y: MultiHead[2](x, bias: bias)", ", bias: real[T, T]")},
-      {"dropout", of_rows("  return y: MultiHead[2](x, drop: 0.3)")},
-      {"positions turned", of_rows("  return y: MultiHead[1](x, rotary: true)")},
-      {"other lengths",
+      {"dropout", 0, of_rows("  return y: MultiHead[2](x, drop: 0.3)")},
+      {"positions turned", 0, of_rows("  return y: MultiHead[1](x, rotary: true)")},
+      {"other lengths", 0,
        of_rows("  return y: MultiHead[3](x, memory: memory)", ", memory: real[S, 4]")},
-      {"values of another width",
+      {"values of another width", 2,
        of_rows("  param W: real[6, 22] ~ xavier\n"
                "  all = transpose(x @ W)\n"
                "  q, k, v = transpose(all[:6]), transpose(all[6:12]), transpose(all[12:])\n"
                "  return y: attention(heads[2](q), heads[2](k), heads[2](v))")},
-      {"rows that overlap, rows backwards",
+      {"rows that overlap, rows backwards", 0,
        of_rows("  param W: real[6, 6] ~ xavier\n"
                "  h = pad(x @ W, 1, 1)\n"
                "  q = reshape(windows(h, 3), T, 18)\n"
                "  return y: attention(reverse(x @ W), reverse(h[1:T + 1]), reverse(q))")},
-      {"columns that do not stand side by side",
+      {"columns that do not stand side by side", 1,
        of_rows("  param W: real[6, 6] ~ xavier\n  h = tanh(x @ W)\n"
                "  return y: attention(transpose(reshape(h, T, 2, 3), 2, 0, 1),\n"
                "                      transpose(reshape(h, T, 2, 3), 2, 0, 1),\n"
                "                      transpose(reshape(h, T, 3, 2), 1, 0, 2))")},
-      {"keys that are the same for all heads",
+      {"in the turns of a loop", 1,  // x by time
+       "cell Layer(row: real[6], x: real[3, 6]) {\n"
+       "  param W, O: real[6, 6] ~ xavier\n"
+       "  q, k = heads[2](x * row), heads[2](x @ W)\n"
+       "  x = tanh(x + unheads(attention(q, k, k)) @ O)\n"
+       "  yield sum(x), x\n}\n" +
+           of_rows("  xs, _ = scan Layer over x from first\n  return y: xs",
+                   ", first: real[3, 6]")},
+      {"keys that are the same for all heads", 0,
        of_rows("  param W: real[6, 6] ~ xavier\n  k = transpose(spread(x @ W, 2), 2, 0, 1)\n"
                "  return y: attention(k, k, k * 2)")},
   };
-  for (const auto& [name, model] : models) {
+  for (const auto& [name, copies, model] : cases) {
     INFO(name);
-    check_results(step_of(model));
+    const TrainingStep step = step_of(model);
+    const Graph graph = lower(step.graph);
+    CHECK(attentions_of(graph).copies == copies);
+    check_results(step);
   }
+}
+
+TEST_CASE("a result that a loop gives is written where it gives it") {
+  const Graph one = program(
+                        "cell Layer(row: real[6], x: real[3, 6]) {\n"
+                        "  param W, O: real[6, 6] ~ xavier\n"
+                        "  q, k = heads[2](x * row), heads[2](x @ W)\n"
+                        "  h = attention(q, k, k)\n"
+                        "  x = tanh(x + unheads(h) @ O)\n"
+                        "  yield h, x\n}\n" +
+                        of_rows("  hs, x = scan Layer over x from first\n"
+                                "  return hs: hs, x: x",
+                                ", first: real[3, 6]"))
+                        .model("M", Mode::eval);
+  const Graph graph = simplify(batch(one));
+  const auto compiled = compile(graph, {}, {"llvm", {}, {}});
+  for (const DimEnv& extents : {DimEnv{{"B", 1}, {"T", 1}}, DimEnv{{"B", 3}, {"T", 7}}})
+    require_same_for_threads(graph, *compiled, inputs_for(graph, extents), 1e-10);
 }

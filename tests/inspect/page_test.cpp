@@ -91,10 +91,11 @@ TEST_CASE("each stage has its nodes, each node a box, and unchanged stages are t
       CHECK(shown.contains(path));
     }
   }
-  CHECK(names == std::vector<std::string>{
-                     "one example", "batched", "training step", "simplify", "hoist-scan",
-                     "fuse-gates", "simplify", "join-stacks", "fuse-attention", "expand-composites",
-                     "simplify", "sink-transposes", "carry-sums", "fuse-pointwise", "place"});
+  CHECK(names == std::vector<std::string>{"one example", "batched", "training step", "simplify",
+                                          "hoist-scan", "fuse-gates", "simplify", "join-stacks",
+                                          "fuse-attention", "expand-composites", "simplify",
+                                          "sink-transposes", "join-gradients", "carry-sums",
+                                          "fuse-pointwise", "place"});
 }
 
 TEST_CASE("a node says its place, its types and what it costs") {
