@@ -28,6 +28,7 @@
 #include "passes/fuse_pointwise.h"
 #include "passes/graph_copy.h"
 #include "passes/hoist_scan.h"
+#include "passes/join_gradients.h"
 #include "passes/join_stacks.h"
 #include "passes/place.h"
 #include "passes/recompute.h"

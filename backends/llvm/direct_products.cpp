@@ -11,57 +11,76 @@ namespace {
 // Rows of A in one block of a product, and of two.
 constexpr std::int64_t fewest_rows = 16, most_rows = 512;
 
-// Is B the rows of `type`, all of them, as they stand?
-bool multiplies_rows(const Step& step, const Type& type) {
-  if (!step.direct || step.out.size() != 1 || type.rank() < 2) return false;
-  const Dim rows = product(Dims(type.dims.begin(), type.dims.end() - 1));
-  return step.shape.k == rows && step.shape.n == type.dims.back() && step.view_b.offset == Dim(0) &&
-         step.view_b.contract_stride == step.shape.n;
+// What a sum is taken of: columns `start` on of rows that are `stride` columns wide.
+struct Summed {
+  Type type;
+  Dim start, stride;
+};
+
+// Is B all of those rows?
+bool multiplies_rows(const Step& step, const Summed& sum) {
+  if (!step.direct || step.out.size() != 1 || sum.type.rank() < 2) return false;
+  const Dim rows = product(Dims(sum.type.dims.begin(), sum.type.dims.end() - 1));
+  return step.shape.k == rows && step.shape.n == sum.type.dims.back() &&
+         step.view_b.offset == sum.start && step.view_b.contract_stride == sum.stride;
 }
 
-// The operand's type, if a step is a sum over its first axes and nothing else.
-std::optional<Type> summed(const Step& step) {
+// The operand, if a step is a sum over its first axes, or those of some of its columns, and
+// nothing else.
+std::optional<Summed> summed(const Step& step) {
   if (step.kind != Step::Kind::fused || step.in.size() != 1 || step.out.size() != 1) return {};
   const Graph& body = *step.graph->node(step.node).regions[0];
   const Node& sum = body.node(body.outputs()[0].value.node);
-  if (sum.op != Op::reduce_sum || sum.operands[0] != body.input_value(0)) return {};
+  if (sum.op != Op::reduce_sum) return {};
+  Value of = sum.operands[0];
+  Summed out{body.type(of), Dim(0), {}};
+  const Node& part = body.node(of.node);
+  const auto last = static_cast<std::int64_t>(out.type.rank()) - 1;
+  if (part.op == Op::slice && part.attributes.integer("axis") == last) {
+    out.start = part.attributes.dim("start");
+    of = part.operands[0];
+  }
+  if (of != body.input_value(0)) return {};
   const Integers& axes = sum.attributes.integers("axes");
   for (std::size_t i = 0; i < axes.size(); ++i)
     if (axes[i] != static_cast<std::int64_t>(i)) return {};
-  return is_float(sum.types[0].dtype) && sum.types[0].rank() > 0
-             ? std::optional(step.graph->type(step.graph->node(step.node).operands[0]))
-             : std::nullopt;
+  if (!is_float(sum.types[0].dtype) || sum.types[0].rank() == 0) return {};
+  out.stride = body.type(of).dims.back();
+  return out;
 }
 
 // A sum over all axes but the last, perhaps in several steps, which nothing else
 // reads: of examples first, say, and of their time steps then.
 struct RowSum {
   std::vector<std::size_t> steps;  // the last one first
-  Location of;
-  Type type;
+  Location place;
+  Summed of;
 };
 std::optional<RowSum> row_sum(const ProgramPlan& plan, const std::vector<Step>& steps,
                               std::size_t last) {
-  const auto type = summed(steps[last]);
+  const auto of = summed(steps[last]);
   const auto result = [&](const Step& step) {
     return step.graph->node(step.node).types[step.out_index[0]];
   };
-  if (!type || result(steps[last]).rank() != 1) return std::nullopt;
+  if (!of || result(steps[last]).rank() != 1) return std::nullopt;
   const auto kind_of = [&](const Location& place) {
     return plan.buffers[static_cast<std::size_t>(place.buffer)].kind;
   };
   if (kind_of(steps[last].out[0]) == BufferPlan::Kind::input) return std::nullopt;
-  RowSum out{{last}, steps[last].in[0], *type};
-  for (std::size_t i = last; i-- > 0 && kind_of(out.of) == BufferPlan::Kind::arena;) {
-    if (!touches(steps[i], out.of.buffer)) continue;
+  RowSum out{{last}, steps[last].in[0], *of};
+  for (std::size_t i = last; i-- > 0 && kind_of(out.place) == BufferPlan::Kind::arena;) {
+    if (!touches(steps[i], out.place.buffer)) continue;
     const auto below = summed(steps[i]);
-    if (!below || steps[i].out[0] != out.of || steps[i].graph != steps[last].graph) break;
-    const auto users = std::count_if(
-        steps.begin(), steps.end(), [&](const Step& step) { return touches(step, out.of.buffer); });
+    if (!below || out.of.stride != out.of.type.dims.back() || steps[i].out[0] != out.place ||
+        steps[i].graph != steps[last].graph)
+      break;
+    const auto users = std::count_if(steps.begin(), steps.end(), [&](const Step& step) {
+      return touches(step, out.place.buffer);
+    });
     if (users != 2) break;
     out.steps.push_back(i);
-    out.of = steps[i].in[0];
-    out.type = *below;
+    out.place = steps[i].in[0];
+    out.of = *below;
   }
   return out;
 }
@@ -136,7 +155,7 @@ void sum_on_the_way(const ProgramPlan& plan, std::vector<Step>& steps) {
     if (!sum) continue;
     const Location place = steps[i].out[0];
     const auto matmul = std::find_if(steps.begin(), steps.end(), [&](const Step& step) {
-      return multiplies_rows(step, sum->type) && step.in[1] == sum->of &&
+      return multiplies_rows(step, sum->of) && step.in[1] == sum->place &&
              step.graph == steps[i].graph;
     });
     if (matmul == steps.end()) continue;
