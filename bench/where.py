@@ -27,19 +27,19 @@ REASONS = {
     "attention": "Products run at about 94 % of the peak; exp takes 8 cycles for 8 scores beside "
                  "64 of products (10 multiply-adds of its own, 5 at best); the rest is memory, "
                  "since a batch's q, k, v and result do not fit the second-level cache, and on a "
-                 "mask's edge 5/8 of each tile. Tried: exponentials of four vectors side by side, "
+                 "mask's edge 5/8 of each tile. Alone, T = 4,096 takes 128 ms or 215 ms for "
+                 "seconds at a time, as others use the cores' other halves or not. Tried: exponentials of four vectors side by side, "
                  "Estrin's scheme, scores turned so that K and V are read as they stand, lines "
                  "asked for between the steps of a register tile, edges computed as far as they "
                  "are seen (together 0.83 of the time; the same in the gradient 0.7 to 0.93).",
     "GPT": "Beside products, norms, residual sums, gelu and copies between "
-           "layouts of heads are bound by memory. Tried: packed operands shared by two products, "
+           "layouts are bound by memory. Tried: packed operands shared by two products, "
            "transposed matrices copied by blocks, 666 kernels where there were 798 (no gain), "
            "weights' gradients that read their operand in place (0.95 of the time), packing "
            "between the same barriers as the kernel before (no gain), weights' gradients of many "
            "rows shared out by rows (0.9 of theirs), attention's gradient with its scores turned "
            "(0.74 of its time), large products and attention shared out while they are done "
-           "(0.93 to 0.98). A copy to and from heads for each of q, k, v and their gradients "
-           "is left: 3 %.",
+           "(0.93 to 0.98), heads read and written where products have them (0.97 to 0.99).",
     "forward + backward": "Products run at the peak or near it; the rest are the cell's functions "
                           "of which a processor's multipliers are busy nearly all the time. "
                           "Tried: rows of its own for each thread in place of barriers (0.7 to "
