@@ -13,8 +13,9 @@ REASONS = {
                 "time), weights packed once for all calls (0.9), columns there and back in turns, so "
                 "that those read last are still in cache (0.92).",
     " inference T": "Products run at the peak; what is left are the cell's functions, whose "
-                    "instructions take 110 cycles for 64 gates by LLVM's model of Zen 3 and 67 "
-                    "if none waited for another, and the turned output. Tried: rows of its own for each thread in place of barriers "
+                    "instructions take 103 cycles for 64 gates by LLVM's model of Zen 3, whose "
+                    "two multipliers have work for 86 of them, and the turned output. Tried: rows "
+                    "of its own for each thread in place of barriers "
                     "(0.9 of the time), two vectors of functions side by side (0.75 of that "
                     "kernel; four gave nothing more), sigmoid and tanh in 16 and 20 instructions "
                     "(0.75 again), functions of functions in a loop of their own (0.93 of that "
@@ -28,7 +29,8 @@ REASONS = {
                  "64 of products (10 multiply-adds of its own, 5 at best); the rest is memory, "
                  "since a batch's q, k, v and result do not fit the second-level cache, and on a "
                  "mask's edge 5/8 of each tile. Alone, T = 4,096 takes 128 ms or 215 ms for "
-                 "seconds at a time, as others use the cores' other halves or not. Tried: exponentials of four vectors side by side, "
+                 "seconds at a time, as others use the cores' other halves or not. Tried: "
+                 "exponentials of four vectors side by side, "
                  "Estrin's scheme, scores turned so that K and V are read as they stand, lines "
                  "asked for between the steps of a register tile, edges computed as far as they "
                  "are seen (together 0.83 of the time; the same in the gradient 0.7 to 0.93).",
@@ -40,8 +42,8 @@ REASONS = {
            "rows shared out by rows (0.9 of theirs), attention's gradient with its scores turned "
            "(0.74 of its time), large products and attention shared out while they are done "
            "(0.93 to 0.98), heads read and written where products have them (0.97 to 0.99).",
-    "forward + backward": "Products run at the peak or near it; the rest are the cell's functions "
-                          "of which a processor's multipliers are busy nearly all the time. "
+    "forward + backward": "Products run at the peak or near it; the rest are the cell's functions, "
+                          "which keep the processor's multipliers busy most of the time. "
                           "Tried: rows of its own for each thread in place of barriers (0.7 to "
                           "0.9 of the time), threads that go on with rows, panels and tiles of "
                           "another when they are done with their own (0.93 to 0.99 of the time, "

@@ -193,9 +193,9 @@ class NativeProgram final : public Program {
   // As before the first turn of anything.
   WorkShare* shares(const Team& team) {
     const auto count = static_cast<std::size_t>(plan_.shared * team.size());
-    if (count > share_count_) shares_ = std::make_unique<WorkShare[]>(share_count_ = count);
-    for (std::size_t i = 0; i < count; ++i) shares_[i].reset();
-    return shares_.get();
+    if (count > shares_.size()) shares_ = std::vector<WorkShare>(count);
+    for (WorkShare& share : shares_) share.reset();
+    return shares_.data();
   }
 
   ProgramPlan plan_;
@@ -209,8 +209,7 @@ class NativeProgram final : public Program {
   Memory arena_, kept_;
   std::vector<std::size_t> kept_offsets_;
   std::size_t kept_bytes_ = 0;
-  std::unique_ptr<WorkShare[]> shares_;
-  std::size_t share_count_ = 0;
+  std::vector<WorkShare> shares_;
   std::optional<Preparation> prepared_;  // what stands in `kept_` and in runners
 };
 

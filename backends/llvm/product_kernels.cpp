@@ -136,9 +136,8 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
                                        counters_.empty() ? b.getInt64(0) : counters_.back()});
   };
   if (step.shared >= 0 && !step.direct) {
-    const SharedWork work = shared_work(b, step, steps_emitted_);
     std::vector<llvm::Value*> shared = arguments;
-    shared.insert(shared.end(), {work.shares, work.context, work.ticks, work.kernel});
+    add_shared_work(b, step, shared);
     const auto call_shared = [&] {
       b.CreateCall(product_kernel(step.product_dtype, ProductKind::shared_rows), shared);
     };
@@ -232,7 +231,7 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
       [&] {
         if (direct)
           return emit_in_turns(
-              b, *shared, panel_begin, panel_end, emit_direct_turns(b, x.m, x.k), 1,
+              b, *shared, panel_begin, panel_end, emit_direct_turns(b, x.m, x.k), zero, 1,
               [&](llvm::Value* from, llvm::Value* to, llvm::Value* share, llvm::Value* first_turn) {
                 direct_gemm(zero, x.m, from, to, share, first_turn);
               });
@@ -243,7 +242,7 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
         turn_tiles = b.CreateSelect(b.CreateICmpULT(turn_tiles, least), least, turn_tiles);
         llvm::Value* turns = rounded_up(b, tiles, turn_tiles);
         emit_in_turns(
-            b, *shared, panel_begin, panel_end, turns, 1,
+            b, *shared, panel_begin, panel_end, turns, zero, 1,
             [&](llvm::Value* from, llvm::Value* to, llvm::Value* share, llvm::Value* first_turn) {
               llvm::Value* all = b.CreateSub(to, from);
               emit_loop(b, first_turn, turns, one, [&](llvm::Value* turn) {
@@ -270,10 +269,6 @@ void ProgramEmitter::add_direct_arguments(llvm::IRBuilder<>& b, const Step& step
     arguments.push_back(run ? size(run->a_stride) : b.getInt64(0));
   };
   llvm::Value* null = llvm::ConstantPointerNull::get(b.getPtrTy());
-  const auto add_shares = [&] {
-    const SharedWork work = shared_work(b, step, steps_emitted_);
-    arguments.insert(arguments.end(), {work.shares, work.context, work.ticks, work.kernel});
-  };
   arguments[3] = at(step.in[1], step.view_b.offset);
   arguments.push_back(size(step.view_b.contract_stride));
   const bool sums = step.out.size() > (step.second ? 2U : 1U);
@@ -283,7 +278,7 @@ void ProgramEmitter::add_direct_arguments(llvm::IRBuilder<>& b, const Step& step
     arguments.insert(arguments.end(), {null, b.getInt64(1), b.getInt64(0)});
     runs(std::nullopt);
     arguments.insert(arguments.end(), {null, b.getInt64(0)});
-    return add_shares();
+    return add_shared_work(b, step, arguments);
   }
   const SecondProduct& second = *step.second;
   arguments.insert(arguments.end(),
@@ -291,7 +286,7 @@ void ProgramEmitter::add_direct_arguments(llvm::IRBuilder<>& b, const Step& step
                     size(second.view_a.contract_stride)});
   runs(second.a_run);
   arguments.insert(arguments.end(), {pointer(b, step.out.back(), dtype), size(second.m)});
-  add_shares();
+  add_shared_work(b, step, arguments);
 }
 
 // This thread's columns.

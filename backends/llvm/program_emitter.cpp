@@ -377,7 +377,7 @@ void ProgramEmitter::attention(llvm::IRBuilder<>& b, const Step& step) {
   };
   const auto [begin, end] = share_of(b, kernel.units());
   if (step.shared < 0) return call(begin, end);
-  emit_in_chunks(b, shared_work(b, step, steps_emitted_), begin, end, 1, call);
+  emit_in_chunks(b, shared_work(b, step), begin, end, 1, call);
 }
 
 void ProgramEmitter::copy(llvm::IRBuilder<>& b, const Step& step) {

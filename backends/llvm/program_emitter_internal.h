@@ -79,11 +79,13 @@ class ProgramEmitter {
   // Items (from, to), their share and the first turn; and without turns.
   using TurnsOfItems = std::function<void(llvm::Value*, llvm::Value*, llvm::Value*, llvm::Value*)>;
   using Items = std::function<void(llvm::Value*, llvm::Value*)>;
-  SharedWork shared_work(llvm::IRBuilder<>& b, const Step& step, int kernel);
+  SharedWork shared_work(llvm::IRBuilder<>& b, const Step& step);
+  void add_shared_work(llvm::IRBuilder<>& b, const Step& step,
+                       std::vector<llvm::Value*>& arguments);
   void take_work(llvm::IRBuilder<>& b, const SharedWork& of, llvm::Value* turns, llvm::Value* unit,
                  llvm::Value* taken);
   void emit_in_turns(llvm::IRBuilder<>& b, const SharedWork& of, llvm::Value* begin,
-                     llvm::Value* end, llvm::Value* turns, std::int64_t unit,
+                     llvm::Value* end, llvm::Value* turns, llvm::Value* chunk, std::int64_t unit,
                      const TurnsOfItems& work);
   void emit_in_chunks(llvm::IRBuilder<>& b, const SharedWork& of, llvm::Value* begin,
                       llvm::Value* end, std::int64_t least, const Items& work);

@@ -14,10 +14,10 @@ constexpr std::uint64_t chunks_of_share = 8;
 }  // namespace
 
 // For a step of the entry function.
-ProgramEmitter::SharedWork ProgramEmitter::shared_work(llvm::IRBuilder<>& b, const Step& step,
-                                                       int kernel) {
-  SharedWork out{llvm::ConstantPointerNull::get(b.getPtrTy()),  context_, thread_, threads_, ticks_,
-                 b.getInt64(static_cast<std::uint64_t>(kernel))};
+ProgramEmitter::SharedWork ProgramEmitter::shared_work(llvm::IRBuilder<>& b, const Step& step) {
+  SharedWork out{
+      llvm::ConstantPointerNull::get(b.getPtrTy()),          context_, thread_, threads_, ticks_,
+      b.getInt64(static_cast<std::uint64_t>(steps_emitted_))};
   if (!profiled_) out.ticks = llvm::ConstantPointerNull::get(b.getPtrTy());
   if (own_rows_) {
     out.thread = own_rows_->thread;
@@ -28,6 +28,13 @@ ProgramEmitter::SharedWork ProgramEmitter::shared_work(llvm::IRBuilder<>& b, con
   llvm::Value* number = b.getInt64(static_cast<std::uint64_t>(step.shared));
   out.shares = share_at(b, all, b.CreateMul(out.threads, number));
   return out;
+}
+
+// The last arguments of a product kernel that is shared out while it is done.
+void ProgramEmitter::add_shared_work(llvm::IRBuilder<>& b, const Step& step,
+                                     std::vector<llvm::Value*>& arguments) {
+  const SharedWork work = shared_work(b, step);
+  arguments.insert(arguments.end(), {work.shares, work.context, work.ticks, work.kernel});
 }
 
 // Half of what another thread has left, into `taken`.
@@ -42,14 +49,14 @@ void ProgramEmitter::take_work(llvm::IRBuilder<>& b, const SharedWork& of, llvm:
 // Does its own part and then goes on with parts of others as long as there are some: items
 // begin ... end - 1 in turns of `share` from `first_turn` on.
 void ProgramEmitter::emit_in_turns(llvm::IRBuilder<>& b, const SharedWork& of, llvm::Value* begin,
-                                   llvm::Value* end, llvm::Value* turns, std::int64_t unit,
-                                   const TurnsOfItems& work) {
+                                   llvm::Value* end, llvm::Value* turns, llvm::Value* chunk,
+                                   std::int64_t unit, const TurnsOfItems& work) {
   llvm::Function* function = b.GetInsertBlock()->getParent();
   llvm::Value *zero = b.getInt64(0), *taken = work_on_stack(b, sizeof(TakenWork));
   llvm::Value* shared = b.CreateIsNotNull(of.shares);
   llvm::Value* unshared = emit_unshared(b);
   llvm::Value* own = b.CreateSelect(shared, share_at(b, of.shares, of.thread), unshared);
-  emit_share(b, own, begin, b.CreateSub(end, begin), zero);
+  emit_share(b, own, begin, b.CreateSub(end, begin), chunk);
   auto* before = b.GetInsertBlock();
   auto* items = llvm::BasicBlock::Create(b.getContext(), "items", function);
   auto* again = llvm::BasicBlock::Create(b.getContext(), "again", function);
@@ -86,9 +93,8 @@ void ProgramEmitter::emit_in_chunks(llvm::IRBuilder<>& b, const SharedWork& of, 
   llvm::Value* more = b.CreateSub(b.CreateSelect(b.CreateICmpEQ(count, zero), one, count), one);
   llvm::Value* units = b.CreateAdd(b.CreateUDiv(more, b.getInt64(unit * chunks_of_share)), one);
   llvm::Value* chunk = b.CreateMul(units, b.getInt64(unit));
-  emit_in_turns(b, of, begin, end, zero, least,
+  emit_in_turns(b, of, begin, end, zero, chunk, least,
                 [&](llvm::Value* from, llvm::Value* to, llvm::Value* share, llvm::Value*) {
-                  store_work(b, chunk, share, offsetof(WorkShare, chunk));
                   llvm::Value* all = b.CreateSub(to, from);
                   emit_loop(b, zero, all, chunk, [&](llvm::Value* at) {
                     llvm::Value* left = emit_begin_turn(b, share, all);
@@ -106,12 +112,13 @@ void ProgramEmitter::emit_in_chunks(llvm::IRBuilder<>& b, const SharedWork& of, 
 void ProgramEmitter::emit_shared_loop(llvm::IRBuilder<>& b, const Step& step) {
   OwnRows& own = *own_rows_;
   llvm::Value* one = b.getInt64(1);
-  SharedWork work = shared_work(b, step, steps_emitted_ - 1);
+  SharedWork work = shared_work(b, step);
   auto* null = llvm::ConstantPointerNull::get(b.getPtrTy());
   work.shares = b.CreateSelect(own.apart, work.shares, null);
   llvm::Value* length = extent(b, dim_table_, step.length);
   // Fewer rows than a tile has would leave it half empty.
-  emit_in_turns(b, work, own.begin, b.CreateAdd(own.begin, own.count), length, rows_of_tile,
+  emit_in_turns(b, work, own.begin, b.CreateAdd(own.begin, own.count), length, b.getInt64(0),
+                rows_of_tile,
                 [&](llvm::Value* from, llvm::Value* to, llvm::Value* share, llvm::Value* first) {
                   own.begin = from;
                   llvm::Value* rows = b.CreateSub(to, from);
@@ -120,6 +127,8 @@ void ProgramEmitter::emit_shared_loop(llvm::IRBuilder<>& b, const Step& step) {
                     emit_turn(b, step, turn);
                     emit_end_turn(b, share, b.CreateAdd(turn, one));
                   });
+                  // What is waited behind is the last kernel of a turn.
+                  work.kernel = b.getInt64(static_cast<std::uint64_t>(steps_emitted_ - 1));
                 });
 }
 

@@ -107,6 +107,16 @@ TEST_CASE("work that goes from thread to thread gives the bits of one thread") {
           for (const RunSpan& span : spans[t]) kernels += span.kind == RunSpan::Kind::kernel;
           // At the end of its own part of each step there is one more.
           taken = taken || kernels - calls > steps;
+          // Behind a loop, whose turns nobody waits in, its last kernel is what is waited behind.
+          for (std::size_t i = 1; i < spans[t].size(); ++i) {
+            const RunSpan &before = spans[t][i - 1], &span = spans[t][i];
+            if (span.kind != RunSpan::Kind::barrier || before.kernel < 0) continue;
+            const auto kernel = static_cast<std::size_t>(before.kernel);
+            if (i > 1 && times.threads[t].kernels[kernel].calls == 60) {
+              CHECK(spans[t][i - 2].kernel == before.kernel);
+              CHECK(span.kernel == before.kernel);
+            }
+          }
         }
       }
       CHECK(taken);
