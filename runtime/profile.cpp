@@ -25,7 +25,9 @@ inline std::uint64_t ticks() {
 void ThreadTicks::start() { first = last = ticks(); }
 
 void ThreadTicks::kernel_done(std::int64_t kernel) {
-  if (!of_another) ++parts[static_cast<std::size_t>(kernel + 1)].calls;
+  const bool again = kernel < 0;
+  if (again) kernel = ~kernel;
+  if (!of_another && !again) ++parts[static_cast<std::size_t>(kernel + 1)].calls;
   kernel_ran(kernel);
 }
 

@@ -19,7 +19,9 @@ std::vector<std::size_t> ProgramPlan::arena_offsets(const DimEnv& env, int threa
     const bool deferred = turn && turn->rows.evaluate(env) >= turn->least.evaluate(env) * threads;
     const Dim& count = deferred ? turn->elements : buffers[i].elements;
     const auto elements = static_cast<std::size_t>(count.evaluate(env));
-    const std::size_t bytes = elements * size_of(buffers[i].dtype);
+    const std::size_t blocks =
+        deferred && turn->each_thread ? static_cast<std::size_t>(threads) : 1;
+    const std::size_t bytes = elements * size_of(buffers[i].dtype) * blocks;
     const std::size_t copies = buffers[i].per_thread ? static_cast<std::size_t>(threads) : 1;
     pieces.push_back({i, (bytes + alignment - 1) / alignment * alignment * copies});
   }

@@ -67,6 +67,7 @@ void walk(Walker& w, CompiledProgram& program) {
     if (turn) {
       if (!buffer.turn) buffer.turn.emplace();
       for (Dim* x : {&buffer.turn->rows, &buffer.turn->least, &buffer.turn->elements}) dim(*x);
+      w.number(buffer.turn->each_thread);
     }
     w.number(buffer.first_phase);
     w.number(buffer.last_phase);

@@ -31,8 +31,6 @@ const Dim& flat_axis() {
   return axis;
 }
 
-bool is_reduction(Op op) { return op == Op::reduce_sum || op == Op::reduce_max; }
-
 }  // namespace
 
 FusedKernel::FusedKernel(const Target& target, DimTable& dims, const Graph& body,
@@ -41,7 +39,7 @@ FusedKernel::FusedKernel(const Target& target, DimTable& dims, const Graph& body
   const std::size_t widest = widest_element(body_);
   lanes_ = static_cast<unsigned>(target.vector_bytes) / static_cast<unsigned>(widest);
   block_ = fused_block(target.vector_bytes, widest);
-  flat_ = !domain_.empty() && is_flat();
+  flat_ = !domain_.empty() && is_flat(body_, domain_);
   if (!domain_.empty()) {
     const auto extent = (flat_ ? count_ : domain_.back()).constant();
     // Two vectors side by side: a processor looks ahead over one chain of
@@ -99,31 +97,6 @@ Dim FusedKernel::blocks_of(const Dim& columns) const {
 std::string FusedKernel::key() const {
   return fmt::format("{} {} {} {}\n{}", to_string(domain_), flat_, by_elements() && divisible_,
                      by_elements() && narrow_, print(body_));
-}
-
-// Every value is read at the index that is written, or is the same everywhere.
-bool FusedKernel::is_flat() const {
-  for (NodeId id = 0; id < body_.size(); ++id) {
-    const Node& node = body_.node(id);
-    const Dims& dims = node.types[0].dims;
-    if (is_reduction(node.op)) {
-      if (node.attributes.integers("axes").size() != domain_.size()) return false;
-      continue;
-    }
-    if (node.op == Op::broadcast) {
-      if (body_.type(node.operands[0]).rank() != 0) return false;
-    } else if (node.op == Op::constant) {
-      if (node.attributes.tensor("value").size() != 1) return false;
-    } else if (node.op != Op::argument && node.op != Op::dimension &&
-               !op_def(node.op).pointwise()) {
-      return false;
-    }
-    if (!dims.empty() && dims != domain_) return false;
-  }
-  return std::all_of(body_.outputs().begin(), body_.outputs().end(), [&](const Output& output) {
-    const Dims& dims = body_.type(output.value).dims;
-    return dims == domain_ || (dims.empty() && is_reduction(body_.node(output.value.node).op));
-  });
 }
 
 void FusedKernel::flatten() {

@@ -46,7 +46,6 @@ class FusedKernel {
     int axis = -1;  // it is a part of a concat along this axis ...
     Dim start;      // ... from here on
   };
-  bool is_flat() const;
   Dim blocks_of(const Dim& columns) const;
   void flatten();
   void find_parts();

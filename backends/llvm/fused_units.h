@@ -20,4 +20,10 @@ inline std::int64_t fused_block(std::int64_t vector_bytes, std::size_t widest) {
   return 4 * vector_bytes / static_cast<std::int64_t>(std::max<std::size_t>(4, widest));
 }
 
+inline bool is_reduction(Op op) { return op == Op::reduce_sum || op == Op::reduce_max; }
+
+// Is every value read at the index that is written, or the same everywhere? Then the
+// kernel walks over so many elements, whatever their dimensions.
+bool is_flat(const Graph& body, const Dims& domain);
+
 }  // namespace treadle

@@ -220,7 +220,8 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
         // Blocks of B are copied for so many rows.
         const std::int64_t least = direct ? row_block / rows_of_tile : least_tiles_at_a_time;
         llvm::Value* unshared = direct ? emit_unshared(b) : nullptr;
-        emit_in_chunks(b, *shared, tile_begin, tile_end, least,
+        emit_in_chunks(b, *shared, tile_begin, tile_end,
+                       chunk_of(b, b.CreateSub(tile_end, tile_begin), least), least,
                        [&](llvm::Value* from, llvm::Value* to) {
                          if (direct)
                            direct_gemm(row_at(from), row_at(to), zero, panels, unshared, zero);

@@ -69,6 +69,17 @@ class BarrierPlanner {
     steps(plan_.steps, state);
   }
 
+  // What a run of blocks of rows touches stays till its end: some threads may be there
+  // while others begin.
+  void keep(std::span<const Step> run, int first, int last) {
+    std::set<int> touched;
+    for (const Step& step : run) collect(step, touched);
+    for (const int buffer : touched) {
+      use(buffer, first);
+      use(buffer, last);
+    }
+  }
+
  private:
   void use(int buffer, int phase) {
     if (buffer < 0) return;
@@ -119,14 +130,25 @@ class BarrierPlanner {
   }
 
   void steps(std::vector<Step>& steps, State& state) {
-    for (Step& step : steps) {
+    int first = 0;
+    std::size_t run = 0, run_end = 0;
+    for (std::size_t i = 0; i <= steps.size(); ++i) {
+      if (i == run_end && run_end > run)
+        keep(std::span<const Step>(steps).subspan(run, run_end - run), first, state.phase);
+      if (i == steps.size()) break;
+      Step& step = steps[i];
       if (step.kind == Step::Kind::scan) {
         loop(step, state);
         continue;
       }
+      if (step.run) {
+        run = i;
+        run_end = i + static_cast<std::size_t>(step.run->steps);
+      }
       const auto in_use = [&] {
         for (const auto* places : {&step.in, &step.out})
           for (const int buffer : buffers_of(*places)) use(buffer, state.phase);
+        if (i == run) first = state.phase;
       };
       if (step.apart) {
         in_use();

@@ -72,8 +72,12 @@ void ProgramEmitter::emit_barrier(llvm::IRBuilder<>& b) {
 }
 
 void ProgramEmitter::emit_done(llvm::IRBuilder<>& b, const char* name, unsigned field, int kernel) {
-  if (profiled_)
-    call_out(b, name, field, {ticks_, llvm::ConstantInt::getSigned(b.getInt64Ty(), kernel)});
+  if (!profiled_) return;
+  llvm::Value* number = llvm::ConstantInt::getSigned(b.getInt64Ty(), kernel);
+  // Of the blocks of a run the first is counted.
+  if (again_ != nullptr && field == 10)
+    number = b.CreateSelect(again_, b.CreateNot(number), number);
+  call_out(b, name, field, {ticks_, number});
 }
 
 // A call of what that field of the context points to, by way of a function that
@@ -113,6 +117,11 @@ void ProgramEmitter::emit_barrier_unless_one(llvm::IRBuilder<>& b, const std::op
 
 void ProgramEmitter::emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps) {
   for (std::size_t i = 0; i < steps.size();) {
+    if (steps[i].run && !own_rows_ && !alone_) {
+      emit_row_run(b, std::span(steps).subspan(i, static_cast<std::size_t>(steps[i].run->steps)));
+      i += static_cast<std::size_t>(steps[i].run->steps);
+      continue;
+    }
     if (steps[i].together > 1 && !own_rows_ && !alone_) {
       emit_together(b, std::span(steps).subspan(i, static_cast<std::size_t>(steps[i].together)));
       i += static_cast<std::size_t>(steps[i].together);
@@ -196,6 +205,15 @@ llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Location& place
     llvm::Value* odd = b.CreateTrunc(steps, b.getInt1Ty());
     base = b.CreateSelect(odd, base_of(place.alternate), base);
   }
+  const BufferPlan& buffer = plan_.buffers[static_cast<std::size_t>(place.buffer)];
+  // Rows are counted from the first one of all.
+  if (buffer.turn && buffer.turn->each_thread && own_rows_) {
+    llvm::Value* row = extent(b, dim_table_, *buffer.elements.exact_div(buffer.turn->rows));
+    llvm::Value* own = b.CreateMul(own_rows_->thread, extent(b, dim_table_, buffer.turn->elements));
+    llvm::Value* shift = b.CreateSub(own, b.CreateMul(own_rows_->begin, row));
+    base = b.CreateGEP(memory_type(b.getContext(), dtype), base,
+                       b.CreateSelect(is_deferred(b, place.buffer), shift, b.getInt64(0)));
+  }
   for (const Location::Row& row : place.rows) {
     if (row.loop < 0) {
       base = b.CreateGEP(
@@ -204,8 +222,7 @@ llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Location& place
       continue;
     }
     llvm::Value* t = turn_of(b, row);
-    if (plan_.buffers[static_cast<std::size_t>(place.buffer)].turn)
-      t = b.CreateSelect(is_deferred(b, place.buffer), b.getInt64(0), t);
+    if (buffer.turn) t = b.CreateSelect(is_deferred(b, place.buffer), b.getInt64(0), t);
     base = b.CreateGEP(memory_type(b.getContext(), dtype), base,
                        b.CreateMul(t, extent(b, dim_table_, row.stride)));
   }
@@ -377,7 +394,8 @@ void ProgramEmitter::attention(llvm::IRBuilder<>& b, const Step& step) {
   };
   const auto [begin, end] = share_of(b, kernel.units());
   if (step.shared < 0) return call(begin, end);
-  emit_in_chunks(b, shared_work(b, step), begin, end, 1, call);
+  emit_in_chunks(b, shared_work(b, step.shared), begin, end,
+                 chunk_of(b, b.CreateSub(end, begin), 1), 1, call);
 }
 
 void ProgramEmitter::copy(llvm::IRBuilder<>& b, const Step& step) {

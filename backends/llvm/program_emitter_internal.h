@@ -65,7 +65,9 @@ class ProgramEmitter {
   std::array<llvm::Value*, 2> share_of(llvm::IRBuilder<>& b, const Dim& units,
                                        std::int64_t unit = 1);
   void emit_turn(llvm::IRBuilder<>& b, const Step& step, llvm::Value* turn);
-  void emit_own_rows(llvm::IRBuilder<>& b, const Step& step, const std::function<void()>& work);
+  void emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows, const Dim& least,
+                     const std::function<void()>& work);
+  void emit_row_run(llvm::IRBuilder<>& b, std::span<const Step> steps);
   void call_kernel(llvm::IRBuilder<>& b, const std::string& key, std::string_view name,
                    std::vector<llvm::Value*> pointers, const std::array<llvm::Value*, 2>& share,
                    const std::optional<Dim>& count, const KernelBody& body);
@@ -79,7 +81,8 @@ class ProgramEmitter {
   // Items (from, to), their share and the first turn; and without turns.
   using TurnsOfItems = std::function<void(llvm::Value*, llvm::Value*, llvm::Value*, llvm::Value*)>;
   using Items = std::function<void(llvm::Value*, llvm::Value*)>;
-  SharedWork shared_work(llvm::IRBuilder<>& b, const Step& step);
+  static llvm::Value* chunk_of(llvm::IRBuilder<>& b, llvm::Value* count, std::int64_t least);
+  SharedWork shared_work(llvm::IRBuilder<>& b, int shared);
   void add_shared_work(llvm::IRBuilder<>& b, const Step& step,
                        std::vector<llvm::Value*>& arguments);
   void take_work(llvm::IRBuilder<>& b, const SharedWork& of, llvm::Value* turns, llvm::Value* unit,
@@ -88,7 +91,7 @@ class ProgramEmitter {
                      llvm::Value* end, llvm::Value* turns, llvm::Value* chunk, std::int64_t unit,
                      const TurnsOfItems& work);
   void emit_in_chunks(llvm::IRBuilder<>& b, const SharedWork& of, llvm::Value* begin,
-                      llvm::Value* end, std::int64_t least, const Items& work);
+                      llvm::Value* end, llvm::Value* chunk, std::int64_t least, const Items& work);
   void emit_shared_loop(llvm::IRBuilder<>& b, const Step& step);
 
   std::string kernel_name(std::string_view what);
@@ -144,6 +147,7 @@ class ProgramEmitter {
   // Of the entry function:
   llvm::StructType* context_type_ = nullptr;  // ProgramContext
   llvm::Value* context_ = nullptr;
+  llvm::Value* again_ = nullptr;  // is this not the first block of a run?
   llvm::Value *buffers_ = nullptr, *dim_table_ = nullptr, *barrier_ = nullptr, *threads_ = nullptr,
               *thread_ = nullptr, *runners_ = nullptr, *ticks_ = nullptr;
   std::vector<llvm::Value*> counters_;

@@ -15,9 +15,9 @@ void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
   if (!step.own_rows || own_rows_ || alone_)
     loop();
   else if (step.shared < 0)
-    emit_own_rows(b, step, loop);
+    emit_own_rows(b, *step.own_rows, step.own_rows_least, loop);
   else
-    emit_own_rows(b, step, [&] { emit_shared_loop(b, step); });
+    emit_own_rows(b, *step.own_rows, step.own_rows_least, [&] { emit_shared_loop(b, step); });
   if (step.unless_one || step.own_rows) emit_barrier_unless_one(b, std::nullopt);
 }
 
@@ -31,7 +31,7 @@ void ProgramEmitter::emit_turn(llvm::IRBuilder<>& b, const Step& step, llvm::Val
 // Steps that each thread does for its own rows, if it has enough, without waiting.
 void ProgramEmitter::emit_together(llvm::IRBuilder<>& b, std::span<const Step> steps) {
   llvm::Value* apart = nullptr;
-  emit_own_rows(b, steps[0], [&] {
+  emit_own_rows(b, *steps[0].own_rows, steps[0].own_rows_least, [&] {
     apart = own_rows_->apart;
     // What the loops of the run read from in front of it they wait for themselves
     // otherwise, each where it begins.
@@ -41,6 +41,46 @@ void ProgramEmitter::emit_together(llvm::IRBuilder<>& b, std::span<const Step> s
       if (step.barrier_before) emit_barrier_unless_one(b, step.unless_one);
       emit_step(b, step);
     }
+  });
+  emit_if(
+      b, apart, [&] { emit_barrier(b); }, [] {});
+}
+
+// A run of steps (row_runs.h), a block of rows at a time where each thread has rows for
+// one; blocks go from thread to thread. With fewer rows it is one block, in which threads
+// share out each step and meet where they must.
+void ProgramEmitter::emit_row_run(llvm::IRBuilder<>& b, std::span<const Step> steps) {
+  const RowRun& run = *steps[0].run;
+  llvm::Value* apart = nullptr;
+  emit_own_rows(b, run.rows, run.least, [&] {
+    OwnRows& own = *own_rows_;
+    apart = own.apart;
+    emit_if(
+        b, apart, [&] { emit_barrier(b); }, [] {});
+    SharedWork work = shared_work(b, run.shared);
+    auto* null = llvm::ConstantPointerNull::get(b.getPtrTy());
+    work.shares = b.CreateSelect(apart, work.shares, null);
+    llvm::Value* begin = own.begin;
+    llvm::Value* end = b.CreateAdd(begin, own.count);
+    llvm::Value* one = b.getInt64(1);
+    llvm::Value* all = b.CreateSelect(b.CreateICmpEQ(own.count, b.getInt64(0)), one, own.count);
+    llvm::Value* blocks =
+        b.CreateICmpUGE(extent(b, dim_table_, run.rows),
+                        b.CreateMul(own.threads, extent(b, dim_table_, run.least)));
+    llvm::Value* block = b.getInt64(static_cast<std::uint64_t>(run.block));
+    llvm::Value* chunk = b.CreateSelect(blocks, block, all);
+    emit_in_chunks(b, work, begin, end, chunk, rows_of_tile,
+                   [&](llvm::Value* from, llvm::Value* to) {
+                     again_ = b.CreateICmpNE(from, begin);
+                     own.begin = from;
+                     own.count = b.CreateSub(to, from);
+                     for (const Step& step : steps) {
+                       if (step.barrier_before) emit_barrier_unless_one(b, step.unless_one);
+                       emit_step(b, step);
+                     }
+                     again_ = nullptr;
+                     work.kernel = b.getInt64(static_cast<std::uint64_t>(steps_emitted_ - 1));
+                   });
   });
   emit_if(
       b, apart, [&] { emit_barrier(b); }, [] {});
@@ -56,9 +96,8 @@ llvm::Value* ProgramEmitter::is_deferred(llvm::IRBuilder<>& b, int buffer) {
 
 // Thread i of n does rows r * i / n ... r * (i + 1) / n - 1 of r, in pairs, as if it
 // were the only thread, where those are enough.
-void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Step& step,
+void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows, const Dim& wanted,
                                    const std::function<void()>& work) {
-  const Dim& rows = *step.own_rows;
   llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *two = b.getInt64(2);
   llvm::Value *thread = thread_, *threads = threads_, *all = extent(b, dim_table_, rows);
   const auto first = [&](llvm::Value* i) {
@@ -66,7 +105,7 @@ void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Step& step,
         b.CreateMul(b.CreateUDiv(b.CreateMul(b.CreateUDiv(all, two), i), threads), two);
     return b.CreateSelect(b.CreateICmpEQ(i, threads), all, row);
   };
-  llvm::Value* least = b.CreateMul(threads, extent(b, dim_table_, step.own_rows_least));
+  llvm::Value* least = b.CreateMul(threads, extent(b, dim_table_, wanted));
   llvm::Value* enough = b.CreateICmpUGE(all, least);
   llvm::Value* apart = b.CreateAnd(enough, b.CreateICmpUGT(threads, one));
   llvm::Value* begin = first(thread);

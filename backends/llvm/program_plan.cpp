@@ -12,6 +12,7 @@
 #include "backends/llvm/preparation.h"
 #include "backends/llvm/program_barriers.h"
 #include "backends/llvm/results_in_place.h"
+#include "backends/llvm/row_runs.h"
 #include "backends/llvm/row_shares.h"
 #include "backends/llvm/scan_stacks.h"
 #include "backends/llvm/transposed_inputs.h"
@@ -93,6 +94,7 @@ class Planner {
     share_columns(plan_.preparation, tiles_.f32);
     share_columns(plan_.steps, tiles_.f32);
     share_rows(plan_.steps);
+    gather_row_runs(plan_);
     plan_barriers(plan_, tiles_.f32);
     defer_products(plan_);
     share_rows_together(plan_);

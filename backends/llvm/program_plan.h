@@ -28,9 +28,11 @@ struct BufferPlan {
   Dim elements;
   bool per_thread = false;  // each thread has one
   // Of a product that a loop may compute in its turns (deferred_products.h): where each
-  // thread has `least` or more of `rows`, it holds the `elements` of one turn.
+  // thread has `least` or more of `rows`, it holds the `elements` of one turn. And of what
+  // only a run uses (row_runs.h): then it holds a block's for each thread.
   struct Turn {
     Dim rows, least, elements;
+    bool each_thread = false;
   };
   std::optional<Turn> turn;
   int first_phase = INT32_MAX, last_phase = -1;
@@ -93,6 +95,15 @@ struct SecondProduct {
   Dim m;
   MatrixView view_a;
   std::optional<ProductView::Loop> a_run;
+};
+
+// So many steps, from this one on, are done for a block of rows, all of them, before the
+// next block, by a thread that has so many rows at least.
+struct RowRun {
+  Dim rows;
+  int steps = 0;
+  std::int64_t block = 0, least = 0;
+  int shared = -1;  // as Step::shared
 };
 
 struct Step {
@@ -160,6 +171,8 @@ struct Step {
   std::optional<Dim> own_rows;
   Dim own_rows_least = own_rows_at_least;
   int together = 1;
+  // Of the first step of a run that is done in blocks of rows (row_runs.h).
+  std::optional<RowRun> run;
   // Of a step that runs once and is large enough, its number among those that threads share
   // out while they do them (runtime/work_share.h); else -1.
   int shared = -1;

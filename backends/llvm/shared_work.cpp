@@ -13,8 +13,8 @@ constexpr std::uint64_t chunks_of_share = 8;
 
 }  // namespace
 
-// For a step of the entry function.
-ProgramEmitter::SharedWork ProgramEmitter::shared_work(llvm::IRBuilder<>& b, const Step& step) {
+// For work of the entry function that has that number (Step::shared), if any.
+ProgramEmitter::SharedWork ProgramEmitter::shared_work(llvm::IRBuilder<>& b, int shared) {
   SharedWork out{
       llvm::ConstantPointerNull::get(b.getPtrTy()),          context_, thread_, threads_, ticks_,
       b.getInt64(static_cast<std::uint64_t>(steps_emitted_))};
@@ -23,9 +23,9 @@ ProgramEmitter::SharedWork ProgramEmitter::shared_work(llvm::IRBuilder<>& b, con
     out.thread = own_rows_->thread;
     out.threads = own_rows_->threads;
   }
-  if (step.shared < 0) return out;
+  if (shared < 0) return out;
   llvm::Value* all = b.CreateLoad(b.getPtrTy(), b.CreateStructGEP(context_type_, context_, 13));
-  llvm::Value* number = b.getInt64(static_cast<std::uint64_t>(step.shared));
+  llvm::Value* number = b.getInt64(static_cast<std::uint64_t>(shared));
   out.shares = share_at(b, all, b.CreateMul(out.threads, number));
   return out;
 }
@@ -33,7 +33,7 @@ ProgramEmitter::SharedWork ProgramEmitter::shared_work(llvm::IRBuilder<>& b, con
 // The last arguments of a product kernel that is shared out while it is done.
 void ProgramEmitter::add_shared_work(llvm::IRBuilder<>& b, const Step& step,
                                      std::vector<llvm::Value*>& arguments) {
-  const SharedWork work = shared_work(b, step);
+  const SharedWork work = shared_work(b, step.shared);
   arguments.insert(arguments.end(), {work.shares, work.context, work.ticks, work.kernel});
 }
 
@@ -84,15 +84,22 @@ void ProgramEmitter::emit_in_turns(llvm::IRBuilder<>& b, const SharedWork& of, l
   b.SetInsertPoint(after);
 }
 
-// The same for items that are done but once, `least` or a multiple of it at a time.
-void ProgramEmitter::emit_in_chunks(llvm::IRBuilder<>& b, const SharedWork& of, llvm::Value* begin,
-                                    llvm::Value* end, std::int64_t least, const Items& work) {
+// An eighth of so many items, `least` or a multiple of it.
+llvm::Value* ProgramEmitter::chunk_of(llvm::IRBuilder<>& b, llvm::Value* count,
+                                      std::int64_t least) {
   llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1);
   const auto unit = static_cast<std::uint64_t>(least);
-  llvm::Value* count = b.CreateSub(end, begin);
   llvm::Value* more = b.CreateSub(b.CreateSelect(b.CreateICmpEQ(count, zero), one, count), one);
   llvm::Value* units = b.CreateAdd(b.CreateUDiv(more, b.getInt64(unit * chunks_of_share)), one);
-  llvm::Value* chunk = b.CreateMul(units, b.getInt64(unit));
+  return b.CreateMul(units, b.getInt64(unit));
+}
+
+// The same for items that are done but once, `chunk` at a time; `least` or a multiple of it
+// goes to another thread.
+void ProgramEmitter::emit_in_chunks(llvm::IRBuilder<>& b, const SharedWork& of, llvm::Value* begin,
+                                    llvm::Value* end, llvm::Value* chunk, std::int64_t least,
+                                    const Items& work) {
+  llvm::Value* zero = b.getInt64(0);
   emit_in_turns(b, of, begin, end, zero, chunk, least,
                 [&](llvm::Value* from, llvm::Value* to, llvm::Value* share, llvm::Value*) {
                   llvm::Value* all = b.CreateSub(to, from);
@@ -112,7 +119,7 @@ void ProgramEmitter::emit_in_chunks(llvm::IRBuilder<>& b, const SharedWork& of, 
 void ProgramEmitter::emit_shared_loop(llvm::IRBuilder<>& b, const Step& step) {
   OwnRows& own = *own_rows_;
   llvm::Value* one = b.getInt64(1);
-  SharedWork work = shared_work(b, step);
+  SharedWork work = shared_work(b, step.shared);
   auto* null = llvm::ConstantPointerNull::get(b.getPtrTy());
   work.shares = b.CreateSelect(own.apart, work.shares, null);
   llvm::Value* length = extent(b, dim_table_, step.length);

@@ -1,0 +1,211 @@
+#include "backends/llvm/row_runs.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "backends/llvm/buffer_uses.h"
+#include "backends/llvm/row_reads.h"
+
+namespace treadle {
+
+namespace {
+
+// What a block of the widest step reads and writes: half of a second-level cache.
+constexpr std::int64_t bytes_of_block = 256 << 10;
+constexpr std::int64_t least_rows = 48, most_rows = 192;  // of a block
+// Whole tiles of a product.
+constexpr std::int64_t rows_multiple = 24;
+// A run's memory is in use from its beginning to its end.
+constexpr int most_steps = 32;
+
+bool is_whole(const Location& place) {
+  return place.alternate < 0 && place.rows.empty() && place.next_row < 0;
+}
+
+struct Buffers {
+  std::set<int> read, written;
+  void add(const Step& step) {
+    any_place(step, [&](const Location& place, bool writes) {
+      for (const int buffer : {place.buffer, place.alternate, place.next_row})
+        if (buffer >= 0) (writes ? written : read).insert(buffer);
+      return false;
+    });
+  }
+  // Must what uses these and the step keep their order?
+  bool conflicts(const Step& step) const {
+    return any_place(step, [&](const Location& place, bool writes) {
+      for (const int buffer : {place.buffer, place.alternate, place.next_row})
+        if (written.contains(buffer) || (writes && read.contains(buffer))) return true;
+      return false;
+    });
+  }
+};
+
+// A run that begins with a step.
+class Run {
+ public:
+  Run(const std::vector<Step>& steps, std::size_t first, Dim rows, const std::set<int>& in_loops)
+      : steps_(steps), first_(first), rows_(std::move(rows)), in_loops_(in_loops) {}
+
+  // Does a run begin here?
+  bool find() {
+    if (!join(steps_[first_])) return false;
+    members_.push_back(first_);
+    for (std::size_t i = first_ + 1; i < steps_.size(); ++i) {
+      const Step& step = steps_[i];
+      if (static_cast<int>(members_.size()) == most_steps) break;
+      const bool waits = behind_.conflicts(step);
+      if (!waits && join(step)) {
+        members_.push_back(i);
+      } else if (!waits && may_go_in_front(step)) {
+        front_.push_back(i);
+      } else if (may_go_behind(step)) {
+        behind_.add(step);
+      } else {
+        break;
+      }
+    }
+    int products = 0;
+    for (const std::size_t i : members_) products += steps_[i].kind == Step::Kind::matmul;
+    return products > 0 && static_cast<int>(members_.size()) > products;
+  }
+
+  // The steps from the first to the last of the run, in their new order.
+  std::vector<std::size_t> order(std::size_t* front, std::size_t* count) const {
+    std::vector<std::size_t> out;
+    const std::size_t last = members_.back();
+    for (const std::size_t i : front_)
+      if (i < last) out.push_back(i);
+    *front = out.size();
+    *count = members_.size();
+    out.insert(out.end(), members_.begin(), members_.end());
+    std::set<std::size_t> placed(out.begin(), out.end());
+    for (std::size_t i = first_; i <= last; ++i)
+      if (!placed.contains(i)) out.push_back(i);
+    return out;
+  }
+
+ private:
+  static bool may_go_behind(const Step& step) {
+    return step.kind == Step::Kind::matmul || step.kind == Step::Kind::fused ||
+           step.kind == Step::Kind::pack || step.kind == Step::Kind::copy;
+  }
+  bool may_go_in_front(const Step& step) const {
+    return (step.kind == Step::Kind::pack || step.kind == Step::Kind::fused) &&
+           !run_.conflicts(step);
+  }
+
+  // Adds the step to the run, if it keeps to the rows.
+  bool join(const Step& step) {
+    if (step.direct || step.kind == Step::Kind::copy) return false;
+    const auto own = own_reads(step, rows_);
+    if (!own) return false;
+    // A loop may compute it in its turns (deferred_products.h).
+    if (step.kind == Step::Kind::matmul && in_loops_.contains(step.out[0].buffer)) return false;
+    const auto whole = [](const std::vector<Location>& places) {
+      return std::all_of(places.begin(), places.end(), is_whole);
+    };
+    if (!whole(step.in) || !whole(step.out)) return false;
+    for (std::size_t i = 0; i < step.in.size(); ++i)
+      if (!(*own)[i] && run_.written.contains(step.in[i].buffer)) return false;
+    for (const Location& place : step.out)
+      if (read_whole_.contains(place.buffer)) return false;
+    for (std::size_t i = 0; i < step.in.size(); ++i)
+      if (!(*own)[i]) read_whole_.insert(step.in[i].buffer);
+    run_.add(step);
+    return true;
+  }
+
+  const std::vector<Step>& steps_;
+  std::size_t first_;
+  Dim rows_;
+  const std::set<int>& in_loops_;
+  std::vector<std::size_t> members_, front_;
+  Buffers run_, behind_;
+  std::set<int> read_whole_;
+};
+
+// Bytes that a step reads and writes of a row.
+std::int64_t bytes_of_row(const ProgramPlan& plan, const Step& step, const Dim& rows) {
+  std::int64_t out = 0;
+  for (const auto* places : {&step.in, &step.out})
+    for (const Location& place : *places) {
+      const BufferPlan& buffer = plan.buffers[static_cast<std::size_t>(place.buffer)];
+      const auto row = buffer.elements.exact_div(rows);
+      if (const auto elements = row ? row->constant() : std::nullopt)
+        out += *elements * static_cast<std::int64_t>(size_of(buffer.dtype));
+    }
+  return out;
+}
+
+// What nothing but a run uses need hold a block of each thread's only.
+void hold_blocks(ProgramPlan& plan) {
+  struct Users {
+    std::size_t first = SIZE_MAX, last = 0;
+  };
+  std::vector<Users> users(plan.buffers.size());
+  for (std::size_t i = 0; i < plan.steps.size(); ++i)
+    any_place(plan.steps[i], [&](const Location& place, bool) {
+      for (const int buffer : {place.buffer, place.alternate, place.next_row}) {
+        if (buffer < 0) continue;
+        Users& of = users[static_cast<std::size_t>(buffer)];
+        of.first = std::min(of.first, i);
+        of.last = std::max(of.last, i);
+      }
+      return false;
+    });
+  for (std::size_t i = 0; i < users.size(); ++i) {
+    BufferPlan& buffer = plan.buffers[i];
+    if (buffer.kind != BufferPlan::Kind::arena || buffer.per_thread) continue;
+    for (std::size_t at = 0; at < plan.steps.size(); ++at) {
+      const auto& run = plan.steps[at].run;
+      if (!run || users[i].first == SIZE_MAX || users[i].first < at ||
+          users[i].last >= at + static_cast<std::size_t>(run->steps))
+        continue;
+      if (const auto row = buffer.elements.exact_div(run->rows))
+        buffer.turn = {run->rows, run->least, Dim(run->block) * *row, true};
+    }
+  }
+}
+
+}  // namespace
+
+void gather_row_runs(ProgramPlan& plan) {
+  std::vector<Step>& steps = plan.steps;
+  std::vector<Dim> rows;
+  for (const Step& step : steps)
+    if (step.kind == Step::Kind::matmul && step.shape.m != Dim(1) &&
+        std::find(rows.begin(), rows.end(), step.shape.m) == rows.end())
+      rows.push_back(step.shape.m);
+  std::set<int> in_loops;
+  for (const Step& step : steps)
+    if (step.kind == Step::Kind::scan)
+      any_place(step, [&](const Location& place, bool) {
+        in_loops.insert(place.buffer);
+        return false;
+      });
+  for (std::size_t i = 0; i < steps.size(); ++i)
+    for (const Dim& all : rows) {
+      Run run(steps, i, all, in_loops);
+      if (!run.find()) continue;
+      std::size_t front = 0, count = 0;
+      const std::vector<std::size_t> order = run.order(&front, &count);
+      std::vector<Step> moved;
+      for (const std::size_t from : order) moved.push_back(std::move(steps[from]));
+      std::move(moved.begin(), moved.end(), steps.begin() + static_cast<std::ptrdiff_t>(i));
+      i += front;
+      std::int64_t widest = 1;
+      for (std::size_t k = i; k < i + count; ++k)
+        widest = std::max(widest, bytes_of_row(plan, steps[k], all));
+      const std::int64_t block = bytes_of_block / widest / rows_multiple * rows_multiple;
+      RowRun found{all, static_cast<int>(count), std::clamp(block, least_rows, most_rows),
+                   least_rows};
+      steps[i].run = std::move(found);
+      i += count - 1;
+      break;
+    }
+  hold_blocks(plan);
+}
+
+}  // namespace treadle
