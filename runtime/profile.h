@@ -49,6 +49,8 @@ struct ThreadTicks {
   std::vector<Span> spans;
 
   void start();
+  // Kernel k is ~k where this call is no other than one that was counted: a later block
+  // of rows.
   void kernel_done(std::int64_t kernel);
   void kernel_ran(std::int64_t kernel);    // a part of a call
   void barrier_done(std::int64_t kernel);  // the kernel in front of the barrier, or -1
