@@ -12,6 +12,7 @@
 #include "ir/strided_view.h"
 #include "passes/cheap_ops.h"
 #include "passes/graph_copy.h"
+#include "passes/row_reciprocals.h"
 
 namespace treadle {
 namespace {
@@ -212,6 +213,23 @@ class Fuser {
     return slices;
   }
 
+  // Read by several nodes, each at the index that it computes, and computed from one
+  // value of its size: reading that one instead costs no more, and nobody stores this one.
+  bool repeats_one_operand(NodeId id) const {
+    int large = 0;
+    for (const Value v : node(id).operands) {
+      const Op op = node(v.node).op;
+      if (is_generated(op)) continue;
+      if (is_addressing(op)) return false;
+      ++large;
+    }
+    return large == 1 && users_[id].size() > 1 &&
+           std::all_of(users_[id].begin(), users_[id].end(), [&](NodeId user) {
+             const Op op = node(user).op;
+             return op_def(op).pointwise() || is_reduction(op);
+           });
+  }
+
   void assign_roles() {
     find_sliced();
     std::vector<int> cost(graph_.size(), 0);
@@ -228,7 +246,7 @@ class Fuser {
         if (!required_[id]) role_[id] = Role::transparent;
         continue;
       }
-      if (!is_cheap(op) || required_[id] || !sliced_[id]) continue;
+      if (!is_cheap(op) || required_[id] || !(sliced_[id] || repeats_one_operand(id))) continue;
       int sum = 1;
       for (const Value v : node(id).operands) sum += cost[v.node];
       if (sum > largest_repeated_cost) continue;
@@ -537,7 +555,7 @@ class Fuser {
 }  // namespace
 
 Graph fuse_pointwise(const Graph& graph) {
-  const Graph strided = with_strided_products(graph);
+  const Graph strided = with_strided_products(with_row_reciprocals(graph));
   return Fuser(strided).run();
 }
 
