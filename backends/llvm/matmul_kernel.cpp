@@ -275,6 +275,8 @@ class KernelEmitter {
     // At least one block along k, if empty: C = initial is still to be written.
     Value* k = given_[gemm_k];
     Value* k_bound = b_.CreateSelect(b_.CreateICmpSLT(k, i64(1)), i64(1), k);
+    block_size_ = emit_block_size(b_, tile_, b_k_ != nullptr, b_.CreateSub(m_end, m_begin), k_bound,
+                                  given_[gemm_a_m]);
     Value *first_row = m_begin, *first_k = i64(0);
     Value* blocks = emit_blocks_of(b_, k_bound, k_block);
     if (share_ != nullptr) {
@@ -282,10 +284,10 @@ class KernelEmitter {
       first_row = b_.CreateAdd(m_begin, rows_before);
       first_k = b_.CreateMul(b_.CreateURem(first_turn_, blocks), i64(k_block));
     }
-    emit_loop(b_, first_row, m_end, i64(row_block), [&](Value* row) {
-      Value* rows = minimum(i64(row_block), b_.CreateSub(m_end, row));
+    emit_loop(b_, first_row, m_end, block_size_.rows, [&](Value* row) {
+      Value* rows = minimum(block_size_.rows, b_.CreateSub(m_end, row));
       Value* k_begin = b_.CreateSelect(b_.CreateICmpEQ(row, first_row), first_k, i64(0));
-      emit_loop(b_, k_begin, k_bound, i64(k_block), [&](Value* k0) {
+      emit_loop(b_, k_begin, k_bound, block_size_.k, [&](Value* k0) {
         if (share_ == nullptr) return emit_block_of_rows(row, rows, k0);
         Value* const all = given_[gemm_panel_end];
         Value* count = b_.CreateSub(all, given_[gemm_panel_begin]);
@@ -344,7 +346,7 @@ class KernelEmitter {
     Value *row = of.row, *rows = of.rows;
     Value *a_m = bytes(of.a_m), *a_k = bytes(of.a_k);
     Value* a = offset(of.a, b_.CreateMul(k0, a_k));
-    Value* k = minimum(i64(k_block), b_.CreateSub(given_[gemm_k], k0));
+    Value* k = minimum(block_size_.k, b_.CreateSub(given_[gemm_k], k0));
     const std::int64_t step = std::int64_t{tile_.rows} * size_;
     if (tile_.pairs) {
       b_.CreateCall(turn_, {a, a_m, a_k, rows, k, turned_});
@@ -406,7 +408,7 @@ class KernelEmitter {
     std::vector<Value*> arguments = {block.a, block.a_m, block.a_k, b,      c,
                                      c_m,     initial,   initial_m, block.k};
     if (epilogue_) {
-      Value* last = b_.CreateICmpSLE(b_.CreateSub(k, k0), i64(k_block));
+      Value* last = b_.CreateICmpSLE(b_.CreateSub(k, k0), block_size_.k);
       arguments.insert(arguments.end(), {row, column, last, given_[gemm_context]});
     }
     Value* first_panel = b_.CreateICmpEQ(panel, given_[gemm_panel_begin]);
@@ -576,6 +578,7 @@ class KernelEmitter {
                  *panel_function_ = nullptr;
   // Of the gemm that is being emitted:
   llvm::Function* gemm_ = nullptr;
+  BlockSize block_size_;
   std::vector<Value*> given_;  // by GemmArgument
   Value *b_k_ = nullptr, *sums_ = nullptr, *run_ = nullptr, *a_run_ = nullptr, *share_ = nullptr,
         *first_turn_ = nullptr;

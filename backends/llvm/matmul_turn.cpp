@@ -86,6 +86,26 @@ llvm::Function* emit_turn_function(llvm::Module& module, const Target& target,
   return f;
 }
 
+// Blocks of packed B are of equal heights: one of few rows reads all of B for them.
+BlockSize emit_block_size(llvm::IRBuilderBase& b, const MatmulTile& tile, bool direct,
+                          llvm::Value* rows, llvm::Value* k, llvm::Value* a_m) {
+  const auto i64 = [&](std::uint64_t value) { return b.getInt64(value); };
+  if (direct || tile.pairs) return {i64(row_block), i64(k_block)};
+  const auto height = static_cast<std::uint64_t>(tile.rows);
+  const auto rounded_up = [&](Value* x, Value* y) {
+    return b.CreateUDiv(b.CreateAdd(x, b.CreateSub(y, i64(1))), y);
+  };
+  const auto smaller = [&](Value* x, Value* y) {
+    return b.CreateSelect(b.CreateICmpULT(x, y), x, y);
+  };
+  Value* depth = b.CreateSelect(b.CreateICmpEQ(a_m, i64(1)), i64(k_block), i64(deep_k_block));
+  Value* most = b.CreateUDiv(i64(a_block_bytes / size_of(tile.dtype)), smaller(k, depth));
+  most = smaller(most, i64(row_block / height * height));
+  rows = b.CreateSelect(b.CreateICmpSLT(rows, i64(1)), i64(1), rows);
+  Value* tiles = rounded_up(rounded_up(rows, rounded_up(rows, most)), i64(height));
+  return {b.CreateMul(tiles, i64(height)), depth};
+}
+
 llvm::Value* emit_blocks_of(llvm::IRBuilderBase& b, llvm::Value* extent, int block) {
   const auto size = static_cast<std::uint64_t>(block);
   return b.CreateUDiv(b.CreateAdd(extent, b.getInt64(size - 1)), b.getInt64(size));

@@ -79,6 +79,9 @@ TEMPLATE_TEST_CASE("products longer than a block", "", float, double) {
     for (Start start : {Start::zero, Start::bias, Start::accumulate})
       check(Problem{13, 61, k, false, false, start}, kernels);
   check(Problem{600, 50, 300, true, false, Start::matrix}, kernels, 2);
+  for (std::int64_t m : {63, 64, 65, 129, 257, 513})
+    for (std::int64_t k : {100, 512, 1100})
+      check(Problem{m, 37, k, false, false, Start::matrix}, kernels, 2);
 }
 
 TEMPLATE_TEST_CASE("products of a transposed matrix, of which blocks are copied", "", float,
