@@ -11,11 +11,16 @@ namespace treadle {
 
 namespace {
 
-// What a block of the widest step reads and writes: half of a second-level cache.
-constexpr std::int64_t bytes_of_block = 256 << 10;
-constexpr std::int64_t least_rows = 48, most_rows = 192;  // of a block
-// Whole tiles of a product.
+// A product of 24 rows, whole tiles, takes as long a row as one of more where its weights
+// come from the second level of cache, and then a thread that is done soon finds that the
+// others are. Where they come from further away, a block has more rows, as long as what its
+// widest step reads and writes is half of that cache.
 constexpr std::int64_t rows_multiple = 24;
+constexpr std::int64_t near_weights = 256 << 10;  // bytes
+constexpr std::int64_t bytes_of_block = 256 << 10;
+constexpr std::int64_t far_rows = 48, most_rows = 192;
+// Fewer rows of a thread are done step by step.
+constexpr std::int64_t least_rows = 48;
 // A run's memory is in use from its beginning to its end.
 constexpr int most_steps = 32;
 
@@ -169,6 +174,22 @@ void hold_blocks(ProgramPlan& plan) {
   }
 }
 
+// Rows of a block of so many steps from the first one on.
+std::int64_t rows_of_block(const ProgramPlan& plan, std::size_t first, std::size_t count,
+                           const Dim& rows) {
+  std::int64_t widest = 1, weights = 0;
+  for (std::size_t i = first; i < first + count; ++i) {
+    const Step& step = plan.steps[i];
+    widest = std::max(widest, bytes_of_row(plan, step, rows));
+    if (step.kind != Step::Kind::matmul) continue;
+    const auto elements = (step.shape.k * step.shape.n).constant();
+    const auto size = static_cast<std::int64_t>(size_of(step.product_dtype));
+    weights = std::max(weights, elements ? *elements * size : INT64_MAX);
+  }
+  if (weights <= near_weights) return rows_multiple;
+  return std::clamp(bytes_of_block / widest / rows_multiple * rows_multiple, far_rows, most_rows);
+}
+
 }  // namespace
 
 void gather_row_runs(ProgramPlan& plan) {
@@ -195,12 +216,7 @@ void gather_row_runs(ProgramPlan& plan) {
       for (const std::size_t from : order) moved.push_back(std::move(steps[from]));
       std::move(moved.begin(), moved.end(), steps.begin() + static_cast<std::ptrdiff_t>(i));
       i += front;
-      std::int64_t widest = 1;
-      for (std::size_t k = i; k < i + count; ++k)
-        widest = std::max(widest, bytes_of_row(plan, steps[k], all));
-      const std::int64_t block = bytes_of_block / widest / rows_multiple * rows_multiple;
-      RowRun found{all, static_cast<int>(count), std::clamp(block, least_rows, most_rows),
-                   least_rows};
+      RowRun found{all, static_cast<int>(count), rows_of_block(plan, i, count, all), least_rows};
       steps[i].run = std::move(found);
       i += count - 1;
       break;
