@@ -86,6 +86,26 @@ bool joinable_term(const Graph& graph, Value v, const UseCounts& uses) {
          graph.type(node.operands[1]).rank() == 2;
 }
 
+// In the order of a concatenation of the right operands that there is already, as that of the
+// weights that the products of the forward half share: one is enough then.
+void order_as_joined(const Graph& graph, std::int64_t axis, std::vector<Value>& terms) {
+  const auto right = [&](Value term) { return graph.node(term.node).operands[1]; };
+  std::vector<Value> operands;
+  for (const Value v : terms) operands.push_back(right(v));
+  const auto joined =
+      std::find_if(graph.nodes().begin(), graph.nodes().end(), [&](const Node& node) {
+        return node.op == Op::concat && node.attributes.integer("axis") == axis &&
+               std::is_permutation(node.operands.begin(), node.operands.end(), operands.begin(),
+                                   operands.end());
+      });
+  if (joined == graph.nodes().end()) return;
+  const auto place = [&](Value term) {
+    return std::find(joined->operands.begin(), joined->operands.end(), right(term));
+  };
+  std::stable_sort(terms.begin(), terms.end(),
+                   [&](Value x, Value y) { return place(x) < place(y); });
+}
+
 Value emit_sum(Builder& b, const Graph& graph, const std::vector<Value>& leaves,
                const UseCounts& uses, ValueMap& map) {
   using Key = std::tuple<Integers, Integers, std::size_t>;
@@ -100,11 +120,12 @@ Value emit_sum(Builder& b, const Graph& graph, const std::vector<Value>& leaves,
     else
       rest.push_back(map[v]);
   }
-  for (const auto& [key, terms] : groups) {
+  for (auto& [key, terms] : groups) {
     if (terms.size() < 2) {
       for (const Value v : terms) rest.push_back(map[v]);
       continue;
     }
+    order_as_joined(graph, std::get<1>(key)[0], terms);
     std::vector<Value> left, right;
     for (const Value v : terms) {
       left.push_back(map[graph.node(v.node).operands[0]]);

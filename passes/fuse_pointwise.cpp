@@ -214,13 +214,14 @@ class Fuser {
   }
 
   // Read by several nodes, each at the index that it computes, and computed from one
-  // value of its size: reading that one instead costs no more, and nobody stores this one.
+  // value of its size, or a part of one: reading that instead costs no more, and nobody stores
+  // this one.
   bool repeats_one_operand(NodeId id) const {
     int large = 0;
     for (const Value v : node(id).operands) {
       const Op op = node(v.node).op;
       if (is_generated(op)) continue;
-      if (is_addressing(op)) return false;
+      if (is_addressing(op) && op != Op::slice) return false;
       ++large;
     }
     return large == 1 && users_[id].size() > 1 &&
