@@ -9,7 +9,7 @@ namespace treadle {
 namespace {
 
 // Rows of A in one block of a product, and of two.
-constexpr std::int64_t fewest_rows = 16, most_rows = 512;
+constexpr std::int64_t fewest_rows = 16, most_rows = 2048;
 
 // What a sum is taken of: columns `start` on of rows that are `stride` columns wide.
 struct Summed {

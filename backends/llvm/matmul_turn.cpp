@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backends/llvm/loop_internal.h"
+#include "backends/llvm/matmul_tile_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
 
@@ -18,6 +19,10 @@ llvm::Value* emit_turned_strip(llvm::IRBuilderBase& b, const MatmulTile& tile, l
   return b.CreateAdd(b.CreateMul(k, i64(static_cast<std::uint64_t>(tile.rows))),
                      i64(64 / size_of(tile.dtype)));
 }
+
+// The columns that are asked for ahead of the one that is copied. Each is a piece of a longer
+// row of memory: where it ends the processor does not foresee the next one.
+constexpr int columns_ahead = 8;
 
 // A whole column at a time, since A's columns stand one behind the other in memory.
 llvm::Function* emit_turn_function(llvm::Module& module, const Target& target,
@@ -57,6 +62,9 @@ llvm::Function* emit_turn_function(llvm::Module& module, const Target& target,
   wide = b.CreateSelect(b.CreateICmpSLT(rows, i64(width)), i64(0),
                         b.CreateMul(b.CreateUDiv(wide, height), height));
   const auto copy_column = [&](Value* from, Value* l) {
+    Value* ahead = offset(from, b.CreateMul(a_k, i64(columns_ahead)));
+    emit_loop(b, i64(0), rows, i64(64 / static_cast<int>(size_of(tile.dtype))),
+              [&](Value* row) { emit_prefetch(b, element_at(ahead, row), 3); });
     Value* to = element_at(f->getArg(7), b.CreateMul(b.CreateSub(l, k0), height));
     to = emit_loop(b, i64(0), wide, height, {to}, [&](Value* row, std::vector<Value*>& at) {
       Value* value = b.CreateAlignedLoad(vector, element_at(from, row), align);
