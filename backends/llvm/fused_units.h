@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "ir/graph.h"
 
@@ -21,6 +22,12 @@ inline std::int64_t fused_block(std::int64_t vector_bytes, std::size_t widest) {
 }
 
 inline bool is_reduction(Op op) { return op == Op::reduce_sum || op == Op::reduce_max; }
+
+// A body that reads columns of some arguments from the first one on, where `body` reads them
+// from a later one on: `starts[i]` of argument i, to which its pointer is to be advanced. The
+// code for parts of one value is then the same, as that of a layer's updates by its queries,
+// keys and values.
+Graph with_parts_at_start(const Graph& body, std::vector<Dim>& starts);
 
 // Is every value read at the index that is written, or the same everywhere? Then the
 // kernel walks over so many elements, whatever their dimensions.

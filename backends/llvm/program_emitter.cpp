@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "backends/llvm/attention_kernel_internal.h"
+#include "backends/llvm/fused_units.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/product_loops_internal.h"
 #include "backends/llvm/target_internal.h"
@@ -349,10 +350,18 @@ void ProgramEmitter::call_fused(llvm::IRBuilder<>& b, FusedKernel& kernel, std::
 
 void ProgramEmitter::fused(llvm::IRBuilder<>& b, const Step& step) {
   const Node& node = step.graph->node(step.node);
-  FusedKernel kernel(target_, dims_, *node.regions[0], node.attributes.dims("domain"));
+  std::vector<Dim> starts;
+  const Graph body = with_parts_at_start(*node.regions[0], starts);
+  FusedKernel kernel(target_, dims_, body, node.attributes.dims("domain"));
   std::vector<llvm::Value*> operands;
-  for (std::size_t i = 0; i < step.in.size(); ++i)
-    operands.push_back(pointer(b, step.in[i], step.graph->type(node.operands[i]).dtype));
+  for (std::size_t i = 0; i < step.in.size(); ++i) {
+    const DType dtype = step.graph->type(node.operands[i]).dtype;
+    llvm::Value* place = pointer(b, step.in[i], dtype);
+    if (starts[i] != Dim(0))
+      place =
+          b.CreateGEP(memory_type(b.getContext(), dtype), place, extent(b, dim_table_, starts[i]));
+    operands.push_back(place);
+  }
   std::vector<std::vector<llvm::Value*>> outputs(node.types.size());
   for (std::size_t i = 0; i < step.out.size(); ++i) {
     const std::uint32_t output = step.out_index[i];
