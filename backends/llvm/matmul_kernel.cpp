@@ -11,6 +11,7 @@
 #include "backends/llvm/matmul_amx_internal.h"
 #include "backends/llvm/matmul_pack_internal.h"
 #include "backends/llvm/matmul_pairs_internal.h"
+#include "backends/llvm/matmul_strip_internal.h"
 #include "backends/llvm/matmul_tile_internal.h"
 #include "backends/llvm/matmul_turn_internal.h"
 #include "backends/llvm/target_internal.h"
@@ -27,6 +28,10 @@ using llvm::Value;
 constexpr int least_rows_to_turn = 16;
 constexpr int least_panels_to_turn = 4;
 constexpr int least_columns_to_ask_for = 128;
+// With more rows than these, or less of packed B, nothing of B is asked for: the processor
+// reads ahead in time.
+constexpr int most_rows_to_ask = 64;
+constexpr int least_bytes_to_ask = 1 << 20;
 
 class KernelEmitter {
  public:
@@ -49,7 +54,7 @@ class KernelEmitter {
           tile_.pairs ? emit_pair_pack_function(module_, target_, tile_, prefix_ + ".pack")
                       : emit_pack_function(module_, target_, tile_, prefix_ + ".pack");
     for (int vectors = 1; vectors <= tile_.vectors && !tile_.amx; ++vectors)
-      strips_.push_back(emit_strip(vectors));
+      strips_.push_back(emit_strip_function(module_, target_, tile_, vectors, prefix_, epilogue_));
     if (tile_.amx) amx_strip_ = emit_amx_strip(module_, target_, prefix_ + ".amx_strip");
     turn_ = tile_.pairs ? emit_pair_copy_function(module_, target_, tile_, prefix_ + ".copy_pairs")
                         : emit_turn_function(module_, target_, tile_, prefix_ + ".turn");
@@ -87,110 +92,9 @@ class KernelEmitter {
     return f;
   }
 
-  std::vector<int> row_counts() const {
-    std::vector<int> counts = {tile_.rows};
-    for (int rows : {4, 2, 1})
-      if (rows < tile_.rows) counts.push_back(rows);
-    return counts;
-  }
-
-  // What a strip takes behind a tile function's arguments.
-  enum StripArgument : unsigned {
-    strip_b_next,    // rows of B that are wanted next, to be asked for,
-    strip_b_k,       // how far apart, in bytes,
-    strip_b_rows,    // and how many at each tile
-    strip_a_ahead,   // how many bytes of each of A's rows to ask for one tile ahead
-    strip_a_height,  // from one tile's height of A's rows to the next, in bytes
-    strip_rows,
-    strip_argument_count,
-  };
-  static Value* strip_argument(llvm::Function* strip, StripArgument which) {
-    return strip->getArg(static_cast<unsigned>(strip->arg_size()) - strip_argument_count + which);
-  }
-
-  // Tiles of the greatest height that still fits, one below the other.
-  llvm::Function* emit_strip(int vectors) {
-    std::vector<llvm::Function*> tiles;
-    for (int rows : row_counts()) {
-      const std::string name =
-          prefix_ + ".tile_" + std::to_string(rows) + "x" + std::to_string(vectors * tile_.lanes);
-      tiles.push_back(emit_tile_function(module_, target_, tile_, rows, vectors, name, epilogue_));
-    }
-    std::vector<llvm::Type*> types = tiles[0]->getFunctionType()->params();
-    llvm::Type* i64_type = b_.getInt64Ty();
-    types.insert(types.end(), {b_.getPtrTy(), i64_type, i64_type, i64_type, i64_type, i64_type});
-    auto* f = begin("strip_" + std::to_string(vectors * tile_.lanes),
-                    llvm::FunctionType::get(b_.getVoidTy(), types, false));
-    Value* m = strip_argument(f, strip_rows);
-    // Six rows and two take longer than four and four, which may straddle A's strips
-    // where these stand as the rows do.
-    Value* last = m;
-    if (tile_.rows == 6) {
-      Value* rows_apart = b_.CreateMul(f->getArg(tile_a_m), i64(6));
-      Value* two_left = b_.CreateAnd(b_.CreateICmpEQ(strip_argument(f, strip_a_height), rows_apart),
-                                     b_.CreateICmpEQ(b_.CreateURem(m, i64(6)), i64(2)));
-      last = b_.CreateSelect(two_left, b_.CreateSub(m, i64(6)), m);
-    }
-    Value* done = i64(0);
-    for (std::size_t t = 0; t < tiles.size(); ++t) {
-      const int rows = row_counts()[t];
-      Value* end = b_.CreateSub(t == 0 ? last : m, i64(rows - 1));
-      std::vector<Value*> values = {done};
-      if (t == 0) values.push_back(strip_argument(f, strip_b_next));
-      done = emit_loop(b_, done, end, i64(rows), values, [&](Value* i, std::vector<Value*>& next) {
-        next[0] = b_.CreateAdd(i, i64(rows));
-        if (t == 0) {
-          ask_for_a(f, next[0]);
-          next[1] = ask_for_b(f, next[1]);
-        }
-        call_tile(f, tiles[t], i);
-      })[0];
-    }
-    b_.CreateRetVoid();
-    return f;
-  }
-
-  // The processor sees that a row is read through after a few lines of it only, and a
-  // tile's rows are short: it would wait for memory at each tile that is the first
-  // to read them.
-  void ask_for_a(llvm::Function* strip, Value* i) {
-    Value* a_m = strip->getArg(tile_a_m);
-    Value* a = a_row(strip->getArg(tile_a), a_m, strip_argument(strip, strip_a_height), i);
-    emit_loop(b_, i64(0), strip_argument(strip, strip_a_ahead), i64(64), [&](Value* byte) {
-      for (int row = 0; row < tile_.rows; ++row)
-        emit_prefetch(b_, offset(offset(a, b_.CreateMul(a_m, i64(row))), byte), 3);
-    });
-  }
-  // Returns the row behind those that it asks for.
-  Value* ask_for_b(llvm::Function* strip, Value* row) {
-    return emit_loop(b_, i64(0), strip_argument(strip, strip_b_rows), i64(1), {row},
-                     [&](Value*, std::vector<Value*>& next) {
-                       emit_prefetch(b_, next[0], 2);
-                       next[0] = offset(next[0], strip_argument(strip, strip_b_k));
-                     })[0];
-  }
   Value* a_row(Value* a, Value* a_m, Value* a_strip, Value* i) {
-    Value* strip = b_.CreateMul(b_.CreateUDiv(i, i64(tile_.rows)), a_strip);
-    Value* row = b_.CreateMul(b_.CreateURem(i, i64(tile_.rows)), a_m);
-    return offset(a, b_.CreateAdd(strip, row));
+    return emit_a_row(b_, tile_, a, a_m, a_strip, i);
   }
-
-  // `tile` on the rows from i on, with the other arguments of `strip`.
-  void call_tile(llvm::Function* strip, llvm::Function* tile, Value* i) {
-    std::vector<Value*> arguments;
-    for (llvm::Argument& argument : tile->args())
-      arguments.push_back(strip->getArg(argument.getArgNo()));
-    const auto advance = [&](unsigned pointer, unsigned stride) {
-      arguments[pointer] = offset(arguments[pointer], b_.CreateMul(i, arguments[stride]));
-    };
-    arguments[tile_a] =
-        a_row(arguments[tile_a], arguments[tile_a_m], strip_argument(strip, strip_a_height), i);
-    advance(tile_c, tile_c_m);
-    advance(tile_initial, tile_initial_m);
-    if (epilogue_) arguments[tile_row] = b_.CreateAdd(arguments[tile_row], i);
-    b_.CreateCall(tile, arguments);
-  }
-
   Value* turned_strip(Value* k) { return emit_turned_strip(b_, tile_, k); }
 
   enum GemmArgument : unsigned {
@@ -452,7 +356,7 @@ class KernelEmitter {
     Value *first, *stride, *count;
   };
   Rows next_rows_of_b(const Block& block, Value* panel) {
-    if (b_k_ == nullptr) return {null(), i64(0), i64(0)};
+    if (b_k_ == nullptr) return next_panel_of(block, panel);
     Value* next = b_.CreateAdd(panel, i64(1));
     Value* last = b_.CreateICmpSGE(next, given_[gemm_panel_end]);
     next = b_.CreateSelect(last, given_[gemm_panel_begin], next);
@@ -461,6 +365,18 @@ class KernelEmitter {
     Value* tiles = b_.CreateAdd(b_.CreateUDiv(block.rows, i64(tile_.rows)), i64(1));
     Value* count = b_.CreateAdd(b_.CreateUDiv(block.k, tiles), i64(1));
     return {element_at(given_[gemm_b], element), bytes(b_k_), b_.CreateMul(count, block.asks)};
+  }
+
+  // Of packed B, which tiles ask for: where few rows read all of it, and it does not stay in
+  // the L2 cache.
+  Rows next_panel_of(const Block& block, Value* panel) {
+    Value* panels = b_.CreateSub(given_[gemm_panel_end], given_[gemm_panel_begin]);
+    Value* columns = i64(tile_.columns);
+    Value* size = bytes(b_.CreateMul(b_.CreateMul(panels, columns), depth(given_[gemm_k])));
+    Value* wanted = b_.CreateAnd(b_.CreateICmpSLE(block.rows, i64(most_rows_to_ask)),
+                                 b_.CreateICmpSGE(size, i64(least_bytes_to_ask)));
+    Value* column = b_.CreateMul(b_.CreateAdd(panel, i64(1)), columns);
+    return {b_.CreateSelect(wanted, b_block(block, column), null()), i64(0), i64(0)};
   }
 
   Value* width_of(Value* column) {

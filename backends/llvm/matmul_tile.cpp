@@ -18,10 +18,13 @@ namespace {
 
 using llvm::Value;
 
+// Who reads B: as it is packed, where its rows are apart, or as it is packed and asking for more.
+enum class Reads : std::uint8_t { packed, apart, asking };
+
 class TileEmitter {
  public:
   TileEmitter(llvm::Function* function, const Target& target, const MatmulTile& tile, int rows,
-              int vectors, const TileEpilogue& epilogue, bool b_apart)
+              int vectors, const TileEpilogue& epilogue, Reads reads)
       : b_(llvm::BasicBlock::Create(function->getContext(), "entry", function)),
         arithmetic_(b_, target),
         target_(target),
@@ -30,7 +33,7 @@ class TileEmitter {
         rows_(rows),
         vectors_(vectors),
         epilogue_(epilogue),
-        b_apart_(b_apart),
+        reads_(reads),
         size_(static_cast<int>(size_of(tile.dtype))),
         element_(value_type(function->getContext(), tile.dtype)),
         vector_(llvm::FixedVectorType::get(element_, static_cast<unsigned>(tile.lanes))) {}
@@ -45,7 +48,7 @@ class TileEmitter {
     // processor foresees the end of a short loop.
     Value* k = f_->getArg(tile_k);
     Value* together = b_.CreateAnd(k, b_.getInt64(-static_cast<std::uint64_t>(steps())));
-    const bool ask = b_apart_ && steps() > 1;
+    const bool ask = reads_ != Reads::packed && steps() > 1;
     if (ask) values.push_back(f_->getArg(tile_next));
     values = emit_loop(b_, b_.getInt64(0), together, b_.getInt64(steps()), std::move(values),
                        [&](Value*, std::vector<Value*>& v) {
@@ -53,7 +56,7 @@ class TileEmitter {
                          if (ask) v.pop_back();
                          for (unsigned i = 0; i < steps(); ++i) step(v);
                          if (!ask) return;
-                         emit_prefetch(b_, next, 3);
+                         ask_for(next);
                          v.push_back(hidden(offset(next, f_->getArg(tile_next_step))));
                        });
     if (ask) values.pop_back();
@@ -96,6 +99,12 @@ class TileEmitter {
     return sums;
   }
 
+  void ask_for(Value* next) {
+    if (reads_ == Reads::apart) return emit_prefetch(b_, next, 3);
+    for (int line = 0; line < lines_asked(tile_); ++line)
+      emit_prefetch(b_, offset(next, line * 64), 2);
+  }
+
   // Of the tile that does most of the work.
   unsigned steps() const {
     return rows_ == tile_.rows && vectors_ == tile_.vectors ? steps_together : 1;
@@ -120,7 +129,8 @@ class TileEmitter {
       }
     }
     along_a = hidden(offset(along_a, f_->getArg(tile_a_k)));
-    b = b_apart_ ? hidden(offset(b, f_->getArg(tile_b_k))) : offset(b, tile_.columns * size_);
+    b = reads_ == Reads::apart ? hidden(offset(b, f_->getArg(tile_b_k)))
+                               : offset(b, tile_.columns * size_);
   }
 
   std::vector<Value*> finish(std::vector<Value*> sums) {
@@ -161,7 +171,7 @@ class TileEmitter {
   int rows_;
   int vectors_;
   const TileEpilogue& epilogue_;
-  bool b_apart_;
+  Reads reads_;
   int size_;
   llvm::Type* element_;
   llvm::Type* vector_;
@@ -174,15 +184,15 @@ namespace {
 
 llvm::Function* emit_tile(llvm::Module& module, const Target& target, const MatmulTile& tile,
                           int rows, int vectors, const std::string& name,
-                          const TileEpilogue& epilogue, bool b_apart) {
-  auto* type = tile_function_type(module.getContext(), bool(epilogue), b_apart);
+                          const TileEpilogue& epilogue, Reads reads) {
+  auto* type = tile_function_type(module.getContext(), bool(epilogue), reads != Reads::packed);
   auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, module);
   set_target_attributes(*function, target);
   // How its loop lies in lines of the caches of code should not depend on what stands before.
   function->setAlignment(llvm::Align(64));
   function->addFnAttr(llvm::Attribute::NoInline);
   function->setDoesNotThrow();
-  TileEmitter(function, target, tile, rows, vectors, epilogue, b_apart).run();
+  TileEmitter(function, target, tile, rows, vectors, epilogue, reads).run();
   return function;
 }
 
@@ -207,13 +217,18 @@ void emit_prefetch(llvm::IRBuilderBase& b, llvm::Value* address, int locality) {
 llvm::Function* emit_tile_function(llvm::Module& module, const Target& target,
                                    const MatmulTile& tile, int rows, int vectors,
                                    const std::string& name, const TileEpilogue& epilogue) {
-  return emit_tile(module, target, tile, rows, vectors, name, epilogue, false);
+  return emit_tile(module, target, tile, rows, vectors, name, epilogue, Reads::packed);
 }
 
 llvm::Function* emit_apart_tile_function(llvm::Module& module, const Target& target,
                                          const MatmulTile& tile, int rows,
                                          const std::string& name) {
-  return emit_tile(module, target, tile, rows, tile.vectors, name, {}, true);
+  return emit_tile(module, target, tile, rows, tile.vectors, name, {}, Reads::apart);
+}
+
+llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& target,
+                                          const MatmulTile& tile, const std::string& name) {
+  return emit_tile(module, target, tile, tile.rows, tile.vectors, name, {}, Reads::asking);
 }
 
 }  // namespace treadle

@@ -55,4 +55,15 @@ llvm::Function* emit_tile_function(llvm::Module& module, const Target& target,
 llvm::Function* emit_apart_tile_function(llvm::Module& module, const Target& target,
                                          const MatmulTile& tile, int rows, const std::string& name);
 
+// The first one's function for a packed panel (tile_b_k is not read) that asks, meanwhile, for
+// lines_asked() lines from `next` on after each steps_together along k: so many such tiles ask
+// for as much as they read of B.
+inline constexpr int tiles_that_ask = 2;
+constexpr int lines_asked(const MatmulTile& tile) {
+  const int lines = tile.columns * static_cast<int>(size_of(tile.dtype) * steps_together) / 64;
+  return (lines + tiles_that_ask - 1) / tiles_that_ask;
+}
+llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& target,
+                                          const MatmulTile& tile, const std::string& name);
+
 }  // namespace treadle

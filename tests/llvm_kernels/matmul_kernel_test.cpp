@@ -84,6 +84,16 @@ TEMPLATE_TEST_CASE("products longer than a block", "", float, double) {
       check(Problem{m, 37, k, false, false, Start::matrix}, kernels, 2);
 }
 
+// More than a MiB of B.
+TEMPLATE_TEST_CASE("products of few rows, whose tiles ask for the next panel", "", float, double) {
+  for (const char* mask : {"", "avx2", "sse"}) {
+    INFO("features '" << mask << "'");
+    const Kernels<TestType> kernels(make_target(mask));
+    for (std::int64_t m : {5, 16, 20, 64})
+      check(Problem{m, 525, 520, false, false, Start::bias}, kernels, 1);
+  }
+}
+
 TEMPLATE_TEST_CASE("products of a transposed matrix, of which blocks are copied", "", float,
                    double) {
   for (const char* mask : {"", "avx2", "sse"}) {

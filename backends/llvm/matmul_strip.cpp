@@ -1,0 +1,160 @@
+#include "backends/llvm/matmul_strip_internal.h"
+
+#include <llvm/IR/IRBuilder.h>
+#include <llvm/IR/Module.h>
+
+#include <vector>
+
+#include "backends/llvm/loop_internal.h"
+#include "backends/llvm/matmul_tile_internal.h"
+#include "backends/llvm/target_internal.h"
+
+namespace treadle {
+
+namespace {
+
+using llvm::Value;
+
+class StripEmitter {
+ public:
+  StripEmitter(llvm::Module& module, const Target& target, const MatmulTile& tile, int vectors,
+               const std::string& prefix, const TileEpilogue& epilogue)
+      : tile_(tile), epilogue_(epilogue), b_(module.getContext()) {
+    for (int rows : row_counts()) {
+      const std::string name =
+          prefix + ".tile_" + std::to_string(rows) + "x" + std::to_string(vectors * tile.lanes);
+      tiles_.push_back(emit_tile_function(module, target, tile, rows, vectors, name, epilogue));
+    }
+    if (vectors == tile.vectors && !tile.pairs && !epilogue)
+      asking_ = emit_asking_tile_function(module, target, tile, prefix + ".asking_tile");
+    std::vector<llvm::Type*> types = tiles_[0]->getFunctionType()->params();
+    llvm::Type* i64_type = b_.getInt64Ty();
+    types.insert(types.end(), {b_.getPtrTy(), i64_type, i64_type, i64_type, i64_type, i64_type});
+    strip_ = llvm::Function::Create(
+        llvm::FunctionType::get(b_.getVoidTy(), types, false), llvm::Function::InternalLinkage,
+        prefix + ".strip_" + std::to_string(vectors * tile.lanes), module);
+    set_target_attributes(*strip_, target);
+    strip_->addFnAttr(llvm::Attribute::NoInline);
+    strip_->setDoesNotThrow();
+    b_.SetInsertPoint(llvm::BasicBlock::Create(module.getContext(), "entry", strip_));
+  }
+
+  llvm::Function* run() {
+    Value* m = argument(strip_rows);
+    // Six rows and two take longer than four and four, which may straddle A's strips
+    // where these stand as the rows do.
+    Value* last = m;
+    if (tile_.rows == 6) {
+      Value* rows_apart = b_.CreateMul(strip_->getArg(tile_a_m), i64(6));
+      Value* two_left = b_.CreateAnd(b_.CreateICmpEQ(argument(strip_a_height), rows_apart),
+                                     b_.CreateICmpEQ(b_.CreateURem(m, i64(6)), i64(2)));
+      last = b_.CreateSelect(two_left, b_.CreateSub(m, i64(6)), m);
+    }
+    Value* done = i64(0);
+    for (std::size_t t = 0; t < tiles_.size(); ++t) {
+      const int rows = row_counts()[t];
+      Value* end = b_.CreateSub(t == 0 ? last : m, i64(rows - 1));
+      std::vector<Value*> values = {done};
+      if (t == 0) values.push_back(argument(strip_b_next));
+      done = emit_loop(b_, done, end, i64(rows), values, [&](Value* i, std::vector<Value*>& next) {
+        next[0] = b_.CreateAdd(i, i64(rows));
+        if (t != 0) return call(tiles_[t], i);
+        ask_for_a(next[0]);
+        next[1] = ask_for_b(next[1]);
+        if (asking_ == nullptr) return call(tiles_[t], i);
+        Value* asks = b_.CreateAnd(b_.CreateICmpEQ(argument(strip_b_rows), i64(0)),
+                                   b_.CreateIsNotNull(argument(strip_b_next)));
+        asks = b_.CreateAnd(asks, b_.CreateICmpSLT(i, i64(tiles_that_ask * rows)));
+        emit_if(
+            b_, asks, [&] { call_asking(i); }, [&] { call(tiles_[t], i); });
+      })[0];
+    }
+    b_.CreateRetVoid();
+    return strip_;
+  }
+
+ private:
+  Value* i64(std::int64_t value) { return b_.getInt64(static_cast<std::uint64_t>(value)); }
+  Value* offset(Value* pointer, Value* by) { return b_.CreateGEP(b_.getInt8Ty(), pointer, by); }
+  Value* argument(StripArgument which) {
+    return strip_->getArg(static_cast<unsigned>(strip_->arg_size()) - strip_argument_count + which);
+  }
+
+  std::vector<int> row_counts() const {
+    std::vector<int> counts = {tile_.rows};
+    for (int rows : {4, 2, 1})
+      if (rows < tile_.rows) counts.push_back(rows);
+    return counts;
+  }
+
+  // The processor sees that a row is read through after a few lines of it only, and a
+  // tile's rows are short: it would wait for memory at each tile that is the first
+  // to read them.
+  void ask_for_a(Value* i) {
+    Value* a_m = strip_->getArg(tile_a_m);
+    Value* a = emit_a_row(b_, tile_, strip_->getArg(tile_a), a_m, argument(strip_a_height), i);
+    emit_loop(b_, i64(0), argument(strip_a_ahead), i64(64), [&](Value* byte) {
+      for (int row = 0; row < tile_.rows; ++row)
+        emit_prefetch(b_, offset(offset(a, b_.CreateMul(a_m, i64(row))), byte), 3);
+    });
+  }
+  // Returns the row behind those that it asks for.
+  Value* ask_for_b(Value* row) {
+    return emit_loop(b_, i64(0), argument(strip_b_rows), i64(1), {row},
+                     [&](Value*, std::vector<Value*>& next) {
+                       emit_prefetch(b_, next[0], 2);
+                       next[0] = offset(next[0], argument(strip_b_k));
+                     })[0];
+  }
+
+  // The arguments of `tile` on the rows from i on, with the others of the strip.
+  std::vector<Value*> arguments_of(llvm::Function* tile, Value* i) {
+    std::vector<Value*> arguments;
+    for (llvm::Argument& one : tile->args()) arguments.push_back(strip_->getArg(one.getArgNo()));
+    const auto advance = [&](unsigned pointer, unsigned stride) {
+      arguments[pointer] = offset(arguments[pointer], b_.CreateMul(i, arguments[stride]));
+    };
+    arguments[tile_a] =
+        emit_a_row(b_, tile_, arguments[tile_a], arguments[tile_a_m], argument(strip_a_height), i);
+    advance(tile_c, tile_c_m);
+    advance(tile_initial, tile_initial_m);
+    if (epilogue_) arguments[tile_row] = b_.CreateAdd(arguments[tile_row], i);
+    return arguments;
+  }
+  void call(llvm::Function* tile, Value* i) { b_.CreateCall(tile, arguments_of(tile, i)); }
+  // Each of the first tiles asks for its part of the next panel's block.
+  void call_asking(Value* i) {
+    std::vector<Value*> arguments = arguments_of(asking_, i);
+    const int step = lines_asked(tile_) * 64;
+    Value* part = b_.CreateMul(b_.CreateUDiv(arguments[tile_k], i64(steps_together)), i64(step));
+    Value* parts = b_.CreateMul(b_.CreateUDiv(i, i64(tile_.rows)), part);
+    arguments[tile_b_k] = i64(0);
+    arguments[tile_next] = offset(argument(strip_b_next), parts);
+    arguments[tile_next_step] = i64(step);
+    b_.CreateCall(asking_, arguments);
+  }
+
+  const MatmulTile& tile_;
+  const TileEpilogue& epilogue_;
+  llvm::IRBuilder<> b_;
+  std::vector<llvm::Function*> tiles_;
+  llvm::Function *asking_ = nullptr, *strip_ = nullptr;
+};
+
+}  // namespace
+
+llvm::Value* emit_a_row(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* a,
+                        llvm::Value* a_m, llvm::Value* a_strip, llvm::Value* i) {
+  Value* rows = b.getInt64(static_cast<std::uint64_t>(tile.rows));
+  Value* strip = b.CreateMul(b.CreateUDiv(i, rows), a_strip);
+  Value* row = b.CreateMul(b.CreateURem(i, rows), a_m);
+  return b.CreateGEP(b.getInt8Ty(), a, b.CreateAdd(strip, row));
+}
+
+llvm::Function* emit_strip_function(llvm::Module& module, const Target& target,
+                                    const MatmulTile& tile, int vectors, const std::string& prefix,
+                                    const TileEpilogue& epilogue) {
+  return StripEmitter(module, target, tile, vectors, prefix, epilogue).run();
+}
+
+}  // namespace treadle

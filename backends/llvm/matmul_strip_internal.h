@@ -1,0 +1,37 @@
+// Tiles one below the other. Included only by backends/llvm/*.cpp.
+#pragma once
+#include <string>
+
+#include "backends/llvm/matmul_kernel_internal.h"
+
+namespace llvm {
+class Function;
+class IRBuilderBase;
+class Module;
+class Value;
+}  // namespace llvm
+
+namespace treadle {
+
+// What a strip takes behind a tile function's arguments.
+enum StripArgument : unsigned {
+  strip_b_next,    // rows of B that are wanted next, to be asked for,
+  strip_b_k,       // how far apart, in bytes,
+  strip_b_rows,    // and how many at each tile; 0: unless it is null, b_next is the next
+                   // panel's block, packed, which the first tiles ask for as they go
+  strip_a_ahead,   // how many bytes of each of A's rows to ask for one tile ahead
+  strip_a_height,  // from one tile's height of A's rows to the next, in bytes
+  strip_rows,
+  strip_argument_count,
+};
+
+// Tiles of the greatest height that still fits, one below the other.
+llvm::Function* emit_strip_function(llvm::Module& module, const Target& target,
+                                    const MatmulTile& tile, int vectors, const std::string& prefix,
+                                    const TileEpilogue& epilogue);
+
+// Row i of A, whose rows stand in strips of a tile's height.
+llvm::Value* emit_a_row(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* a,
+                        llvm::Value* a_m, llvm::Value* a_strip, llvm::Value* i);
+
+}  // namespace treadle
