@@ -39,6 +39,8 @@ bool is_addressing(Op op) {
 
 constexpr int largest_repeated_cost = 2;
 constexpr std::size_t largest_cluster = 160;
+// Of more nodes, those that read other parts of the same value do not become a part.
+constexpr std::size_t largest_for_parts = 4;
 
 // `v` again by nodes of its own, from `base` on: others that read it may need it
 // in memory, which would cut this view short.
@@ -367,10 +369,14 @@ class Fuser {
     for (auto d = dependencies.rbegin(); d != dependencies.rend(); ++d)
       if (d->identity && fits(unit_of_[d->node])) return unit_of_[d->node];
     for (std::size_t unit = units_.size(); unit-- > 0;) {
+      const bool small = units_[unit].members.size() < largest_for_parts;
       const std::set<NodeId>& theirs = units_[unit].reads;
-      const bool share = domain.empty() || std::any_of(reads.begin(), reads.end(), [&](NodeId r) {
-                           return theirs.contains(r) && graph_.type({r, 0}).rank() > 0;
-                         });
+      const auto shared = [&](const Dependency& d) {
+        return (small || d.identity) && theirs.contains(d.node) &&
+               graph_.type({d.node, 0}).rank() > 0;
+      };
+      const bool share =
+          domain.empty() || std::any_of(dependencies.begin(), dependencies.end(), shared);
       if (share && fits(unit)) return unit;
     }
     return units_.size();

@@ -113,6 +113,9 @@ std::optional<ColumnShare> share_of_reader(const Step& product, const std::vecto
                                            const MatmulTile& tile_f32) {
   const Location& out = product.out[0];
   for (const Step& step : steps) {
+    if (std::none_of(step.in.begin(), step.in.end(),
+                     [&](const Location& place) { return place.buffer == out.buffer; }))
+      continue;
     const auto use = column_use(step, tile_f32);
     if (!use || use->share.rows != product.shape.m) continue;
     const bool reads = [&] {

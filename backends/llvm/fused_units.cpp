@@ -21,6 +21,7 @@ bool is_part(const Node& node) {
 
 Graph with_parts_at_start(const Graph& body, std::vector<Dim>& starts) {
   starts.assign(body.inputs().size(), Dim(0));
+  if (std::none_of(body.nodes().begin(), body.nodes().end(), is_part)) return body;
   std::map<NodeId, std::optional<Dim>> parts;  // by argument: where all that read it begin
   for (const Node& node : body.nodes())
     for (const Value v : node.operands) {

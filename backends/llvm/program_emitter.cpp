@@ -208,12 +208,10 @@ llvm::Value* ProgramEmitter::pointer(llvm::IRBuilder<>& b, const Location& place
   }
   const BufferPlan& buffer = plan_.buffers[static_cast<std::size_t>(place.buffer)];
   // Rows are counted from the first one of all.
-  if (buffer.turn && buffer.turn->each_thread && own_rows_) {
+  if (buffer.turn && buffer.turn->each_thread) {
     llvm::Value* row = extent(b, dim_table_, *buffer.elements.exact_div(buffer.turn->rows));
-    llvm::Value* own = b.CreateMul(own_rows_->thread, extent(b, dim_table_, buffer.turn->elements));
-    llvm::Value* shift = b.CreateSub(own, b.CreateMul(own_rows_->begin, row));
     base = b.CreateGEP(memory_type(b.getContext(), dtype), base,
-                       b.CreateSelect(is_deferred(b, place.buffer), shift, b.getInt64(0)));
+                       b.CreateMul(own_rows_->block_shift, row));
   }
   for (const Location::Row& row : place.rows) {
     if (row.loop < 0) {

@@ -156,6 +156,9 @@ class ProgramEmitter {
   struct OwnRows {
     Dim all;
     llvm::Value *threads, *thread, *apart, *begin, *count;
+    // Of a run in blocks: how many rows behind its place among all rows a block's first row
+    // stands in a buffer that holds a block of each thread.
+    llvm::Value* block_shift = nullptr;
   };
   std::optional<OwnRows> own_rows_;
   bool alone_ = false;  // in a loop whose turns are one thread's each

@@ -62,8 +62,8 @@ void ProgramEmitter::emit_row_run(llvm::IRBuilder<>& b, std::span<const Step> st
     work.shares = b.CreateSelect(apart, work.shares, null);
     llvm::Value* begin = own.begin;
     llvm::Value* end = b.CreateAdd(begin, own.count);
-    llvm::Value* one = b.getInt64(1);
-    llvm::Value* all = b.CreateSelect(b.CreateICmpEQ(own.count, b.getInt64(0)), one, own.count);
+    llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1);
+    llvm::Value* all = b.CreateSelect(b.CreateICmpEQ(own.count, zero), one, own.count);
     llvm::Value* blocks =
         b.CreateICmpUGE(extent(b, dim_table_, run.rows),
                         b.CreateMul(own.threads, extent(b, dim_table_, run.least)));
@@ -74,6 +74,8 @@ void ProgramEmitter::emit_row_run(llvm::IRBuilder<>& b, std::span<const Step> st
                      again_ = b.CreateICmpNE(from, begin);
                      own.begin = from;
                      own.count = b.CreateSub(to, from);
+                     llvm::Value* place = b.CreateMul(own.thread, block);
+                     own.block_shift = b.CreateSelect(blocks, b.CreateSub(place, from), zero);
                      for (const Step& step : steps) {
                        if (step.barrier_before) emit_barrier_unless_one(b, step.unless_one);
                        emit_step(b, step);

@@ -10,9 +10,11 @@
 namespace treadle {
 
 std::optional<std::size_t> leading_dims(const Dims& dims, const Dim& rows) {
+  const auto constant = [](const Dim& dim) { return dim.is_constant(); };
+  if (!rows.is_constant() && std::all_of(dims.begin(), dims.end(), constant)) return std::nullopt;
   Dim all(1);
   for (std::size_t i = 0; i < dims.size(); ++i) {
-    all = all * dims[i];
+    all = i == 0 ? dims[0] : all * dims[i];
     if (all == rows) return i + 1;
   }
   return std::nullopt;

@@ -1,6 +1,7 @@
 #include "backends/llvm/row_runs.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -47,21 +48,46 @@ struct Buffers {
   }
 };
 
+// own_reads of each step, where it may be part of a run.
+using OwnReads = std::vector<std::optional<std::vector<bool>>>;
+
+OwnReads reads_of(const std::vector<Step>& steps, const Dim& rows) {
+  std::set<int> in_loops;
+  for (const Step& step : steps)
+    if (step.kind == Step::Kind::scan)
+      any_place(step, [&](const Location& place, bool) {
+        in_loops.insert(place.buffer);
+        return false;
+      });
+  const auto whole = [](const std::vector<Location>& places) {
+    return std::all_of(places.begin(), places.end(), is_whole);
+  };
+  OwnReads out;
+  for (const Step& step : steps) {
+    const bool product = step.kind == Step::Kind::matmul && !step.direct;
+    out.emplace_back();
+    // A loop may compute a product that it reads in its turns (deferred_products.h).
+    if ((product && !in_loops.contains(step.out[0].buffer)) || step.kind == Step::Kind::fused)
+      if (whole(step.in) && whole(step.out)) out.back() = own_reads(step, rows);
+  }
+  return out;
+}
+
 // A run that begins with a step.
 class Run {
  public:
-  Run(const std::vector<Step>& steps, std::size_t first, Dim rows, const std::set<int>& in_loops)
-      : steps_(steps), first_(first), rows_(std::move(rows)), in_loops_(in_loops) {}
+  Run(const std::vector<Step>& steps, const OwnReads& reads, std::size_t first)
+      : steps_(steps), reads_(reads), first_(first) {}
 
   // Does a run begin here?
   bool find() {
-    if (!join(steps_[first_])) return false;
+    if (!join(first_)) return false;
     members_.push_back(first_);
     for (std::size_t i = first_ + 1; i < steps_.size(); ++i) {
       const Step& step = steps_[i];
-      if (static_cast<int>(members_.size()) == most_steps) break;
+      if (step.run || static_cast<int>(members_.size()) == most_steps) break;
       const bool waits = behind_.conflicts(step);
-      if (!waits && join(step)) {
+      if (!waits && join(i)) {
         members_.push_back(i);
       } else if (!waits && may_go_in_front(step)) {
         front_.push_back(i);
@@ -102,16 +128,10 @@ class Run {
   }
 
   // Adds the step to the run, if it keeps to the rows.
-  bool join(const Step& step) {
-    if (step.direct || step.kind == Step::Kind::copy) return false;
-    const auto own = own_reads(step, rows_);
+  bool join(std::size_t number) {
+    const Step& step = steps_[number];
+    const auto& own = reads_[number];
     if (!own) return false;
-    // A loop may compute it in its turns (deferred_products.h).
-    if (step.kind == Step::Kind::matmul && in_loops_.contains(step.out[0].buffer)) return false;
-    const auto whole = [](const std::vector<Location>& places) {
-      return std::all_of(places.begin(), places.end(), is_whole);
-    };
-    if (!whole(step.in) || !whole(step.out)) return false;
     for (std::size_t i = 0; i < step.in.size(); ++i)
       if (!(*own)[i] && run_.written.contains(step.in[i].buffer)) return false;
     for (const Location& place : step.out)
@@ -123,9 +143,8 @@ class Run {
   }
 
   const std::vector<Step>& steps_;
+  const OwnReads& reads_;
   std::size_t first_;
-  Dim rows_;
-  const std::set<int>& in_loops_;
   std::vector<std::size_t> members_, front_;
   Buffers run_, behind_;
   std::set<int> read_whole_;
@@ -194,33 +213,37 @@ std::int64_t rows_of_block(const ProgramPlan& plan, std::size_t first, std::size
 
 void gather_row_runs(ProgramPlan& plan) {
   std::vector<Step>& steps = plan.steps;
-  std::vector<Dim> rows;
+  std::vector<Dim> rows;  // of products with weights
   for (const Step& step : steps)
-    if (step.kind == Step::Kind::matmul && step.shape.m != Dim(1) &&
+    if (step.kind == Step::Kind::matmul && !step.direct && step.shape.m != Dim(1) &&
         std::find(rows.begin(), rows.end(), step.shape.m) == rows.end())
       rows.push_back(step.shape.m);
-  std::set<int> in_loops;
-  for (const Step& step : steps)
-    if (step.kind == Step::Kind::scan)
-      any_place(step, [&](const Location& place, bool) {
-        in_loops.insert(place.buffer);
-        return false;
-      });
-  for (std::size_t i = 0; i < steps.size(); ++i)
-    for (const Dim& all : rows) {
-      Run run(steps, i, all, in_loops);
+  for (const Dim& all : rows) {
+    OwnReads reads = reads_of(steps, all);
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      if (steps[i].run) {
+        i += static_cast<std::size_t>(steps[i].run->steps) - 1;
+        continue;
+      }
+      Run run(steps, reads, i);
       if (!run.find()) continue;
       std::size_t front = 0, count = 0;
       const std::vector<std::size_t> order = run.order(&front, &count);
       std::vector<Step> moved;
-      for (const std::size_t from : order) moved.push_back(std::move(steps[from]));
+      OwnReads moved_reads;
+      for (const std::size_t from : order) {
+        moved.push_back(std::move(steps[from]));
+        moved_reads.push_back(std::move(reads[from]));
+      }
       std::move(moved.begin(), moved.end(), steps.begin() + static_cast<std::ptrdiff_t>(i));
+      std::move(moved_reads.begin(), moved_reads.end(),
+                reads.begin() + static_cast<std::ptrdiff_t>(i));
       i += front;
-      RowRun found{all, static_cast<int>(count), rows_of_block(plan, i, count, all), least_rows};
-      steps[i].run = std::move(found);
+      steps[i].run =
+          RowRun{all, static_cast<int>(count), rows_of_block(plan, i, count, all), least_rows};
       i += count - 1;
-      break;
     }
+  }
   hold_blocks(plan);
 }
 
