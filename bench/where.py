@@ -24,7 +24,11 @@ REASONS = {
                     "less than 1), the input's part of the gates in the turns of the loop from "
                     "inputs as they stand (0.9 to 0.97 of the time), weights packed once for all "
                     "calls (0.99), each row of the output written by the loop where it belongs "
-                    "(1.05: rows that far apart cost more than to turn them).",
+                    "(1.05: rows that far apart cost more than to turn them). Where 16 rows a "
+                    "thread read weights of 512 units: blocks of k twice as deep (0.96), the next "
+                    "panel asked for while the first tiles read this one (0.98), the inputs' "
+                    "product in the turns of the loop (1.06), columns of each thread's own with "
+                    "barriers (1.05).",
     "attention": "Products run at about 94 % of the peak; exp takes 8 cycles for 8 scores beside "
                  "64 of products (10 multiply-adds of its own, 5 at best); the rest is memory, "
                  "since a batch's q, k, v and result do not fit the second-level cache, and on a "
@@ -33,7 +37,8 @@ REASONS = {
                  "exponentials of four vectors side by side, "
                  "Estrin's scheme, scores turned so that K and V are read as they stand, lines "
                  "asked for between the steps of a register tile, edges computed as far as they "
-                 "are seen (together 0.83 of the time; the same in the gradient 0.7 to 0.93).",
+                 "are seen (together 0.83 of the time; the same in the gradient 0.7 to 0.93), tiles of "
+                 "128 x 64, 96 x 64, 64 x 96, 64 x 128, 128 x 32 queries and keys (no gain).",
     "GPT": "Beside products, norms, residual sums, gelu and copies between "
            "layouts are bound by memory. Tried: packed operands shared by two products, "
            "transposed matrices copied by blocks, 666 kernels where there were 798 (no gain), "
@@ -41,7 +46,12 @@ REASONS = {
            "between the same barriers as the kernel before (no gain), weights' gradients of many "
            "rows shared out by rows (0.9 of theirs), attention's gradient with its scores turned "
            "(0.74 of its time), large products and attention shared out while they are done "
-           "(0.93 to 0.98), heads read and written where products have them (0.97 to 0.99).",
+           "(0.93 to 0.98), heads read and written where products have them (0.97 to 0.99), "
+           "feed-forward layers with the norms around them done for a block of rows before the "
+           "next (0.96 to 0.98), norms that store nothing but their result and an optimizer of "
+           "one kernel a parameter (0.97), packed products in deeper blocks (0.92 to 0.95 of "
+           "theirs, with many rows), columns of a transposed operand asked for ahead (0.93 of "
+           "theirs), one product for the gradients by queries, keys and values (0.9 of its time).",
     "forward + backward": "Products run at the peak or near it; the rest are the cell's functions, "
                           "which keep the processor's multipliers busy most of the time. "
                           "Tried: rows of its own for each thread in place of barriers (0.7 to "
