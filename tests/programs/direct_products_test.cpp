@@ -72,6 +72,19 @@ TEST_CASE("a weight's gradient reads the gradient behind it in place and sums it
   check_results(step);
 }
 
+// More rows than one block of the transposed operand has, a part of one left over.
+TEST_CASE("so does that of a weight with many rows, in blocks") {
+  for (const char* rows : {"530", "1100"}) {
+    const std::string wide(rows);
+    const TrainingStep step = step_of("model M(x: real[T, 24]) {\n  y = dense[40, " + wide +
+                                      "](tanh(dense[" + wide + ", 24](x)))\n  return y: y\n}\n");
+    const Counts found = counts_of(step.graph);
+    CHECK(found.direct == 2);
+    CHECK(found.with_sums == 2);
+    check_results(step);
+  }
+}
+
 TEST_CASE("so does that of a recurrent layer, for both of its weights") {
   const TrainingStep step = step_of(
       "model M(x: real[T, 16]) {\n"
