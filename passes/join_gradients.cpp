@@ -112,15 +112,15 @@ class WholeProducts {
     return copy_graph(graph_, [&](Builder& b, NodeId id, ValueMap& map) {
       if (map.has({id, 0})) return true;
       if (const auto key = product_key(id); key && products_.contains(*key)) {
-        const auto& [whole, left, contract_a, contract_b] = *key;
+        const auto& [whole, left, contract_a, contract_b, rounded] = *key;
         const LocationScope scope(b, graph_.node(id).location);
-        read_parts(b, b.matmul(map[left], map[whole], contract_a, contract_b), products_.at(*key),
-                   1, map);
+        read_parts(b, b.clone(graph_.node(id), {map[left], map[whole]}), products_.at(*key), 1,
+                   map);
         return true;
       }
       if (const auto key = sum_key(id); key && sums_.contains(*key)) {
         const LocationScope scope(b, graph_.node(id).location);
-        read_parts(b, b.reduce_sum(map[key->first], key->second), sums_.at(*key), 0, map);
+        read_parts(b, b.clone(graph_.node(id), {map[key->first]}), sums_.at(*key), 0, map);
         return true;
       }
       copy_node(b, with_regions(graph_.node(id), joined), id, map);
@@ -130,8 +130,9 @@ class WholeProducts {
   static Graph joined(const Graph& graph) { return without_dead_nodes(WholeProducts(graph).run()); }
 
  private:
-  // The whole, the other operand, and what is contracted of the two.
-  using ProductKey = std::tuple<Value, Value, Integers, Integers>;
+  // The whole, the other operand, what is contracted of the two, and whether they are rounded
+  // (passes/bf16_products.h).
+  using ProductKey = std::tuple<Value, Value, Integers, Integers, bool>;
   using SumKey = std::pair<Value, Integers>;
 
   // Columns of something wider?
@@ -153,7 +154,8 @@ class WholeProducts {
         !spares_columns(node.operands[1], contract_b))
       return std::nullopt;
     return ProductKey{graph_.node(node.operands[1].node).operands[0], node.operands[0],
-                      node.attributes.integers("contract_a"), contract_b};
+                      node.attributes.integers("contract_a"), contract_b,
+                      node.attributes.has("operands")};
   }
   // Of those that a product which is made of the whole can give on its way.
   std::optional<SumKey> sum_key(NodeId id) const {
@@ -201,8 +203,6 @@ class WholeProducts {
 
 }  // namespace
 
-Graph join_gradients(const Graph& graph) {
-  return WholeProducts::joined(without_dead_nodes(Joiner(graph).run()));
-}
+Graph join_gradients(const Graph& graph) { return WholeProducts::joined(Joiner(graph).run()); }
 
 }  // namespace treadle

@@ -179,12 +179,15 @@ void hold_blocks(ProgramPlan& plan) {
       }
       return false;
     });
+  std::vector<std::size_t> runs;
+  for (std::size_t i = 0; i < plan.steps.size(); ++i)
+    if (plan.steps[i].run) runs.push_back(i);
   for (std::size_t i = 0; i < users.size(); ++i) {
     BufferPlan& buffer = plan.buffers[i];
     if (buffer.kind != BufferPlan::Kind::arena || buffer.per_thread) continue;
-    for (std::size_t at = 0; at < plan.steps.size(); ++at) {
+    for (const std::size_t at : runs) {
       const auto& run = plan.steps[at].run;
-      if (!run || users[i].first == SIZE_MAX || users[i].first < at ||
+      if (users[i].first == SIZE_MAX || users[i].first < at ||
           users[i].last >= at + static_cast<std::size_t>(run->steps))
         continue;
       if (const auto row = buffer.elements.exact_div(run->rows))
