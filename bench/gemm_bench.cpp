@@ -12,6 +12,7 @@
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_kernel_internal.h"
 #include "backends/onednn/matmul.h"
+#include "runtime/work_share.h"
 #include "tests/llvm_kernels/jit.h"
 
 namespace {
@@ -111,6 +112,29 @@ void run(const Product& s, const MatmulTile& tile, PackFunction<float>* pack,
       work / theirs, 1e6 * preparing);
 }
 
+// A weight's gradient: A is the transpose of rows of m numbers, B stands as it is.
+struct Gradient {
+  std::int64_t m, m2, n, k;
+};
+
+void run_direct(const Gradient& s, const MatmulTile& tile, DirectGemmFunction<float>* gemm,
+                const std::function<double()>& peak) {
+  std::vector<float> a(static_cast<std::size_t>((s.m + s.m2) * s.k), 0.5F);
+  std::vector<float> b(static_cast<std::size_t>(s.k * s.n), 0.25F);
+  std::vector<float> c(static_cast<std::size_t>((s.m + s.m2) * s.n)), sums(b.size());
+  const std::int64_t panels = tile.panels(s.n);
+  const double limit = peak();
+  const double time = best([&] {
+    WorkShare whole;
+    whole.count = panels;
+    gemm(a.data(), 1, s.m, b.data(), c.data(), s.n, 0, s.m, s.n, s.k, 0, panels, s.n, sums.data(),
+         s.k, 0, a.data() + s.m * s.k, 1, s.m2, s.k, 0, c.data() + s.m * s.n, s.m2, &whole, 0);
+  });
+  const double rate = 2e-9 * static_cast<double>((s.m + s.m2) * s.n * s.k) / time;
+  fmt::print("{:5} + {:4} {:5} {:5} B where it stands {:7.1f} GFLOP/s {:5.1f} % of {:5.1f}\n", s.m,
+             s.m2, s.n, s.k, rate, 100 * rate / limit, limit);
+}
+
 }  // namespace
 
 int main() {
@@ -135,7 +159,9 @@ int main() {
   }
 
   TestJit jit(target);
-  const MatmulKernels kernels = emit_matmul_kernels(jit.module(), target, DType::f32, "mm");
+  const MatmulKernels kernels =
+      emit_matmul_kernels(jit.module(), target, DType::f32, "mm", {}, true);
+  kernels.direct->setLinkage(llvm::Function::ExternalLinkage);
   kernels.pack->setLinkage(llvm::Function::ExternalLinkage);
   kernels.gemm->setLinkage(llvm::Function::ExternalLinkage);
   emit_peak(jit, target);
@@ -150,6 +176,10 @@ int main() {
              kernels.tile.rows, kernels.tile.columns);
   auto* pack = jit.lookup<PackFunction<float>>("mm.pack");
   auto* gemm = jit.lookup<GemmFunction<float>>("mm.gemm");
+  auto* direct = jit.lookup<DirectGemmFunction<float>>("mm.direct_gemm");
+  for (const Gradient& shape : std::initializer_list<Gradient>{
+           {256, 0, 1024, 3200}, {28, 128, 512, 3584}, {64, 128, 512, 3200}, {128, 0, 128, 768}})
+    run_direct(shape, kernels.tile, direct, peak);
   for (const Product& shape : std::initializer_list<Product>{
            {1, 1024, 256, false, "batch 1"},
            {1, 512, 256, false, "batch 1, half"},

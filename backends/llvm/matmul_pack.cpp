@@ -55,9 +55,16 @@ class PackEmitter {
       Value* turned = b_.CreateAnd(b_.CreateICmpEQ(b_k_, i64(1)), b_.CreateICmpEQ(width, columns));
       Value* done = b_.CreateSelect(turned, b_.CreateAnd(k_, i64(-tile_.lanes)), i64(0));
       copy_turned(source, done, to);
-      copy_elements(source, done, width, to);
+      Value* dense = b_.CreateAnd(width, i64(-tile_.lanes));
+      dense = b_.CreateSelect(b_.CreateICmpEQ(b_n_, i64(1)), dense, i64(0));
+      dense = b_.CreateSelect(turned, i64(0), dense);
+      Value* sums = element_at(sums_, first);
       emit_if(
-          b_, with_sums, [&] { sum_panel(to, element_at(sums_, first), width); }, [] {});
+          b_, with_sums, [&] { copy_columns(source, dense, to, sums); },
+          [&] { copy_columns(source, dense, to, nullptr); });
+      copy_elements(source, done, dense, width, to);
+      emit_if(
+          b_, with_sums, [&] { sum_panel(to, sums, dense, width); }, [] {});
     });
     b_.CreateRetVoid();
   }
@@ -100,9 +107,26 @@ class PackEmitter {
 
   void add(Value*& sum, Value* value) { sum = b_.CreateFAdd(sum, value); }
 
-  // Adds a panel's packed rows, whose missing columns are zero.
-  void sum_panel(Value* packed, Value* sums, Value* width) {
-    emit_loop(b_, i64(0), width, i64(1), [&](Value* column) {
+  // The first `width` columns of a panel that has not all of them, whole vectors of dense
+  // rows, and their sums, unless null. (Element by element the last 32 of 512 columns take a
+  // fifteenth of the time of a product of 156 rows.)
+  void copy_columns(Value* source, Value* width, Value* to, Value* sums) {
+    emit_loop(b_, i64(0), width, i64(tile_.lanes), [&](Value* column) {
+      std::vector<Value*> sum;
+      if (sums != nullptr) sum.push_back(load(element_at(sums, column), 0));
+      sum = emit_loop(b_, i64(0), k_, i64(1), sum, [&](Value* l, std::vector<Value*>& next) {
+        Value* value = load(element_at(source, b_.CreateAdd(b_.CreateMul(l, b_k_), column)), 0);
+        Value* out = b_.CreateAdd(b_.CreateMul(l, i64(tile_.columns)), column);
+        store(value, element_at(to, out), 0);
+        if (sums != nullptr) add(next[0], value);
+      });
+      if (sums != nullptr) store(sum[0], element_at(sums, column), 0);
+    });
+  }
+
+  // Adds a panel's packed rows, whose missing columns are zero, from column `begin` on.
+  void sum_panel(Value* packed, Value* sums, Value* begin, Value* width) {
+    emit_loop(b_, begin, width, i64(1), [&](Value* column) {
       Value* place = element_at(sums, column);
       std::vector<Value*> sum = {b_.CreateLoad(element_, place)};
       sum = emit_loop(b_, i64(0), k_, i64(1), sum, [&](Value* l, std::vector<Value*>& next) {
@@ -133,12 +157,12 @@ class PackEmitter {
     });
   }
 
-  // From row `done` on.
-  void copy_elements(Value* source, Value* done, Value* width, Value* to) {
+  // From row `done` and column `begin` on.
+  void copy_elements(Value* source, Value* done, Value* begin, Value* width, Value* to) {
     emit_loop(b_, done, k_, i64(1), [&](Value* l) {
       Value* row = element_at(source, b_.CreateMul(l, b_k_));
       Value* out = element_at(to, b_.CreateMul(l, i64(tile_.columns)));
-      emit_loop(b_, i64(0), width, i64(1), [&](Value* j) {
+      emit_loop(b_, begin, width, i64(1), [&](Value* j) {
         Value* value = b_.CreateLoad(element_, element_at(row, b_.CreateMul(j, b_n_)));
         b_.CreateStore(value, element_at(out, j));
       });

@@ -18,7 +18,7 @@ using llvm::Value;
 class StripEmitter {
  public:
   StripEmitter(llvm::Module& module, const Target& target, const MatmulTile& tile, int vectors,
-               const std::string& prefix, const TileEpilogue& epilogue)
+               const std::string& prefix, const TileEpilogue& epilogue, bool copies)
       : tile_(tile), epilogue_(epilogue), b_(module.getContext()) {
     for (int rows : row_counts()) {
       const std::string name =
@@ -27,9 +27,13 @@ class StripEmitter {
     }
     if (vectors == tile.vectors && !tile.pairs && !epilogue)
       asking_ = emit_asking_tile_function(module, target, tile, prefix + ".asking_tile");
+    if (vectors == tile.vectors && copies)
+      copying_ = emit_copying_tile_function(module, target, tile, prefix + ".copying_tile");
     std::vector<llvm::Type*> types = tiles_[0]->getFunctionType()->params();
     llvm::Type* i64_type = b_.getInt64Ty();
-    types.insert(types.end(), {b_.getPtrTy(), i64_type, i64_type, i64_type, i64_type, i64_type});
+    llvm::Type* pointer = b_.getPtrTy();
+    types.insert(types.end(),
+                 {pointer, i64_type, i64_type, pointer, pointer, i64_type, i64_type, i64_type});
     strip_ = llvm::Function::Create(
         llvm::FunctionType::get(b_.getVoidTy(), types, false), llvm::Function::InternalLinkage,
         prefix + ".strip_" + std::to_string(vectors * tile.lanes), module);
@@ -64,9 +68,17 @@ class StripEmitter {
         if (asking_ == nullptr) return call(tiles_[t], i);
         Value* asks = b_.CreateAnd(b_.CreateICmpEQ(argument(strip_b_rows), i64(0)),
                                    b_.CreateIsNotNull(argument(strip_b_next)));
-        asks = b_.CreateAnd(asks, b_.CreateICmpSLT(i, i64(tiles_that_ask * rows)));
+        Value* asked = i;  // rows of tiles that could have asked before
+        if (copying_ != nullptr)
+          asked = b_.CreateSub(i, b_.CreateSelect(copies(), i64(rows), i64(0)));
+        asks = b_.CreateAnd(asks, b_.CreateICmpULT(asked, i64(tiles_that_ask * rows)));
+        const auto read = [&] {
+          emit_if(
+              b_, asks, [&] { call_asking(i, asked); }, [&] { call(tiles_[t], i); });
+        };
+        if (copying_ == nullptr) return read();
         emit_if(
-            b_, asks, [&] { call_asking(i); }, [&] { call(tiles_[t], i); });
+            b_, b_.CreateAnd(copies(), b_.CreateICmpEQ(i, i64(0))), [&] { call_copying(); }, read);
       })[0];
     }
     b_.CreateRetVoid();
@@ -100,9 +112,11 @@ class StripEmitter {
   }
   // Returns the row behind those that it asks for.
   Value* ask_for_b(Value* row) {
+    const int row_bytes = tile_.columns * static_cast<int>(size_of(tile_.dtype));
     return emit_loop(b_, i64(0), argument(strip_b_rows), i64(1), {row},
                      [&](Value*, std::vector<Value*>& next) {
-                       emit_prefetch(b_, next[0], 2);
+                       for (int byte = 0; byte < row_bytes; byte += 64)
+                         emit_prefetch(b_, offset(next[0], i64(byte)), 2);
                        next[0] = offset(next[0], argument(strip_b_k));
                      })[0];
   }
@@ -123,22 +137,32 @@ class StripEmitter {
   }
   void call(llvm::Function* tile, Value* i) { b_.CreateCall(tile, arguments_of(tile, i)); }
   // Each of the first tiles asks for its part of the next panel's block.
-  void call_asking(Value* i) {
+  void call_asking(Value* i, Value* asked) {
     std::vector<Value*> arguments = arguments_of(asking_, i);
-    const int step = lines_asked(tile_) * 64;
-    Value* part = b_.CreateMul(b_.CreateUDiv(arguments[tile_k], i64(steps_together)), i64(step));
-    Value* parts = b_.CreateMul(b_.CreateUDiv(i, i64(tile_.rows)), part);
-    arguments[tile_b_k] = i64(0);
+    Value* step = b_.CreateMul(argument(strip_b_k), i64(rows_asked));
+    Value* part = b_.CreateMul(b_.CreateUDiv(arguments[tile_k], i64(steps_together)), step);
+    Value* parts = b_.CreateMul(b_.CreateUDiv(asked, i64(tile_.rows)), part);
+    arguments[tile_b_k] = argument(strip_b_k);
     arguments[tile_next] = offset(argument(strip_b_next), parts);
-    arguments[tile_next_step] = i64(step);
+    arguments[tile_next_step] = step;
     b_.CreateCall(asking_, arguments);
+  }
+  Value* copies() { return b_.CreateIsNotNull(argument(strip_b_from)); }
+  void call_copying() {
+    std::vector<Value*> arguments = arguments_of(copying_, i64(0));
+    arguments[tile_packed] = arguments[tile_b];
+    arguments[tile_b] = argument(strip_b_from);
+    arguments[tile_b_k] = argument(strip_b_k);
+    arguments[tile_sums] = argument(strip_sums);
+    arguments[tile_next_step] = i64(0);
+    b_.CreateCall(copying_, arguments);
   }
 
   const MatmulTile& tile_;
   const TileEpilogue& epilogue_;
   llvm::IRBuilder<> b_;
   std::vector<llvm::Function*> tiles_;
-  llvm::Function *asking_ = nullptr, *strip_ = nullptr;
+  llvm::Function *asking_ = nullptr, *copying_ = nullptr, *strip_ = nullptr;
 };
 
 }  // namespace
@@ -153,8 +177,8 @@ llvm::Value* emit_a_row(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Va
 
 llvm::Function* emit_strip_function(llvm::Module& module, const Target& target,
                                     const MatmulTile& tile, int vectors, const std::string& prefix,
-                                    const TileEpilogue& epilogue) {
-  return StripEmitter(module, target, tile, vectors, prefix, epilogue).run();
+                                    const TileEpilogue& epilogue, bool copies) {
+  return StripEmitter(module, target, tile, vectors, prefix, epilogue, copies).run();
 }
 
 }  // namespace treadle

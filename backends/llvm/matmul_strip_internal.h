@@ -17,18 +17,21 @@ namespace treadle {
 enum StripArgument : unsigned {
   strip_b_next,    // rows of B that are wanted next, to be asked for,
   strip_b_k,       // how far apart, in bytes,
-  strip_b_rows,    // and how many at each tile; 0: unless it is null, b_next is the next
-                   // panel's block, packed, which the first tiles ask for as they go
+  strip_b_rows,    // and how many at each tile; 0: unless b_next is null, the first tiles ask
+                   // for as many as they read, as they go
+  strip_b_from,    // unless null, where the first tile finds B, b_k apart, to pack it
+  strip_sums,      // what it adds B's rows to
   strip_a_ahead,   // how many bytes of each of A's rows to ask for one tile ahead
   strip_a_height,  // from one tile's height of A's rows to the next, in bytes
   strip_rows,
   strip_argument_count,
 };
 
-// Tiles of the greatest height that still fits, one below the other.
+// Tiles of the greatest height that still fits, one below the other. With `copies` b_from
+// may be something: B's panel is packed on the way then.
 llvm::Function* emit_strip_function(llvm::Module& module, const Target& target,
                                     const MatmulTile& tile, int vectors, const std::string& prefix,
-                                    const TileEpilogue& epilogue);
+                                    const TileEpilogue& epilogue, bool copies);
 
 // Row i of A, whose rows stand in strips of a tile's height.
 llvm::Value* emit_a_row(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* a,

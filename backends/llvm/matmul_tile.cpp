@@ -18,8 +18,9 @@ namespace {
 
 using llvm::Value;
 
-// Who reads B: as it is packed, where its rows are apart, or as it is packed and asking for more.
-enum class Reads : std::uint8_t { packed, apart, asking };
+// Who reads B: as it is packed, where its rows are apart, as it is packed and asking for more,
+// or where its rows are apart and packing them.
+enum class Reads : std::uint8_t { packed, apart, asking, copying };
 
 class TileEmitter {
  public:
@@ -44,11 +45,17 @@ class TileEmitter {
     std::vector<Value*> values = initial_sums();
     values.push_back(f_->getArg(tile_a));  // its first row
     values.push_back(f_->getArg(tile_b));  // the row of B's panel
+    // Behind them of a copying tile: the sums of columns, where the packed row goes.
+    if (reads_ == Reads::copying) {
+      for (int v = 0; v < vectors_; ++v)
+        values.push_back(load_vector(offset(f_->getArg(tile_sums), byte(v))));
+      values.push_back(f_->getArg(tile_packed));
+    }
     // Several steps at a time, so that a product of few has few branches: the
     // processor foresees the end of a short loop.
     Value* k = f_->getArg(tile_k);
     Value* together = b_.CreateAnd(k, b_.getInt64(-static_cast<std::uint64_t>(steps())));
-    const bool ask = reads_ != Reads::packed && steps() > 1;
+    const bool ask = (reads_ == Reads::apart || reads_ == Reads::asking) && steps() > 1;
     if (ask) values.push_back(f_->getArg(tile_next));
     values = emit_loop(b_, b_.getInt64(0), together, b_.getInt64(steps()), std::move(values),
                        [&](Value*, std::vector<Value*>& v) {
@@ -63,7 +70,11 @@ class TileEmitter {
     if (steps() > 1)
       values = emit_loop(b_, together, k, b_.getInt64(1), std::move(values),
                          [&](Value*, std::vector<Value*>& v) { step(v); });
-    values.resize(values.size() - 2);
+    if (reads_ == Reads::copying)
+      for (int v = 0; v < vectors_; ++v)
+        store_vector(values[sums_at() + static_cast<std::size_t>(v)],
+                     offset(f_->getArg(tile_sums), byte(v)));
+    values.resize(static_cast<std::size_t>(rows_ * vectors_));
     if (epilogue_) values = finish(std::move(values));
     store(values);
     b_.CreateRetVoid();
@@ -86,6 +97,12 @@ class TileEmitter {
   Value* load_vector(Value* address) {
     return b_.CreateAlignedLoad(vector_, address, llvm::Align(size_of(tile_.dtype)));
   }
+  void store_vector(Value* value, Value* address) {
+    b_.CreateAlignedStore(value, address, llvm::Align(size_of(tile_.dtype)));
+  }
+  // Of what steps carry: the tile's sums, rows of A and of B, and the copying tile's.
+  std::size_t along_at() const { return static_cast<std::size_t>(rows_ * vectors_); }
+  std::size_t sums_at() const { return along_at() + 2; }
   Value* row_of(unsigned base, unsigned stride, int row) {
     return offset(f_->getArg(base), b_.CreateMul(f_->getArg(stride), b_.getInt64(row)));
   }
@@ -101,8 +118,10 @@ class TileEmitter {
 
   void ask_for(Value* next) {
     if (reads_ == Reads::apart) return emit_prefetch(b_, next, 3);
-    for (int line = 0; line < lines_asked(tile_); ++line)
-      emit_prefetch(b_, offset(next, line * 64), 2);
+    for (int row = 0; row < rows_asked; ++row) {
+      for (int at = 0; at < tile_.columns * size_; at += 64) emit_prefetch(b_, offset(next, at), 2);
+      next = offset(next, f_->getArg(tile_b_k));
+    }
   }
 
   // Of the tile that does most of the work.
@@ -113,10 +132,11 @@ class TileEmitter {
 
   // sums += a[:, k] b[k, :]; of pairs, of two k
   void step(std::vector<Value*>& values) {
-    Value*& along_a = values[values.size() - 2];
-    Value*& b = values.back();
+    Value*& along_a = values[along_at()];
+    Value*& b = values[along_at() + 1];
     std::vector<Value*> row;
     for (int v = 0; v < vectors_; ++v) row.push_back(load_vector(offset(b, byte(v))));
+    if (reads_ == Reads::copying) pack(row, values);
     for (int i = 0; i < rows_; ++i) {
       Value* address = offset(along_a, a_rows_[static_cast<std::size_t>(i)]);
       Value* a = b_.CreateAlignedLoad(element_, address, llvm::Align(size_of(tile_.dtype)));
@@ -129,8 +149,19 @@ class TileEmitter {
       }
     }
     along_a = hidden(offset(along_a, f_->getArg(tile_a_k)));
-    b = reads_ == Reads::apart ? hidden(offset(b, f_->getArg(tile_b_k)))
-                               : offset(b, tile_.columns * size_);
+    b = reads_ == Reads::apart || reads_ == Reads::copying ? hidden(offset(b, f_->getArg(tile_b_k)))
+                                                           : offset(b, tile_.columns * size_);
+  }
+
+  void pack(const std::vector<Value*>& row, std::vector<Value*>& values) {
+    Value*& to = values.back();
+    for (int v = 0; v < vectors_; ++v) {
+      Value* b = row[static_cast<std::size_t>(v)];
+      store_vector(b, offset(to, byte(v)));
+      Value*& sum = values[sums_at() + static_cast<std::size_t>(v)];
+      sum = b_.CreateFAdd(sum, b);
+    }
+    to = offset(to, tile_.columns * size_);
   }
 
   std::vector<Value*> finish(std::vector<Value*> sums) {
@@ -186,6 +217,11 @@ llvm::Function* emit_tile(llvm::Module& module, const Target& target, const Matm
                           int rows, int vectors, const std::string& name,
                           const TileEpilogue& epilogue, Reads reads) {
   auto* type = tile_function_type(module.getContext(), bool(epilogue), reads != Reads::packed);
+  if (reads == Reads::copying) {
+    std::vector<llvm::Type*> types = type->params();
+    types.push_back(llvm::PointerType::get(module.getContext(), 0));
+    type = llvm::FunctionType::get(type->getReturnType(), types, false);
+  }
   auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, module);
   set_target_attributes(*function, target);
   // How its loop lies in lines of the caches of code should not depend on what stands before.
@@ -229,6 +265,15 @@ llvm::Function* emit_apart_tile_function(llvm::Module& module, const Target& tar
 llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& target,
                                           const MatmulTile& tile, const std::string& name) {
   return emit_tile(module, target, tile, tile.rows, tile.vectors, name, {}, Reads::asking);
+}
+
+llvm::Function* emit_copying_tile_function(llvm::Module& module, const Target& target,
+                                           const MatmulTile& tile, const std::string& name) {
+  return emit_tile(module, target, tile, tile.rows, tile.vectors, name, {}, Reads::copying);
+}
+
+bool copies_b(const Target& target, const MatmulTile& tile) {
+  return target.vector_registers >= 32 && !tile.pairs;
 }
 
 }  // namespace treadle

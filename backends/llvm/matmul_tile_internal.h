@@ -34,6 +34,9 @@ enum TileArgument : unsigned {
   tile_b_k = tile_row,
   tile_next,
   tile_next_step,
+  // Only of a tile that copies B: sums of B's columns, and where its panel goes.
+  tile_sums = tile_next,
+  tile_packed = tile_next_step + 1,
 };
 
 // Steps along k that the tile of most rows and vectors takes together.
@@ -55,15 +58,21 @@ llvm::Function* emit_tile_function(llvm::Module& module, const Target& target,
 llvm::Function* emit_apart_tile_function(llvm::Module& module, const Target& target,
                                          const MatmulTile& tile, int rows, const std::string& name);
 
-// The first one's function for a packed panel (tile_b_k is not read) that asks, meanwhile, for
-// lines_asked() lines from `next` on after each steps_together along k: so many such tiles ask
-// for as much as they read of B.
+// The first one's function for a packed panel that asks, meanwhile, for rows_asked rows of
+// another from `next` on, tile_b_k apart, after each steps_together along k: so many such
+// tiles ask for as much as they read of B.
 inline constexpr int tiles_that_ask = 2;
-constexpr int lines_asked(const MatmulTile& tile) {
-  const int lines = tile.columns * static_cast<int>(size_of(tile.dtype) * steps_together) / 64;
-  return (lines + tiles_that_ask - 1) / tiles_that_ask;
-}
+inline constexpr int rows_asked = steps_together / tiles_that_ask;
 llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& target,
                                           const MatmulTile& tile, const std::string& name);
+
+// The apart one's, of most rows, that packs B's panel as it reads it and adds its rows to
+// `sums`, as PackFunction does. Only where there are registers enough: copies_b.
+llvm::Function* emit_copying_tile_function(llvm::Module& module, const Target& target,
+                                           const MatmulTile& tile, const std::string& name);
+
+// Does the first tile of a panel pack B where it stands? To pack it before takes 3 to 6 % of
+// the time of a weight's gradient; with 16 registers there are none left for that.
+bool copies_b(const Target& target, const MatmulTile& tile);
 
 }  // namespace treadle
