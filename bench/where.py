@@ -6,15 +6,18 @@ import subprocess
 # What a missed row waits for, and what was tried; by a word of the row's name, the
 # first that fits. The numbers beside it are measured with the row.
 REASONS = {
-    "T100 B1 ": "One row reads each weight once a step: 1 MiB for an LSTM of 256, which two "
-                "second-level caches of 512 KiB do not hold beside the rest, so that the third level's "
-                "bandwidth is the limit: a loop of loads and multiply-adds alone reads 20 to 28 bytes "
-                "a cycle of so many, this one 23. Tried: each thread keeps its columns (0.91 of the "
-                "time), weights packed once for all calls (0.9), columns there and back in turns, so "
-                "that those read last are still in cache (0.92).",
+    "T100 B1 ": "One row reads each weight once a step: half of 1 MiB a core for an LSTM of 256. A "
+                "loop of loads and multiply-adds alone reads 32 bytes a cycle from a second-level "
+                "cache of 1 MiB (Zen 4), so that the weights' reads of 100 steps take 0.44 ms and, "
+                "with the inputs' product at the peak, 0.67 ms are the least. Where that cache has "
+                "512 KiB (Zen 3), the third level's 20 to 28 are the limit. Tried: each thread "
+                "keeps its columns (0.91 of the time), weights packed once for all calls (0.9), "
+                "columns there and back in turns, so that those read last are still in cache "
+                "(0.92).",
     " inference T": "Products run at the peak; what is left are the cell's functions, whose "
                     "instructions take 103 cycles for 64 gates by LLVM's model of Zen 3, whose "
-                    "two multipliers have work for 86 of them, and the turned output. Tried: rows "
+                    "two multipliers have work for 86 of them (Zen 4: 93, and 158 with what they "
+                    "read), and the turned output. Tried: rows "
                     "of its own for each thread in place of barriers "
                     "(0.9 of the time), two vectors of functions side by side (0.75 of that "
                     "kernel; four gave nothing more), sigmoid and tanh in 16 and 20 instructions "
@@ -69,7 +72,9 @@ REASONS = {
                           "rows that a kernel reads next asked for in it (no gain), both weights' "
                           "gradients in one step where they have few rows (0.94 to 0.97), sums of "
                           "vectors' gradients carried by the loop (0.93 to 0.96 where a cell has "
-                          "such parameters). A cell's gradient takes 23 cycles for eight states "
+                          "such parameters), with AVX-512 weights' gradients whose B is packed by "
+                          "the tile that reads it first (0.92 to 0.97 of theirs; their blocks "
+                          "deeper: no gain). A cell's gradient takes 23 cycles for eight states "
                           "when all that it reads is in cache, and 56 to 70 from memory.",
     "LSTM 2 x 256": "As the cells: functions and the layout of batches, beside products at the "
                     "peak.",
@@ -77,8 +82,8 @@ REASONS = {
                "threads, in shares that follow from the program alone.",
     "whole process": "Loading the libraries of LLVM and oneDNN, which code from the cache does "
                      "not need.",
-    "bf16": "Operands are rounded as they are copied, those on the left for every product; the "
-            "cell takes as long as in f32.",
+    "bf16": "VDPBF16PS does twice the work of a multiply-add. Operands are rounded as they are "
+            "copied, those on the left for every product; the cell takes as long as in f32.",
     "LSTM of 128": "Three quarters of the steps are computed once more for their gradient, a "
                    "quarter of the work, and what they keep is written again. Tried: threads do "
                    "all chunks of their rows, and both loops of a chunk, without meeting (1.4 "
