@@ -107,7 +107,8 @@ BlockSize emit_block_size(llvm::IRBuilderBase& b, const MatmulTile& tile, bool d
     return b.CreateSelect(b.CreateICmpULT(x, y), x, y);
   };
   Value* depth = b.CreateSelect(b.CreateICmpEQ(a_m, i64(1)), i64(k_block), i64(deep_k_block));
-  Value* most = b.CreateUDiv(i64(a_block_bytes / size_of(tile.dtype)), smaller(k, depth));
+  Value* most = b.CreateUDiv(
+      i64(static_cast<std::size_t>(a_block_bytes(tile)) / size_of(tile.dtype)), smaller(k, depth));
   most = smaller(most, i64(row_block / height * height));
   rows = b.CreateSelect(b.CreateICmpSLT(rows, i64(1)), i64(1), rows);
   Value* tiles = rounded_up(rounded_up(rows, rounded_up(rows, most)), i64(height));

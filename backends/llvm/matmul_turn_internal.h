@@ -28,7 +28,9 @@ static_assert(rows_of_two <= row_block);
 // With 256 x 256 products of 2,048 rows take 1.05 to 1.09 of the time, one of 16 rows by
 // 512 x 2,048 takes 1.03.
 inline constexpr int deep_k_block = 512;
-inline constexpr int a_block_bytes = 128 << 10;
+constexpr int a_block_bytes(const MatmulTile& tile) {
+  return (tile.lanes * static_cast<int>(size_of(tile.dtype)) == 64 ? 256 : 128) << 10;
+}
 struct BlockSize {
   llvm::Value *rows = nullptr, *k = nullptr;
 };
