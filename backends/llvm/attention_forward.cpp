@@ -30,13 +30,10 @@ void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
   const Matrix queries = operand(e, op_q);
   tile.next_queries = row_of(e, queries, next, next.row);
   tile.rows = smaller(e, e.integer(tile_queries_), b.CreateSub(e.extent(queries_), tile.row));
-  tile.panels = b.CreateUDiv(b.CreateAdd(tile.rows, e.integer(kernels_.tile.columns - 1)),
-                             e.integer(kernels_.tile.columns));
+  tile.panels = panels_of(e, tile.rows);
   tile.packed_queries = piece(e, AttentionScratch::packed_q);
-  b.CreateCall(kernels_.pack,
-               {row_of(e, queries, tile, tile.row), e.integer(1), row_stride(e, queries),
-                e.extent(width_), tile.rows, e.integer(0), tile.panels, tile.packed_queries,
-                llvm::ConstantPointerNull::get(b.getPtrTy())});
+  pack_queries(e, queries, row_of(e, queries, tile, tile.row), tile.rows, tile.panels,
+               tile.packed_queries);
   llvm::Value* out = row_of(e, result(0), tile, tile.row);
   b.CreateStore(b.getFalse(), begun_);
   clear(e, sums_, e.integer(tile_queries_));
@@ -208,20 +205,19 @@ llvm::Function* AttentionKernel::weigh_function(llvm::Module& module) {
   return f;
 }
 
-// At the edge of what is seen, a panel's width of queries at a time.
+// At the edge of what is seen, a group of queries at a time.
 void AttentionKernel::multiply_values(KernelEmitter& e, const Tile& tile, llvm::Value* out) {
   llvm::IRBuilder<>& b = e.b;
   const auto whole = [&] {
     multiply_values(e, tile, out, e.integer(0), tile.rows, tile.columns, true);
   };
   if (!masked_) return whole();
-  llvm::Value* columns = e.integer(kernels_.tile.columns);
+  llvm::Value* group = e.integer(group_);
   emit_if(
       b, tile.edge,
       [&] {
-        emit_loop(b, e.integer(0), tile.panels, e.integer(1), [&](llvm::Value* panel) {
-          llvm::Value* first = b.CreateMul(panel, columns);
-          multiply_values(e, tile, out, first, smaller(e, columns, b.CreateSub(tile.rows, first)),
+        emit_loop(b, e.integer(0), tile.rows, group, [&](llvm::Value* first) {
+          multiply_values(e, tile, out, first, smaller(e, group, b.CreateSub(tile.rows, first)),
                           keys_seen(e, tile, first, 1), false);
         });
       },
@@ -237,7 +233,7 @@ void AttentionKernel::multiply_values(KernelEmitter& e, const Tile& tile, llvm::
   llvm::Value *zero = e.integer(0), *one = e.integer(1), *across = e.extent(value_width_);
   const Matrix values = operand(e, op_v), all_keys = operand(e, op_k);
   llvm::Value* begun = b.CreateLoad(b.getInt1Ty(), begun_);
-  llvm::Value* panels = b.CreateUDiv(across, e.integer(kernels_.tile.columns));
+  llvm::Value* panels = b.CreateUDiv(across, e.integer(tile_.columns));
   llvm::Value* next_keys = row_of(e, all_keys, tile, b.CreateAdd(tile.column, tile.columns));
   llvm::Value* half = b.CreateLShr(b.CreateAdd(panels, one), one);
   const Asked next_key_rows =

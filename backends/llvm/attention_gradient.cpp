@@ -62,14 +62,11 @@ void AttentionKernel::gradient(KernelEmitter& e, llvm::Value* batch) {
 
 // Here and not in front of the kernel: what is packed is read while it is in cache.
 void AttentionKernel::pack(KernelEmitter& e, const Tile& whole) {
-  llvm::IRBuilder<>& b = e.b;
-  const Dim panels = (queries_ + Dim(kernels_.tile.columns - 1)).floor_div(kernels_.tile.columns);
+  llvm::Value* panels = panels_of(e, e.extent(queries_));
   const auto pack_one = [&](std::size_t i, AttentionScratch::Piece pack) {
     const Matrix from = operand(e, i);
-    b.CreateCall(kernels_.pack,
-                 {row_of(e, from, whole, e.integer(0)), e.integer(1), row_stride(e, from),
-                  e.extent(from.width), e.extent(queries_), e.integer(0), e.extent(panels),
-                  piece(e, pack), llvm::ConstantPointerNull::get(b.getPtrTy())});
+    pack_queries(e, from, row_of(e, from, whole, e.integer(0)), e.extent(queries_), panels,
+                 piece(e, pack));
   };
   pack_one(op_q, AttentionScratch::packed_q);
   pack_one(op_dy, AttentionScratch::packed_dy);
@@ -81,8 +78,7 @@ AttentionKernel::Tile AttentionKernel::queries_of(KernelEmitter& e, const Tile& 
   Tile tile = whole;
   tile.row = row;
   tile.rows = rows;
-  llvm::Value* columns = e.integer(kernels_.tile.columns);
-  tile.panels = b.CreateUDiv(b.CreateAdd(rows, e.integer(kernels_.tile.columns - 1)), columns);
+  tile.panels = panels_of(e, rows);
   tile.packed_queries =
       at(e, piece(e, AttentionScratch::packed_q), b.CreateMul(row, e.extent(width_)));
   tile.packed_gradients =
@@ -147,16 +143,15 @@ void AttentionKernel::multiply_scores(KernelEmitter& e, const Tile& tile) {
         e.b, tile.edge, [&] { clear_unseen(e, tile); }, [] {});
 }
 
-// What a panel of queries does not see is not computed, but may be read together with what
+// What a group of queries does not see is not computed, but may be read together with what
 // others see.
 void AttentionKernel::clear_unseen(KernelEmitter& e, const Tile& tile) {
   llvm::IRBuilder<>& b = e.b;
-  llvm::Value *columns = e.integer(kernels_.tile.columns), *stride = e.integer(score_stride_);
-  emit_loop(b, e.integer(0), tile.panels, e.integer(1), [&](llvm::Value* panel) {
-    llvm::Value* first = b.CreateMul(panel, columns);
+  llvm::Value *group = e.integer(group_), *stride = e.integer(score_stride_);
+  emit_loop(b, e.integer(0), tile.rows, group, [&](llvm::Value* first) {
     emit_loop(b, keys_seen(e, tile, first, 1), tile.columns, e.integer(1), [&](llvm::Value* key) {
       llvm::Value* offset = b.CreateAdd(b.CreateMul(key, stride), first);
-      for (llvm::Value* to : {scores_, gradients_}) clear(e, at(e, to, offset), columns);
+      for (llvm::Value* to : {scores_, gradients_}) clear(e, at(e, to, offset), group);
     });
   });
 }
@@ -168,13 +163,13 @@ void AttentionKernel::gradient_tile(KernelEmitter& e, const Tile& tile) {
     gradient_scores(e, tile, false, true_here);
   });
   llvm::Value *zero = e.integer(0), *one = e.integer(1);
-  llvm::Value *stride = e.integer(score_stride_), *columns = e.integer(kernels_.tile.columns);
+  llvm::Value *stride = e.integer(score_stride_), *group = e.integer(group_);
   const auto multiply = [&](const RowsProduct& product) {
     multiply_rows(e, product, [&](llvm::Value*) { return std::pair(product.b, zero); });
   };
-  // At the edge of what is seen, a panel's width of rows at a time.
+  // At the edge of what is seen, a group of rows at a time.
   const auto blocks = [&](llvm::Value* count, const auto& body) {
-    llvm::Value* step = b.CreateSelect(tile.edge, columns, count);
+    llvm::Value* step = b.CreateSelect(tile.edge, group, count);
     emit_loop(b, zero, count, step, [&](llvm::Value* first) {
       body(first, smaller(e, step, b.CreateSub(count, first)));
     });
@@ -189,8 +184,8 @@ void AttentionKernel::gradient_tile(KernelEmitter& e, const Tile& tile) {
                 *to = row_of(e, sums, tile, tile.column);
     blocks(tile.columns, [&](llvm::Value* key, llvm::Value* rows) {
       const auto [begin, end] = seen_by(e, tile, key);
-      llvm::Value* query = b.CreateMul(begin, columns);
-      llvm::Value* last = smaller(e, b.CreateMul(end, columns), tile.rows);
+      llvm::Value* query = b.CreateMul(begin, group);
+      llvm::Value* last = smaller(e, b.CreateMul(end, group), tile.rows);
       multiply({at(e, from, b.CreateAdd(b.CreateMul(key, stride), query)), stride, one,
                 at(e, rows_of, b.CreateMul(query, b_k)), b_k, e.extent(sums.width),
                 at(e, to, b.CreateMul(key, c_m)), c_m, rows, b.CreateSub(last, query), begun});

@@ -13,6 +13,7 @@ AttentionKernel::AttentionKernel(const Target& target, DimTable& dims, const Nod
       dims_(dims),
       body_(*node.regions[0]),
       kernels_(kernels),
+      tile_(attention_tile(kernels.tile)),
       dtype_(node.types[0].dtype) {
   const AttentionView view(node);
   gradient_ = view.gradient;
@@ -51,7 +52,7 @@ void AttentionKernel::emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::V
     out->setAlignment(llvm::Align(64));
     return out;
   };
-  const std::int64_t columns = kernels_.tile.columns;
+  const std::int64_t columns = std::max(tile_.columns, kernels_.tile.columns);
   scores_ = stack(tile_keys_ * score_stride_);
   if (gradient_) gradients_ = stack(tile_keys_ * score_stride_);
   panel_ = stack(std::max(tile_keys_, tile_queries_) * columns);

@@ -59,6 +59,11 @@ class AttentionKernel {
 
   // attention_tile.cpp
   void prepare_tiles();
+  llvm::Value* panels_of(KernelEmitter& e, llvm::Value* rows);
+  llvm::Value* groups_of(KernelEmitter& e, const Tile& tile);
+  llvm::Value* up_to(KernelEmitter& e, llvm::Value* count, std::int64_t of);
+  void pack_queries(KernelEmitter& e, const Matrix& matrix, llvm::Value* first, llvm::Value* rows,
+                    llvm::Value* panels, llvm::Value* to);
   llvm::Value* count_seen(KernelEmitter& e, const Tile& tile);
   llvm::Value* keys_seen(KernelEmitter& e, const Tile& tile, llvm::Value* query,
                          std::int64_t queries);
@@ -68,7 +73,7 @@ class AttentionKernel {
     llvm::Value *a, *a_m, *a_k;
     llvm::Value *b, *b_k;
     llvm::Value *c, *c_m, *initial, *initial_m;
-    llvm::Value *rows, *k;
+    llvm::Value *rows, *vectors, *k;
     llvm::Value *next, *next_step;  // as tile_next
   };
   void multiply_strip(KernelEmitter& e, const Strip& strip);
@@ -182,6 +187,7 @@ class AttentionKernel {
   DimTable& dims_;
   const Graph& body_;
   const MatmulKernels& kernels_;
+  MatmulTile tile_;  // of products whose B is not packed by kernels_
   DType dtype_;
   bool gradient_, plain_, masked_;
   std::size_t matrices_, arguments_;  // as AttentionView has them
@@ -192,6 +198,8 @@ class AttentionKernel {
   Dim batch_, queries_, keys_, width_, value_width_, units_;
   // Queries and keys of a tile, elements from one key's scores to the next.
   std::int64_t tile_queries_ = 0, tile_keys_ = 0, score_stride_ = 0;
+  // Queries, and keys, that are seen or left out together on the edge of a mask: a part of a panel.
+  std::int64_t group_ = 0;
   // Of what the body computes, and of functions of `dtype_` alone.
   unsigned lanes_ = 1, function_lanes_ = 1;
   const Pointers* pointers_ = nullptr;

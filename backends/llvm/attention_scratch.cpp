@@ -1,5 +1,7 @@
 #include "backends/llvm/attention_scratch.h"
 
+#include <bit>
+
 #include "ir/ops/attention.h"
 
 namespace treadle {
@@ -12,6 +14,14 @@ Dim whole(const Dim& n, std::int64_t of) { return (n + Dim(of - 1)).floor_div(of
 
 }  // namespace
 
+MatmulTile attention_tile(MatmulTile tile) {
+  const int sums = tile.rows * tile.vectors;
+  tile.vectors = static_cast<int>(std::bit_ceil(static_cast<unsigned>(tile.vectors)));
+  tile.rows = sums / tile.vectors;
+  tile.columns = tile.vectors * tile.lanes;
+  return tile;
+}
+
 Dim AttentionScratch::start(std::size_t piece) const {
   Dim out(0);
   for (std::size_t i = 0; i < piece; ++i) out = out + whole(elements[i], elements_of_line);
@@ -19,7 +29,8 @@ Dim AttentionScratch::start(std::size_t piece) const {
 }
 
 AttentionScratch attention_scratch(const Node& node, std::span<const Type> operands,
-                                   std::span<const RowsView> rows, const MatmulTile& tile) {
+                                   std::span<const RowsView> rows, const MatmulTile& products) {
+  const MatmulTile tile = attention_tile(products);
   const AttentionView view(node);
   const Dim &width = operands[op_q].dims.back(), &value_width = operands[op_v].dims.back();
   AttentionScratch out;

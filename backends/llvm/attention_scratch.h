@@ -15,7 +15,10 @@ enum AttentionOperand : std::size_t { op_q, op_k, op_v, op_dy, op_result, op_lse
 // Queries and keys of a tile at least and at most: its scores fit the first cache beside a panel.
 constexpr std::int64_t least_queries = 64;
 constexpr std::int64_t most_keys = 64;
-// Whole panels.
+// As many sums in registers as the products' tile has, in a power of two of vectors a row: so
+// many columns divide the tile's queries and most heads' widths.
+MatmulTile attention_tile(MatmulTile tile);
+// Whole panels of attention_tile().
 constexpr std::int64_t queries_of_tile(const MatmulTile& tile) {
   return (least_queries + tile.columns - 1) / tile.columns * tile.columns;
 }
@@ -38,7 +41,7 @@ struct AttentionScratch {
   Dim start(std::size_t piece) const;
   Dim all() const { return start(pieces); }
 };
-// `rows` are those of the operands.
+// `rows` are those of the operands, `tile` is that of the products.
 AttentionScratch attention_scratch(const Node& node, std::span<const Type> operands,
                                    std::span<const RowsView> rows, const MatmulTile& tile);
 

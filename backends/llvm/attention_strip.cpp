@@ -3,10 +3,12 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "backends/llvm/loop_internal.h"
+#include "backends/llvm/matmul_pack_internal.h"
 #include "backends/llvm/matmul_tile_internal.h"
 #include "backends/llvm/target_internal.h"
 
@@ -16,30 +18,39 @@ namespace {
 
 using llvm::Value;
 
-}  // namespace
+// More would wait for loads of A: each is used once with each vector.
+constexpr int most_rows = 12;
 
-llvm::Function* attention_strip(llvm::Module& module, const Target& target,
-                                const MatmulTile& tile) {
-  const std::string prefix = std::string("attention.") + std::string(to_string(tile.dtype));
-  const std::string name = prefix + ".strip";
-  if (llvm::Function* known = module.getFunction(name)) return known;
+// The tile of fewer vectors, of as many sums.
+MatmulTile narrow(MatmulTile tile, int vectors) {
+  tile.rows = std::min(most_rows, tile.rows * tile.vectors / vectors);
+  tile.vectors = vectors;
+  tile.columns = vectors * tile.lanes;
+  return tile;
+}
+
+llvm::Function* begin_function(llvm::Module& module, const Target& target, llvm::FunctionType* type,
+                               const std::string& name) {
+  auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, module);
+  set_target_attributes(*f, target);
+  f->addFnAttr(llvm::Attribute::NoInline);
+  f->setDoesNotThrow();
+  llvm::BasicBlock::Create(module.getContext(), "entry", f);
+  return f;
+}
+
+// The strip of `tile`'s vectors; the last argument is not read.
+llvm::Function* emit_strip(llvm::Module& module, const Target& target, const MatmulTile& tile,
+                           llvm::FunctionType* type, const std::string& name) {
   std::vector<int> heights = {tile.rows};
   for (int rows : {4, 2, 1})
     if (rows < tile.rows) heights.push_back(rows);
   std::vector<llvm::Function*> tiles;
   for (int rows : heights)
     tiles.push_back(emit_apart_tile_function(module, target, tile, rows,
-                                             prefix + ".tile_" + std::to_string(rows)));
-  llvm::LLVMContext& context = module.getContext();
-  llvm::IRBuilder<> b(context);
-  llvm::Type *p = b.getPtrTy(), *i64 = b.getInt64Ty();
-  auto* type = llvm::FunctionType::get(
-      b.getVoidTy(), {p, i64, i64, p, p, i64, p, i64, i64, i64, p, i64, i64}, false);
-  auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, module);
-  set_target_attributes(*f, target);
-  f->addFnAttr(llvm::Attribute::NoInline);
-  f->setDoesNotThrow();
-  b.SetInsertPoint(llvm::BasicBlock::Create(context, "entry", f));
+                                             name + ".tile_" + std::to_string(rows)));
+  llvm::Function* f = begin_function(module, target, type, name);
+  llvm::IRBuilder<> b(&f->getEntryBlock());
   const auto offset = [&](Value* pointer, Value* bytes) {
     return b.CreateGEP(b.getInt8Ty(), pointer, bytes);
   };
@@ -73,6 +84,44 @@ llvm::Function* attention_strip(llvm::Module& module, const Target& target,
   }
   b.CreateRetVoid();
   return f;
+}
+
+}  // namespace
+
+llvm::Function* attention_strip(llvm::Module& module, const Target& target,
+                                const MatmulTile& tile) {
+  const std::string name =
+      std::string("attention.") + std::string(to_string(tile.dtype)) + ".strip";
+  if (llvm::Function* known = module.getFunction(name)) return known;
+  llvm::LLVMContext& context = module.getContext();
+  llvm::IRBuilder<> b(context);
+  llvm::Type *p = b.getPtrTy(), *i64 = b.getInt64Ty();
+  auto* type = llvm::FunctionType::get(
+      b.getVoidTy(), {p, i64, i64, p, p, i64, p, i64, i64, i64, p, i64, i64, i64}, false);
+  llvm::Function* f = begin_function(module, target, type, name);
+  b.SetInsertPoint(&f->getEntryBlock());
+  auto* done = llvm::BasicBlock::Create(context, "done", f);
+  llvm::SwitchInst* which = b.CreateSwitch(f->getArg(strip_vectors), done);
+  std::vector<Value*> arguments;
+  for (llvm::Argument& argument : f->args()) arguments.push_back(&argument);
+  for (int vectors = tile.vectors; vectors >= 1; --vectors) {
+    auto* block = llvm::BasicBlock::Create(context, "vectors", f, done);
+    which->addCase(b.getInt64(static_cast<std::uint64_t>(vectors)), block);
+    b.SetInsertPoint(block);
+    b.CreateCall(emit_strip(module, target, narrow(tile, vectors), type,
+                            name + "_" + std::to_string(vectors)),
+                 arguments);
+    b.CreateBr(done);
+  }
+  b.SetInsertPoint(done);
+  b.CreateRetVoid();
+  return f;
+}
+
+llvm::Function* attention_pack(llvm::Module& module, const Target& target, const MatmulTile& tile) {
+  const std::string name = std::string("attention.") + std::string(to_string(tile.dtype)) + ".pack";
+  if (llvm::Function* known = module.getFunction(name)) return known;
+  return emit_pack_function(module, target, tile, name);
 }
 
 }  // namespace treadle

@@ -1,4 +1,4 @@
-// The product of attention's tiles: a strip of C, as wide as a panel, where B's rows
+// The product of attention's tiles: a strip of C, as wide as a panel or narrower, where B's rows
 // stand apart, as in V itself. Included only by backends/llvm/*.cpp.
 #pragma once
 #include "backends/llvm/matmul_kernel.h"
@@ -9,9 +9,13 @@ namespace treadle {
 // The arguments behind those of a tile function whose B is apart.
 enum AttentionStripArgument : unsigned {
   strip_m = tile_next_step + 1,  // rows
+  strip_vectors,                 // that a row of C has: none, up to the tile's
 };
 
 // One for each module. Strides are in bytes.
 llvm::Function* attention_strip(llvm::Module& module, const Target& target, const MatmulTile& tile);
+
+// A PackFunction of that tile's panels (matmul_kernel.h), one for each module.
+llvm::Function* attention_pack(llvm::Module& module, const Target& target, const MatmulTile& tile);
 
 }  // namespace treadle

@@ -15,6 +15,8 @@ constexpr std::int64_t line_bytes = 64;
 // Registers side by side, at most: the long chain of an exp waits for itself, so that
 // others have to fill the time.
 constexpr unsigned most_registers = 4;
+// Products of fewer rows read more than they multiply.
+constexpr int least_group = 16;
 
 // As many registers side by side as divide the queries of a tile.
 unsigned lanes_for(const Target& target, std::size_t widest, std::int64_t queries) {
@@ -28,9 +30,10 @@ unsigned lanes_for(const Target& target, std::size_t widest, std::int64_t querie
 
 void AttentionKernel::prepare_tiles() {
   const std::size_t size = size_of(dtype_);
-  tile_queries_ = queries_of_tile(kernels_.tile);
+  tile_queries_ = queries_of_tile(tile_);
   tile_keys_ = most_keys;
   score_stride_ = tile_queries_ + line_bytes / static_cast<std::int64_t>(size);
+  group_ = std::min(tile_.columns, std::max(tile_.lanes, least_group));
   std::size_t widest = 4;
   for (const Node& node : body_.nodes())
     for (const Type& type : node.types) widest = std::max(widest, size_of(type.dtype));
@@ -38,30 +41,64 @@ void AttentionKernel::prepare_tiles() {
   function_lanes_ = lanes_for(target_, size, tile_queries_);
 }
 
-// Of each panel of queries, up to which key of the tile they see any, in steps of a
-// panel's width. Returns an i1: there is one that does not see the last ones.
+llvm::Value* AttentionKernel::up_to(KernelEmitter& e, llvm::Value* count, std::int64_t of) {
+  return e.b.CreateUDiv(e.b.CreateAdd(count, e.integer(of - 1)), e.integer(of));
+}
+
+llvm::Value* AttentionKernel::panels_of(KernelEmitter& e, llvm::Value* rows) {
+  return up_to(e, rows, tile_.columns);
+}
+
+llvm::Value* AttentionKernel::groups_of(KernelEmitter& e, const Tile& tile) {
+  return up_to(e, tile.rows, group_);
+}
+
+// In panels of tile_'s columns.
+void AttentionKernel::pack_queries(KernelEmitter& e, const Matrix& matrix, llvm::Value* first,
+                                   llvm::Value* rows, llvm::Value* panels, llvm::Value* to) {
+  llvm::IRBuilder<>& b = e.b;
+  llvm::Function* pack = kernels_.pack;
+  if (tile_.columns != kernels_.tile.columns)
+    pack = attention_pack(*b.GetInsertBlock()->getModule(), target_, tile_);
+  b.CreateCall(pack, {first, e.integer(1), row_stride(e, matrix), e.extent(matrix.width), rows,
+                      e.integer(0), panels, to, llvm::ConstantPointerNull::get(b.getPtrTy())});
+}
+
+// Of each group of queries, up to which key of the tile they see any, in steps of a group's
+// width. Returns an i1: there is one that does not see the last ones.
 llvm::Value* AttentionKernel::count_seen(KernelEmitter& e, const Tile& tile) {
   llvm::IRBuilder<>& b = e.b;
   if (!masked_) return b.getFalse();
-  llvm::Value* columns = e.integer(kernels_.tile.columns);
-  return emit_loop(b, e.integer(0), tile.panels, e.integer(1), {b.getFalse()},
-                   [&](llvm::Value* panel, Values& edge) {
-                     llvm::Value* first = b.CreateMul(panel, columns);
-                     Tile part = tile;
-                     part.row = b.CreateAdd(tile.row, first);
-                     part.rows = smaller(e, columns, b.CreateSub(tile.rows, first));
-                     llvm::Value* seen = emit_loop(
-                         b, e.integer(0), tile.columns, columns, {e.integer(0)},
-                         [&](llvm::Value* key, Values& end) {
-                           part.column = b.CreateAdd(tile.column, key);
-                           part.columns = smaller(e, columns, b.CreateSub(tile.columns, key));
-                           llvm::Value* next = b.CreateAdd(key, part.columns);
-                           llvm::Value* none = unseen(e, part);
-                           end[0] = none == nullptr ? next : b.CreateSelect(none, end[0], next);
-                         })[0];
-                     b.CreateStore(seen, b.CreateGEP(b.getInt64Ty(), seen_, panel));
-                     edge[0] = b.CreateOr(edge[0], b.CreateICmpSLT(seen, tile.columns));
-                   })[0];
+  llvm::Value* width = e.integer(group_);
+  return emit_loop(
+      b, e.integer(0), groups_of(e, tile), e.integer(1), {b.getFalse()},
+      [&](llvm::Value* group, Values& edge) {
+        llvm::Value* first = b.CreateMul(group, width);
+        Tile part = tile;
+        part.row = b.CreateAdd(tile.row, first);
+        part.rows = smaller(e, width, b.CreateSub(tile.rows, first));
+        const auto unseen_from = [&](llvm::Value* key) {
+          part.column = b.CreateAdd(tile.column, key);
+          part.columns = smaller(e, width, b.CreateSub(tile.columns, key));
+          return unseen(e, part);
+        };
+        llvm::Value* place = b.CreateGEP(b.getInt64Ty(), seen_, group);
+        b.CreateStore(tile.columns, place);
+        llvm::Value* last =
+            b.CreateMul(b.CreateUDiv(b.CreateSub(tile.columns, e.integer(1)), width), width);
+        llvm::Value* none = unseen_from(last);
+        if (none == nullptr) return;
+        const auto count = [&] {
+          llvm::Value* seen = emit_loop(
+              b, e.integer(0), last, width, {e.integer(0)}, [&](llvm::Value* key, Values& end) {
+                llvm::Value* hidden = unseen_from(key);
+                end[0] = b.CreateSelect(hidden, end[0], b.CreateAdd(key, width));
+              })[0];
+          b.CreateStore(seen, place);
+        };
+        emit_if(b, none, count, [] {});
+        edge[0] = b.CreateOr(edge[0], none);
+      })[0];
 }
 
 // The most keys that one of `queries` queries from `query` on sees.
@@ -69,43 +106,44 @@ llvm::Value* AttentionKernel::keys_seen(KernelEmitter& e, const Tile& tile, llvm
                                         std::int64_t queries) {
   llvm::IRBuilder<>& b = e.b;
   if (!masked_) return tile.columns;
-  llvm::Value* columns = e.integer(kernels_.tile.columns);
+  llvm::Value* width = e.integer(group_);
   llvm::Value* last =
-      b.CreateAdd(b.CreateUDiv(b.CreateAdd(query, e.integer(queries - 1)), columns), e.integer(1));
-  return emit_loop(b, b.CreateUDiv(query, columns), smaller(e, last, tile.panels), e.integer(1),
-                   {e.integer(0)}, [&](llvm::Value* panel, Values& most) {
+      b.CreateAdd(b.CreateUDiv(b.CreateAdd(query, e.integer(queries - 1)), width), e.integer(1));
+  return emit_loop(b, b.CreateUDiv(query, width), smaller(e, last, groups_of(e, tile)),
+                   e.integer(1), {e.integer(0)}, [&](llvm::Value* group, Values& most) {
                      llvm::Value* seen =
-                         b.CreateLoad(b.getInt64Ty(), b.CreateGEP(b.getInt64Ty(), seen_, panel));
+                         b.CreateLoad(b.getInt64Ty(), b.CreateGEP(b.getInt64Ty(), seen_, group));
                      most[0] = b.CreateSelect(b.CreateICmpSGT(seen, most[0]), seen, most[0]);
                    })[0];
 }
 
-// The panels of queries that see a key from `key` on, from the first to behind the last; from 0
+// The groups of queries that see a key from `key` on, from the first to behind the last; from 0
 // to 0 where there are none.
 std::pair<llvm::Value*, llvm::Value*> AttentionKernel::seen_by(KernelEmitter& e, const Tile& tile,
                                                                llvm::Value* key) {
   llvm::IRBuilder<>& b = e.b;
-  if (!masked_) return {e.integer(0), tile.panels};
+  llvm::Value* groups = groups_of(e, tile);
+  if (!masked_) return {e.integer(0), groups};
   const Values found = emit_loop(
-      b, e.integer(0), tile.panels, e.integer(1), {tile.panels, e.integer(0)},
-      [&](llvm::Value* panel, Values& range) {
-        llvm::Value* seen = b.CreateLoad(b.getInt64Ty(), b.CreateGEP(b.getInt64Ty(), seen_, panel));
+      b, e.integer(0), groups, e.integer(1), {groups, e.integer(0)},
+      [&](llvm::Value* group, Values& range) {
+        llvm::Value* seen = b.CreateLoad(b.getInt64Ty(), b.CreateGEP(b.getInt64Ty(), seen_, group));
         llvm::Value* any = b.CreateICmpSGT(seen, key);
-        range[0] = b.CreateSelect(any, smaller(e, range[0], panel), range[0]);
-        range[1] = b.CreateSelect(any, b.CreateAdd(panel, e.integer(1)), range[1]);
+        range[0] = b.CreateSelect(any, smaller(e, range[0], group), range[0]);
+        range[1] = b.CreateSelect(any, b.CreateAdd(group, e.integer(1)), range[1]);
       });
   return {smaller(e, found[0], found[1]), found[1]};
 }
 
-// c [rows, a panel's columns] = initial + a b.
+// c [rows, vectors] = initial + a b.
 void AttentionKernel::multiply_strip(KernelEmitter& e, const Strip& x) {
   llvm::IRBuilder<>& b = e.b;
   llvm::Module& module = *b.GetInsertBlock()->getModule();
   llvm::Value* size = e.integer(static_cast<std::int64_t>(size_of(dtype_)));
   const auto bytes = [&](llvm::Value* elements) { return b.CreateMul(elements, size); };
-  b.CreateCall(attention_strip(module, target_, kernels_.tile),
+  b.CreateCall(attention_strip(module, target_, tile_),
                {x.a, bytes(x.a_m), bytes(x.a_k), x.b, x.c, bytes(x.c_m), x.initial,
-                bytes(x.initial_m), x.k, bytes(x.b_k), x.next, x.next_step, x.rows});
+                bytes(x.initial_m), x.k, bytes(x.b_k), x.next, x.next_step, x.rows, x.vectors});
 }
 
 // What `panels` strips of `rows` rows, `k` deep, ask for meanwhile: `elements` elements, spread
@@ -115,7 +153,7 @@ AttentionKernel::Asked AttentionKernel::asked(KernelEmitter& e, llvm::Value* fir
                                               llvm::Value* panels, llvm::Value* k) {
   llvm::IRBuilder<>& b = e.b;
   llvm::Value* bytes = b.CreateMul(elements, e.integer(static_cast<std::int64_t>(size_of(dtype_))));
-  llvm::Value* times = b.CreateMul(b.CreateUDiv(rows, e.integer(kernels_.tile.rows)),
+  llvm::Value* times = b.CreateMul(b.CreateUDiv(rows, e.integer(tile_.rows)),
                                    b.CreateUDiv(k, e.integer(steps_together)));
   llvm::Value* all = b.CreateAdd(b.CreateMul(times, panels), e.integer(1));
   llvm::Value* step = b.CreateUDiv(b.CreateAdd(bytes, all), all);
@@ -126,37 +164,73 @@ llvm::Value* AttentionKernel::Asked::from(KernelEmitter& e, llvm::Value* panel) 
   return e.b.CreateGEP(e.b.getInt8Ty(), first, e.b.CreateMul(panel, panel_bytes));
 }
 
-// to [keys, queries] = rows of `keys` times what is packed. That is padded, so that whole
-// panels can be written.
+// to [keys, queries] = rows of `keys` times what is packed, up to whole vectors. At the edge of
+// what is seen, for groups of keys that not all queries of a panel see, from the first that does
+// to the last.
 void AttentionKernel::multiply_keys(KernelEmitter& e, const Tile& tile, const Matrix& keys,
                                     llvm::Value* packed_queries, llvm::Value* to,
                                     const Asked& next) {
   llvm::IRBuilder<>& b = e.b;
-  llvm::Value *k = e.extent(keys.width), *columns = e.integer(kernels_.tile.columns);
+  llvm::Value *k = e.extent(keys.width), *columns = e.integer(tile_.columns), *zero = e.integer(0);
   llvm::Value *rows = row_of(e, keys, tile, tile.column), *stride = row_stride(e, keys);
-  emit_loop(b, e.integer(0), tile.panels, e.integer(1), [&](llvm::Value* panel) {
+  llvm::Value* score_stride = e.integer(score_stride_);
+  emit_loop(b, zero, tile.panels, e.integer(1), [&](llvm::Value* panel) {
     llvm::Value* first = b.CreateMul(panel, columns);
-    multiply_strip(e, {rows, stride, e.integer(1), at(e, packed_queries, b.CreateMul(first, k)),
-                       columns, at(e, to, first), e.integer(score_stride_), zeros_, e.integer(0),
-                       keys_seen(e, tile, first, 1), k, next.from(e, panel), next.step});
+    llvm::Value* packed = at(e, packed_queries, b.CreateMul(first, k));
+    const auto multiply = [&](llvm::Value* query, llvm::Value* vectors, llvm::Value* key,
+                              llvm::Value* count, llvm::Value* step) {
+      llvm::Value* place = b.CreateAdd(b.CreateMul(key, score_stride), b.CreateAdd(first, query));
+      multiply_strip(e, {at(e, rows, b.CreateMul(key, stride)), stride, e.integer(1),
+                         at(e, packed, query), columns, at(e, to, place), score_stride, zeros_,
+                         zero, count, vectors, k, next.from(e, panel), step});
+    };
+    llvm::Value* left = smaller(e, columns, b.CreateSub(tile.rows, first));
+    const auto whole = [&] {
+      multiply(zero, up_to(e, left, tile_.lanes), zero, tile.columns, next.step);
+    };
+    if (!masked_) return whole();
+    const auto edge = [&] {
+      llvm::Value* seen = keys_seen(e, tile, first, tile_.columns);
+      llvm::Value* step = group_ == tile_.columns ? seen : e.integer(group_);
+      llvm::Value* group = b.CreateMul(panel, e.integer(tile_.columns / group_));
+      emit_loop(b, zero, seen, step, [&](llvm::Value* key) {
+        auto [begin, end] = seen_by(e, tile, key);
+        const auto query = [&](llvm::Value* of) {
+          llvm::Value* behind = b.CreateMul(b.CreateSub(of, group), e.integer(group_));
+          return smaller(e, b.CreateSelect(b.CreateICmpSLT(behind, zero), zero, behind), columns);
+        };
+        begin = query(begin);
+        llvm::Value* vectors = b.CreateUDiv(b.CreateSub(query(end), begin), e.integer(tile_.lanes));
+        multiply(begin, vectors, key, smaller(e, step, b.CreateSub(seen, key)), zero);
+      });
+    };
+    emit_if(b, tile.edge, edge, whole);
   });
 }
 
-// b is read as it stands, but for columns that fill no panel.
+// b is read as it stands, but for columns that fill no vector.
 void AttentionKernel::multiply_rows(KernelEmitter& e, const RowsProduct& x, const Ask& ask) {
   llvm::IRBuilder<>& b = e.b;
   llvm::Value *zero = e.integer(0), *one = e.integer(1);
-  llvm::Value* columns = e.integer(kernels_.tile.columns);
-  llvm::Value* panels = b.CreateUDiv(x.across, columns);
-  emit_loop(b, zero, panels, one, [&](llvm::Value* panel) {
-    llvm::Value* first = b.CreateMul(panel, columns);
+  llvm::Value* columns = e.integer(tile_.columns);
+  llvm::Value* lanes = e.integer(tile_.lanes);
+  const auto multiply = [&](llvm::Value* first, llvm::Value* vectors, llvm::Value* next,
+                            llvm::Value* step) {
     llvm::Value* c = at(e, x.c, first);
-    const auto [next, step] = ask(panel);
     multiply_strip(
         e, {x.a, x.a_m, x.a_k, at(e, x.b, first), x.b_k, c, x.c_m, b.CreateSelect(x.add, c, zeros_),
-            b.CreateSelect(x.add, x.c_m, zero), x.rows, x.k, next, step});
+            b.CreateSelect(x.add, x.c_m, zero), x.rows, vectors, x.k, next, step});
+  };
+  llvm::Value* panels = b.CreateUDiv(x.across, columns);
+  emit_loop(b, zero, panels, one, [&](llvm::Value* panel) {
+    const auto [next, step] = ask(panel);
+    multiply(b.CreateMul(panel, columns), e.integer(tile_.vectors), next, step);
   });
   llvm::Value* first = b.CreateMul(panels, columns);
+  llvm::Value* vectors = b.CreateUDiv(b.CreateSub(x.across, first), lanes);
+  emit_if(
+      b, b.CreateICmpSGT(vectors, zero), [&] { multiply(first, vectors, x.b, zero); }, [] {});
+  first = b.CreateAdd(first, b.CreateMul(vectors, lanes));
   llvm::Value* left = b.CreateSub(x.across, first);
   emit_if(
       b, b.CreateICmpSGT(left, zero),
