@@ -247,11 +247,14 @@ void AttentionKernel::multiply_values(KernelEmitter& e, const Tile& tile, llvm::
       {at(e, scores_, query), one, e.integer(score_stride_), row_of(e, values, tile, tile.column),
        row_stride(e, values), across, at(e, out, b.CreateMul(query, c_m)), c_m, rows, keys, begun},
       [&](llvm::Value* panel) -> std::pair<llvm::Value*, llvm::Value*> {
-        llvm::Value* odd = b.CreateTrunc(panel, b.getInt1Ty());
+        // A single panel asks for one of them.
+        llvm::Value* of_queries = b.CreateSelect(b.CreateICmpEQ(panels, one), b.CreateNot(begun),
+                                                 b.CreateTrunc(panel, b.getInt1Ty()));
         llvm::Value* turn = b.CreateLShr(panel, one);
         llvm::Value* next =
-            b.CreateSelect(odd, next_queries.from(e, turn), next_key_rows.from(e, turn));
-        return {next, ask ? b.CreateSelect(odd, next_queries.step, next_key_rows.step) : zero};
+            b.CreateSelect(of_queries, next_queries.from(e, turn), next_key_rows.from(e, turn));
+        return {next,
+                ask ? b.CreateSelect(of_queries, next_queries.step, next_key_rows.step) : zero};
       });
 }
 

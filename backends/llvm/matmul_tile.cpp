@@ -116,8 +116,15 @@ class TileEmitter {
     return sums;
   }
 
+  // Wide tiles are fewer, and have to ask for more at a time.
+  void ask_for_lines(Value* next) {
+    emit_prefetch(b_, next, 3);
+    for (int line = 1; line < tile_.columns * size_ / 128; ++line)
+      emit_prefetch(b_, offset(next, line * 64), 3);
+  }
+
   void ask_for(Value* next) {
-    if (reads_ == Reads::apart) return emit_prefetch(b_, next, 3);
+    if (reads_ == Reads::apart) return ask_for_lines(next);
     for (int row = 0; row < rows_asked; ++row) {
       for (int at = 0; at < tile_.columns * size_; at += 64) emit_prefetch(b_, offset(next, at), 2);
       next = offset(next, f_->getArg(tile_b_k));
