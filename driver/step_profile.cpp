@@ -107,10 +107,10 @@ StepProfile profile_of(std::vector<RunTimes> runs, std::span<const KernelRow> ro
   for (std::size_t k = 0; k < rows.size(); ++k) {
     StepProfile::Kernel& kernel = out.kernels[k];
     kernel.row = rows[k];
-    // All threads together do a call, or one thread alone.
+    // All threads together do a call, or half of them, or one thread alone.
     for (const RunTimes::Thread& thread : middle[0].threads) {
       const std::int64_t calls = thread.kernels[k].calls;
-      kernel.calls = rows[k].alone ? kernel.calls + calls : calls;
+      kernel.calls = rows[k].alone ? kernel.calls + calls : std::max(kernel.calls, calls);
     }
     kernel.flops = value_of(rows[k].times * rows[k].flops, extents);
     kernel.bytes = value_of(rows[k].times * rows[k].bytes, extents);

@@ -27,6 +27,7 @@ TeamBarrier::TeamBarrier(std::uint32_t threads)
     : count(threads), spins(threads <= available_processors() ? patient_spins : hasty_spins) {}
 
 void TeamBarrier::wait() {
+  if (count == 1) return;
   // Read before arriving: once all have arrived it may change at any time.
   const std::uint32_t now = generation.load(std::memory_order_relaxed);
   if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {

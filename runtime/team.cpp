@@ -20,7 +20,11 @@ std::uint32_t checked_size(int threads) {
 }  // namespace
 
 Team::Team(int threads)
-    : barrier_(checked_size(threads)), start_(barrier_.count), finish_(barrier_.count) {
+    : barrier_(checked_size(threads)),
+      halves_{TeamBarrier(barrier_.count / 2), TeamBarrier(barrier_.count / 2)},
+      start_(barrier_.count),
+      finish_(barrier_.count) {
+  for (TeamBarrier& half : halves_) half.spins = barrier_.spins;
   workers_.reserve(barrier_.count - 1);
   try {
     for (int thread = 1; thread < threads; ++thread)

@@ -1,5 +1,6 @@
 // A fixed set of threads that run one function together.
 #pragma once
+#include <array>
 #include <exception>
 #include <functional>
 #include <mutex>
@@ -32,14 +33,18 @@ class Team {
 
   // For the function that runs: all of the team meet here.
   TeamBarrier& barrier() { return barrier_; }
+  // Two in a row, for functions that have a team of even size work in halves: the threads
+  // of the first half meet at the first, the others at the second.
+  TeamBarrier* half_barriers() { return halves_.data(); }
 
  private:
   void work(int thread);
   void call(int thread) noexcept;
 
   TeamBarrier barrier_;  // for the functions
-  TeamBarrier start_;    // a run begins, for all
-  TeamBarrier finish_;   // a run has ended, for all
+  std::array<TeamBarrier, 2> halves_;
+  TeamBarrier start_;   // a run begins, for all
+  TeamBarrier finish_;  // a run has ended, for all
   Function function_ = nullptr;
   void* context_ = nullptr;
   bool running_ = false;

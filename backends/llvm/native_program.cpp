@@ -121,11 +121,12 @@ class NativeProgram final : public Program {
     const bool prepares = !wanted || wanted != prepared_;
     prepared_.reset();
     const ProgramContext context{
-        buffers.data(),   binding.dims.data(), &team.barrier(),
-        team.size(),      runners.data(),      static_cast<std::int64_t>(binding.dims.size()),
-        treadle_barrier,  prepare_claimed,     run_claimed,
-        ticks.data(),     treadle_kernel_done, treadle_barrier_done,
-        prepares ? 1 : 0, shares(team),        treadle_take_work};
+        buffers.data(),      binding.dims.data(), &team.barrier(),
+        team.size(),         runners.data(),      static_cast<std::int64_t>(binding.dims.size()),
+        treadle_barrier,     prepare_claimed,     run_claimed,
+        ticks.data(),        treadle_kernel_done, treadle_barrier_done,
+        prepares ? 1 : 0,    shares(team),        treadle_take_work,
+        team.half_barriers()};
     struct Call {
       ProgramEntry* entry;
       const ProgramContext* context;

@@ -138,7 +138,10 @@ class BarrierPlanner {
       if (i == steps.size()) break;
       Step& step = steps[i];
       if (step.kind == Step::Kind::scan) {
-        loop(step, state);
+        if (step.beside)
+          loops({&step, &steps[++i]}, state);
+        else
+          loops({&step}, state);
         continue;
       }
       if (step.run) {
@@ -176,17 +179,21 @@ class BarrierPlanner {
   }
 
   // The threads meet before the loop and at the end of each turn. What the
-  // loop touches is in use from its start to its end.
-  void loop(Step& step, State& state) {
+  // loop touches is in use from its start to its end. Of two that run at the same time,
+  // from the start of the one to the end of the other.
+  void loops(const std::vector<Step*>& all, State& state) {
     const int first = state.phase;
-    steps(step.before, state);
-    State inside;
-    inside.phase = state.phase + 1;
-    steps(step.body, inside);
-    if (step.bounds.empty()) step.unless_one = rows_of_free_turns(step, inside);
-    const int last = inside.phase;
+    for (Step* step : all) steps(step->before, state);
     std::set<int> touched;
-    collect(step, touched);
+    int last = state.phase;
+    for (Step* step : all) {
+      State inside;
+      inside.phase = last + 1;
+      steps(step->body, inside);
+      if (step->bounds.empty()) step->unless_one = rows_of_free_turns(*step, inside);
+      last = inside.phase;
+      collect(*step, touched);
+    }
     for (const int buffer : touched) {
       use(buffer, first);
       use(buffer, last);

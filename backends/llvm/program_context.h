@@ -24,6 +24,7 @@ struct ProgramContext {
   void* shares = nullptr;
   void (*take_work)(void* shares, std::int64_t threads, std::int64_t turns, std::int64_t unit,
                     void* taken, void* ticks, std::int64_t kernel) = nullptr;
+  void* half_barriers = nullptr;  // two: of the first half of the threads, of the second
 };
 using ProgramEntry = void(const ProgramContext*, std::int64_t thread);
 

@@ -25,10 +25,10 @@ void ProgramEmitter::emit() {
   generate_quickly(*entry);
   set_target_attributes(*entry, target_);
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "entry", entry));
-  context_type_ =
-      llvm::StructType::get(context, {pointer_type, pointer_type, pointer_type, i64, pointer_type,
-                                      i64, pointer_type, pointer_type, pointer_type, pointer_type,
-                                      pointer_type, pointer_type, i64, pointer_type, pointer_type});
+  context_type_ = llvm::StructType::get(
+      context, {pointer_type, pointer_type, pointer_type, i64, pointer_type, i64, pointer_type,
+                pointer_type, pointer_type, pointer_type, pointer_type, pointer_type, i64,
+                pointer_type, pointer_type, pointer_type});
   context_ = entry->getArg(0);
   const auto field = [&](unsigned i) {
     return b.CreateLoad(context_type_->getElementType(i),
@@ -37,9 +37,9 @@ void ProgramEmitter::emit() {
   buffers_ = field(0);
   dim_table_ = field(1);
   barrier_ = field(2);
-  threads_ = field(3);
+  threads_ = team_threads_ = field(3);
   runners_ = field(4);
-  thread_ = entry->getArg(1);
+  thread_ = team_thread_ = entry->getArg(1);
   if (profiled_) ticks_ = b.CreateLoad(pointer_type, b.CreateGEP(pointer_type, field(9), thread_));
   if (!plan_.bound_symbols.empty()) dim_table_ = own_dim_table(b, dim_table_, field(5));
   buffers_ = own_buffer_table(b);
@@ -126,6 +126,11 @@ void ProgramEmitter::emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& s
     if (steps[i].together > 1 && !own_rows_ && !alone_) {
       emit_together(b, std::span(steps).subspan(i, static_cast<std::size_t>(steps[i].together)));
       i += static_cast<std::size_t>(steps[i].together);
+      continue;
+    }
+    if (steps[i].beside) {
+      emit_pair(b, steps[i], steps[i + 1]);
+      i += 2;
       continue;
     }
     if (steps[i].barrier_before) emit_barrier_unless_one(b, steps[i].unless_one);

@@ -52,6 +52,8 @@ class ProgramEmitter {
   void emit_step(llvm::IRBuilder<>& b, const Step& step);
   void emit_work(llvm::IRBuilder<>& b, const Step& step);
   void emit_scan(llvm::IRBuilder<>& b, const Step& step);
+  void emit_loop_of(llvm::IRBuilder<>& b, const Step& step);
+  void emit_pair(llvm::IRBuilder<>& b, const Step& first, const Step& second);
   void emit_bound_scan(llvm::IRBuilder<>& b, const Step& step);
   void emit_binders();
   llvm::Value* own_dim_table(llvm::IRBuilder<>& b, llvm::Value* shared, llvm::Value* count);
@@ -150,6 +152,7 @@ class ProgramEmitter {
   llvm::Value* again_ = nullptr;  // is this not the first block of a run?
   llvm::Value *buffers_ = nullptr, *dim_table_ = nullptr, *barrier_ = nullptr, *threads_ = nullptr,
               *thread_ = nullptr, *runners_ = nullptr, *ticks_ = nullptr;
+  llvm::Value *team_threads_ = nullptr, *team_thread_ = nullptr;  // where `threads_` are a half
   std::vector<llvm::Value*> counters_;
   // In a loop whose rows are one thread's each, where there are enough of them
   // (`apart`): then this thread's own. Else all, shared out in each step.

@@ -1,6 +1,7 @@
 // Scans, whose turns a thread may do for rows of its own.
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/program_emitter_internal.h"
+#include "runtime/barrier.h"
 
 namespace treadle {
 
@@ -8,6 +9,12 @@ void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
   if (!step.bounds.empty()) return emit_bound_scan(b, step);
   emit_steps(b, step.before);
   emit_barrier_unless_one(b, std::nullopt);
+  emit_loop_of(b, step);
+  if (step.unless_one || step.own_rows) emit_barrier_unless_one(b, std::nullopt);
+}
+
+// All turns, without the barriers in front and behind.
+void ProgramEmitter::emit_loop_of(llvm::IRBuilder<>& b, const Step& step) {
   const auto loop = [&] {
     emit_loop(b, b.getInt64(0), extent(b, dim_table_, step.length), b.getInt64(1),
               [&](llvm::Value* i) { emit_turn(b, step, i); });
@@ -18,7 +25,45 @@ void ProgramEmitter::emit_scan(llvm::IRBuilder<>& b, const Step& step) {
     emit_own_rows(b, *step.own_rows, step.own_rows_least, loop);
   else
     emit_own_rows(b, *step.own_rows, step.own_rows_least, [&] { emit_shared_loop(b, step); });
-  if (step.unless_one || step.own_rows) emit_barrier_unless_one(b, std::nullopt);
+}
+
+// Two loops (loop_pairs.h): one after the other, or each by a half of the threads, which
+// meets at a barrier of its own. Neither uses what the other writes, so that nobody waits
+// between them.
+void ProgramEmitter::emit_pair(llvm::IRBuilder<>& b, const Step& first, const Step& second) {
+  emit_steps(b, first.before);
+  emit_barrier(b);
+  llvm::Value *threads = threads_, *thread = thread_, *barrier = barrier_;
+  llvm::Value* odd = b.CreateTrunc(threads, b.getInt1Ty());
+  llvm::Value* halves = b.CreateNot(odd);  // else the smaller one would be waited for
+  for (const Step* step : {&first, &second})
+    if (step->own_rows)
+      halves = b.CreateAnd(
+          halves,
+          b.CreateICmpULT(extent(b, dim_table_, *step->own_rows),
+                          b.CreateMul(threads, extent(b, dim_table_, step->own_rows_least))));
+  llvm::Value* half = b.CreateUDiv(threads, b.getInt64(2));
+  llvm::Value* in_second = b.CreateICmpUGE(thread, half);
+  llvm::Value* barriers =
+      b.CreateLoad(b.getPtrTy(), b.CreateStructGEP(context_type_, context_, 15));
+  const auto run = [&](const Step& step, llvm::Value* mine, llvm::Value* begin,
+                       llvm::Value* meeting) {
+    emit_if(
+        b, b.CreateOr(mine, b.CreateNot(halves)),
+        [&] {
+          thread_ = b.CreateSelect(halves, b.CreateSub(thread, begin), thread);
+          threads_ = b.CreateSelect(halves, half, threads);
+          barrier_ = b.CreateSelect(halves, meeting, barrier);
+          emit_loop_of(b, step);
+          thread_ = thread;
+          threads_ = threads;
+          barrier_ = barrier;
+        },
+        [] {});
+  };
+  run(first, b.CreateNot(in_second), b.getInt64(0), barriers);
+  run(second, in_second, half, b.CreateConstGEP1_64(b.getInt8Ty(), barriers, sizeof(TeamBarrier)));
+  emit_barrier(b);
 }
 
 void ProgramEmitter::emit_turn(llvm::IRBuilder<>& b, const Step& step, llvm::Value* turn) {
@@ -91,17 +136,18 @@ void ProgramEmitter::emit_row_run(llvm::IRBuilder<>& b, std::span<const Step> st
 // Is the product in that buffer computed in the turns of its loop?
 llvm::Value* ProgramEmitter::is_deferred(llvm::IRBuilder<>& b, int buffer) {
   const BufferPlan::Turn& turn = *plan_.buffers[static_cast<std::size_t>(buffer)].turn;
-  llvm::Value* threads = own_rows_ ? own_rows_->threads : threads_;
   return b.CreateICmpUGE(extent(b, dim_table_, turn.rows),
-                         b.CreateMul(threads, extent(b, dim_table_, turn.least)));
+                         b.CreateMul(team_threads_, extent(b, dim_table_, turn.least)));
 }
 
 // Thread i of n does rows r * i / n ... r * (i + 1) / n - 1 of r, in pairs, as if it
-// were the only thread, where those are enough.
+// were the only thread, where those are enough: for all threads, which a half of them takes
+// for granted that they are not.
 void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows, const Dim& wanted,
                                    const std::function<void()>& work) {
   llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *two = b.getInt64(2);
-  llvm::Value *thread = thread_, *threads = threads_, *all = extent(b, dim_table_, rows);
+  llvm::Value *thread = team_thread_, *threads = team_threads_;
+  llvm::Value *all = extent(b, dim_table_, rows), *of_half = thread_, *half = threads_;
   const auto first = [&](llvm::Value* i) {
     llvm::Value* row =
         b.CreateMul(b.CreateUDiv(b.CreateMul(b.CreateUDiv(all, two), i), threads), two);
@@ -118,11 +164,11 @@ void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows, const 
                       apart,
                       b.CreateSelect(apart, begin, zero),
                       b.CreateSelect(apart, count, all)};
-  thread_ = b.CreateSelect(apart, zero, thread);
-  threads_ = b.CreateSelect(apart, one, threads);
+  thread_ = b.CreateSelect(apart, zero, of_half);
+  threads_ = b.CreateSelect(apart, one, half);
   work();
-  thread_ = thread;
-  threads_ = threads;
+  thread_ = of_half;
+  threads_ = half;
   own_rows_.reset();
 }
 

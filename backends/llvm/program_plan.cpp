@@ -9,6 +9,7 @@
 #include "backends/llvm/column_shares.h"
 #include "backends/llvm/deferred_products.h"
 #include "backends/llvm/direct_products.h"
+#include "backends/llvm/loop_pairs.h"
 #include "backends/llvm/preparation.h"
 #include "backends/llvm/program_barriers.h"
 #include "backends/llvm/results_in_place.h"
@@ -91,9 +92,9 @@ class Planner {
     write_results_in_place(plan_, plan_.steps);
     move_to_preparation(plan_, slots_of(fixed));
     sum_on_the_way(plan_, plan_.steps);
-    share_columns(plan_.preparation, tiles_.f32);
-    share_columns(plan_.steps, tiles_.f32);
+    for (auto* steps : {&plan_.preparation, &plan_.steps}) share_columns(*steps, tiles_.f32);
     share_rows(plan_.steps);
+    pair_loops(plan_);
     gather_row_runs(plan_);
     plan_barriers(plan_, tiles_.f32);
     defer_products(plan_);
@@ -101,8 +102,7 @@ class Planner {
     read_transposed_inputs(plan_);
     join_products(plan_, plan_.steps);
     share_while_done(plan_);
-    number_kernels(plan_.preparation);
-    number_kernels(plan_.steps);
+    for (auto* steps : {&plan_.preparation, &plan_.steps}) number_kernels(*steps);
     return std::move(plan_);
   }
 

@@ -171,6 +171,8 @@ struct Step {
   std::optional<Dim> own_rows;
   Dim own_rows_least = own_rows_at_least;
   int together = 1;
+  // Of a loop which half of the threads may run beside the next one (loop_pairs.h).
+  bool beside = false;
   // Of the first step of a run that is done in blocks of rows (row_runs.h).
   std::optional<RowRun> run;
   // Of a step that runs once and is large enough, its number among those that threads share

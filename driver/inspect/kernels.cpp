@@ -25,10 +25,16 @@ class Walk {
   explicit Walk(const Graph& graph) { name_regions(graph, ""); }
 
   void steps(const std::vector<Step>& steps, const Dim& times, bool alone = false) {
+    bool second = false;  // of a pair
     for (const Step& step : steps) {
       if (step.kind == Step::Kind::scan) {
         this->steps(step.before, times, alone);
+        const std::size_t first = rows_.size();
         this->steps(step.body, times * step.length, alone || step.parallel);
+        for (std::size_t i = first; i < rows_.size() && (step.beside || second); ++i)
+          rows_[i].pair = pairs_;
+        pairs_ += second ? 1 : 0;
+        second = step.beside;
       } else if (!step.turn) {  // which is a part of a kernel before
         ensure(step.kernel == static_cast<int>(rows_.size()), "kernels", "the plan counts others");
         rows_.push_back(row(step, times));
@@ -123,6 +129,7 @@ class Walk {
 
   std::map<const Graph*, std::string> prefixes_;
   std::vector<KernelRow> rows_;
+  int pairs_ = 0;
 };
 
 // "64*B = 2.05 k"; the number alone where there is no symbol in it.
@@ -222,6 +229,12 @@ std::string kernel_table(std::span<const KernelRow> rows, const DimEnv& extents)
   }
   std::string out = text_table(cells);
   out += fmt::format("a step: {} flops, {} bytes\n", cost(flops, extents), cost(bytes, extents));
+  std::map<int, std::vector<std::size_t>> pairs;
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (rows[i].pair) pairs[*rows[i].pair].push_back(i);
+  for (const auto& [pair, kernels] : pairs)
+    out += fmt::format("{}: two loops, each half of the threads' where there are few rows\n",
+                       fmt::join(kernels, ", "));
   for (const auto& [name, value] : extents) out += fmt::format("{} = {}\n", name, value);
   return out;
 }

@@ -26,7 +26,10 @@ struct KernelRow {
   Dim times;                    // how often a step runs it
   Dim flops, bytes;             // of one run: what it computes, reads and writes
   bool alone = false;           // a run is one thread's, not all threads' together
-  bool prepares = false;        // before the first step, once: `times` is 0
+  // Of a loop that half of the threads run while the others run the next one, where there
+  // are few rows, and of that one: the number of the pair.
+  std::optional<int> pair;
+  bool prepares = false;  // before the first step, once: `times` is 0
 };
 
 // In the order in which they run. `graph` is the last stage of compile_stages, `fixed`

@@ -38,6 +38,29 @@ TEST_CASE("team: what is written before the barrier is seen after it") {
   }
 }
 
+TEST_CASE("team: a half meets without the other") {
+  for (const int threads : {2, 4, 6}) {
+    Team team(threads);
+    const int half = threads / 2;
+    std::vector<int> value(static_cast<std::size_t>(threads), 0);
+    std::vector<int> wrong(static_cast<std::size_t>(threads), 0);
+    team.run([&](int thread) {
+      const auto me = static_cast<std::size_t>(thread);
+      const int first = thread < half ? 0 : half;
+      TeamBarrier& barrier = team.half_barriers()[thread < half ? 0 : 1];
+      const int rounds = thread < half ? 1000 : 400;
+      for (int round = 1; round <= rounds; ++round) {
+        value[me] = round;
+        treadle_barrier(&barrier);
+        for (int other = first; other < first + half; ++other)
+          wrong[me] += value[static_cast<std::size_t>(other)] != round;
+        treadle_barrier(&barrier);
+      }
+    });
+    CHECK(wrong == std::vector<int>(static_cast<std::size_t>(threads), 0));
+  }
+}
+
 TEST_CASE("team: sleeping threads wake, at the barrier and between runs") {
   Team team(3);
   int met = 0;

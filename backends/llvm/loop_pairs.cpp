@@ -1,0 +1,111 @@
+#include "backends/llvm/loop_pairs.h"
+
+#include <algorithm>
+#include <iterator>
+#include <set>
+
+#include "backends/llvm/buffer_uses.h"
+
+namespace treadle {
+
+namespace {
+
+// A loop's weights, of so many bytes, stand in a core's own cache. More are better shared
+// out: LSTMs of 256 units, 1 MiB, take as long either way, and their gradients 1.03 of the
+// time, since what the first one leaves behind has left the cache when it is read.
+constexpr std::int64_t weights_at_most = std::int64_t{896} << 10;
+
+// What steps read and write.
+struct Buffers {
+  std::set<int> read, written;
+
+  void add(const Step& step) {
+    any_place(step, [&](const Location& place, bool writes) {
+      for (const int buffer : {place.buffer, place.alternate})
+        if (buffer >= 0) (writes ? written : read).insert(buffer);
+      return false;
+    });
+  }
+  // May the step not change places with them?
+  bool conflicts(const Step& step) const {
+    return any_place(step, [&](const Location& place, bool writes) {
+      for (const int buffer : {place.buffer, place.alternate})
+        if (buffer >= 0 && (written.contains(buffer) || (writes && read.contains(buffer))))
+          return true;
+      return false;
+    });
+  }
+};
+
+// What a turn multiplies and the weights that it reads.
+struct Turn {
+  Dim flops, weights;
+};
+
+Turn turn_of(const Step& loop) {
+  Turn out;
+  for (const Step& step : loop.body) {
+    if (step.kind != Step::Kind::matmul) continue;
+    const MatmulShape& shape = step.shape;
+    const auto size = static_cast<std::int64_t>(size_of(step.product_dtype));
+    out.flops = out.flops + shape.batch * shape.m * shape.n * shape.k;
+    out.weights = out.weights + shape.batch * shape.n * shape.k * Dim(size);
+  }
+  return out;
+}
+
+// Another backend's runner knows the whole team only, and a loop inside has rows of its own.
+bool may_pair(const Step& step) {
+  return step.kind == Step::Kind::scan && step.bounds.empty() && !step.parallel && !step.beside &&
+         std::none_of(step.body.begin(), step.body.end(), [](const Step& inner) {
+           return inner.kind == Step::Kind::scan || inner.kind == Step::Kind::claimed ||
+                  inner.kind == Step::Kind::prepare;
+         });
+}
+
+bool are_alike(const Step& x, const Step& y) {
+  const auto weights = turn_of(x).weights.constant();
+  return weights && *weights <= weights_at_most && x.length == y.length &&
+         x.own_rows == y.own_rows && x.body.size() == y.body.size() &&
+         turn_of(x).flops == turn_of(y).flops;
+}
+
+// Puts loop `j` behind loop `i`, if it may stand there.
+bool pair(std::vector<Step>& steps, std::size_t i, std::size_t j) {
+  Buffers behind;
+  behind.add(steps[i]);
+  std::vector<std::size_t> front, back;
+  for (std::size_t k = i + 1; k < j; ++k) {
+    const bool follows = behind.conflicts(steps[k]);
+    (follows ? back : front).push_back(k);
+    if (follows) behind.add(steps[k]);
+  }
+  if (behind.conflicts(steps[j])) return false;
+  std::vector<std::size_t> order = front;
+  order.push_back(i);
+  order.push_back(j);
+  order.insert(order.end(), back.begin(), back.end());
+  std::vector<Step> moved;
+  for (const std::size_t k : order) moved.push_back(std::move(steps[k]));
+  std::move(moved.begin(), moved.end(), steps.begin() + static_cast<std::ptrdiff_t>(i));
+  Step &first = steps[i + front.size()], &second = steps[i + front.size() + 1];
+  std::move(second.before.begin(), second.before.end(), std::back_inserter(first.before));
+  second.before.clear();
+  first.beside = true;
+  return true;
+}
+
+}  // namespace
+
+void pair_loops(ProgramPlan& plan) {
+  std::vector<Step>& steps = plan.steps;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    if (!may_pair(steps[i]) || (i > 0 && steps[i - 1].beside)) continue;
+    for (std::size_t j = i + 1; j < steps.size(); ++j)
+      if (may_pair(steps[j]) && !steps[j - 1].beside && are_alike(steps[i], steps[j]) &&
+          pair(steps, i, j))
+        break;
+  }
+}
+
+}  // namespace treadle
