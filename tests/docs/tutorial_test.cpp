@@ -4,6 +4,7 @@
 // What they print is compared word by word: words and whole numbers as they are,
 // numbers with a fraction to two parts in a hundred, since training ends on other
 // last digits on another processor. Pictures (what is not ASCII) are left out.
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -112,10 +113,28 @@ bool shows_wide_vectors(const Command& command) {
   return false;
 }
 
-// Weights are packed in panels as wide as the vectors, so that a step's memory is
-// what the tutorial says with AVX-512 only.
+// LLVM orders instructions and chooses registers by the processor: of code only what it is made
+// of is compared, the instructions' names.
+bool shows_code(const Command& command) {
+  for (const std::string& line : command.output)
+    if (line.find("zmm") != std::string::npos) return true;
+  return false;
+}
+std::vector<std::string> instructions_of(std::vector<std::string> lines) {
+  for (std::string& line : lines) {
+    const std::vector<std::string> words = words_of(line);
+    line = words.empty() ? "" : words[0];
+  }
+  std::sort(lines.begin(), lines.end());
+  return lines;
+}
+
+// Weights are packed in panels as wide as the vectors, so that a step's memory, and what
+// `remat` can keep in a budget, is what the tutorial says with AVX-512 only.
 std::vector<std::string> without_step_memory(std::vector<std::string> lines) {
-  std::erase_if(lines, [](const std::string& line) { return line.starts_with("step, predicted"); });
+  std::erase_if(lines, [](const std::string& line) {
+    return line.starts_with("step, predicted") || line.find("remat keeps") != std::string::npos;
+  });
   return lines;
 }
 
@@ -160,6 +179,10 @@ TEST_CASE("the tutorial, from an empty folder") {
         if (!has_wide_vectors()) {
           said = without_step_memory(said);
           printed = without_step_memory(printed);
+        }
+        if (shows_code(command)) {
+          said = instructions_of(said);
+          printed = instructions_of(printed);
         }
         const auto differs = difference(said, printed);
         CHECK(differs.value_or("") == "");
