@@ -75,10 +75,15 @@ bool pair(std::vector<Step>& steps, std::size_t i, std::size_t j) {
   Buffers behind;
   behind.add(steps[i]);
   std::vector<std::size_t> front, back;
-  for (std::size_t k = i + 1; k < j; ++k) {
-    const bool follows = behind.conflicts(steps[k]);
-    (follows ? back : front).push_back(k);
-    if (follows) behind.add(steps[k]);
+  for (std::size_t k = i + 1; k < j;) {
+    // A pair stays together.
+    const std::size_t end = k + (steps[k].beside ? 2 : 1);
+    bool follows = false;
+    for (std::size_t one = k; one < end; ++one) follows |= behind.conflicts(steps[one]);
+    for (; k < end; ++k) {
+      (follows ? back : front).push_back(k);
+      if (follows) behind.add(steps[k]);
+    }
   }
   if (behind.conflicts(steps[j])) return false;
   std::vector<std::size_t> order = front;
@@ -99,13 +104,17 @@ bool pair(std::vector<Step>& steps, std::size_t i, std::size_t j) {
 
 void pair_loops(ProgramPlan& plan) {
   std::vector<Step>& steps = plan.steps;
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    if (!may_pair(steps[i]) || (i > 0 && steps[i - 1].beside)) continue;
+  const auto with_another = [&](std::size_t i) {
+    if (!may_pair(steps[i]) || (i > 0 && steps[i - 1].beside)) return false;
     for (std::size_t j = i + 1; j < steps.size(); ++j)
       if (may_pair(steps[j]) && !steps[j - 1].beside && are_alike(steps[i], steps[j]) &&
           pair(steps, i, j))
-        break;
-  }
+        return true;
+    return false;
+  };
+  // Behind a pair that was made, another step may stand in the first one's place.
+  for (std::size_t i = 0; i < steps.size();)
+    if (!with_another(i)) ++i;
 }
 
 }  // namespace treadle

@@ -137,6 +137,20 @@ TEST_CASE("three loops are a pair and one more") {
   check_results(step, {{{"B", 2}, {"T", 5}}});
 }
 
+// c follows from b, a does not: what moves past the pair of a and c moves past both.
+TEST_CASE("a pair stays together when another one is made") {
+  const Graph loss = loss_of(
+      "  a, _ = scan GRU[24, 20] over x\n  b, _ = scan LSTM[24, 32] over x\n"
+      "  c, _ = scan GRU[32, 20] over b\n  d, _ = scan reverse LSTM[24, 32] over x\n"
+      "  y = concat(concat(a, b), concat(c, d))\n");
+  const TrainingStep forward = make_evaluation_step(loss);
+  CHECK(pairs_of(forward.graph) == 2);
+  check_results(forward, {{{"B", 1}, {"T", 7}}, {{"B", 40}, {"T", 4}}});
+  const TrainingStep training = make_training_step(loss, {});
+  CHECK(pairs_of(training.graph) > 2);
+  check_results(training, {{{"B", 1}, {"T", 6}}, {{"B", 40}, {"T", 4}}});
+}
+
 TEST_CASE("weights that no core's cache holds are shared out") {
   const TrainingStep step = make_evaluation_step(loss_of("  y = BiRNN[400](x)\n"));
   CHECK(pairs_of(step.graph) == 0);
