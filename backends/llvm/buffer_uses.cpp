@@ -26,4 +26,20 @@ bool writes(const Step& step, int buffer) {
   });
 }
 
+void Buffers::add(const Step& step) {
+  any_place(step, [&](const Location& place, bool writes) {
+    for (const int buffer : {place.buffer, place.alternate, place.next_row})
+      if (buffer >= 0) (writes ? written : read).insert(buffer);
+    return false;
+  });
+}
+
+bool Buffers::conflicts(const Step& step) const {
+  return any_place(step, [&](const Location& place, bool writes) {
+    for (const int buffer : {place.buffer, place.alternate, place.next_row})
+      if (written.contains(buffer) || (writes && read.contains(buffer))) return true;
+    return false;
+  });
+}
+
 }  // namespace treadle

@@ -1,6 +1,7 @@
 // Which steps use a buffer.
 #pragma once
 #include <functional>
+#include <set>
 
 #include "backends/llvm/program_plan.h"
 
@@ -15,5 +16,14 @@ bool any_place(const Step& step, const std::function<bool(const Location&, bool 
 
 bool touches(const Step& step, int buffer);
 bool writes(const Step& step, int buffer);
+
+// What some steps read and write.
+struct Buffers {
+  std::set<int> read, written;
+
+  void add(const Step& step);
+  // Must what uses these and the step keep their order?
+  bool conflicts(const Step& step) const;
+};
 
 }  // namespace treadle

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <set>
 
 #include "backends/llvm/buffer_uses.h"
 
@@ -14,28 +13,6 @@ namespace {
 // out: LSTMs of 256 units, 1 MiB, take as long either way, and their gradients 1.03 of the
 // time, since what the first one leaves behind has left the cache when it is read.
 constexpr std::int64_t weights_at_most = std::int64_t{896} << 10;
-
-// What steps read and write.
-struct Buffers {
-  std::set<int> read, written;
-
-  void add(const Step& step) {
-    any_place(step, [&](const Location& place, bool writes) {
-      for (const int buffer : {place.buffer, place.alternate})
-        if (buffer >= 0) (writes ? written : read).insert(buffer);
-      return false;
-    });
-  }
-  // May the step not change places with them?
-  bool conflicts(const Step& step) const {
-    return any_place(step, [&](const Location& place, bool writes) {
-      for (const int buffer : {place.buffer, place.alternate})
-        if (buffer >= 0 && (written.contains(buffer) || (writes && read.contains(buffer))))
-          return true;
-      return false;
-    });
-  }
-};
 
 // What a turn multiplies and the weights that it reads.
 struct Turn {
@@ -64,10 +41,12 @@ bool may_pair(const Step& step) {
 }
 
 bool are_alike(const Step& x, const Step& y) {
-  const auto weights = turn_of(x).weights.constant();
-  return weights && *weights <= weights_at_most && x.length == y.length &&
-         x.own_rows == y.own_rows && x.body.size() == y.body.size() &&
-         turn_of(x).flops == turn_of(y).flops;
+  if (x.length != y.length || x.body.size() != y.body.size() || x.own_rows != y.own_rows ||
+      x.own_rows_least != y.own_rows_least)
+    return false;
+  const Turn turn = turn_of(x);
+  const auto weights = turn.weights.constant();
+  return weights && *weights <= weights_at_most && turn.flops == turn_of(y).flops;
 }
 
 // Puts loop `j` behind loop `i`, if it may stand there.

@@ -54,6 +54,7 @@ class ProgramEmitter {
   void emit_scan(llvm::IRBuilder<>& b, const Step& step);
   void emit_loop_of(llvm::IRBuilder<>& b, const Step& step);
   void emit_pair(llvm::IRBuilder<>& b, const Step& first, const Step& second);
+  llvm::Value* enough_rows(llvm::IRBuilder<>& b, const Dim& rows, const Dim& least);
   void emit_bound_scan(llvm::IRBuilder<>& b, const Step& step);
   void emit_binders();
   llvm::Value* own_dim_table(llvm::IRBuilder<>& b, llvm::Value* shared, llvm::Value* count);

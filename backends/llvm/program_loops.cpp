@@ -36,12 +36,9 @@ void ProgramEmitter::emit_pair(llvm::IRBuilder<>& b, const Step& first, const St
   llvm::Value *threads = threads_, *thread = thread_, *barrier = barrier_;
   llvm::Value* odd = b.CreateTrunc(threads, b.getInt1Ty());
   llvm::Value* halves = b.CreateNot(odd);  // else the smaller one would be waited for
-  for (const Step* step : {&first, &second})
-    if (step->own_rows)
-      halves = b.CreateAnd(
-          halves,
-          b.CreateICmpULT(extent(b, dim_table_, *step->own_rows),
-                          b.CreateMul(threads, extent(b, dim_table_, step->own_rows_least))));
+  if (first.own_rows)                      // both have as many
+    halves =
+        b.CreateAnd(halves, b.CreateNot(enough_rows(b, *first.own_rows, first.own_rows_least)));
   llvm::Value* half = b.CreateUDiv(threads, b.getInt64(2));
   llvm::Value* in_second = b.CreateICmpUGE(thread, half);
   llvm::Value* barriers =
@@ -109,9 +106,7 @@ void ProgramEmitter::emit_row_run(llvm::IRBuilder<>& b, std::span<const Step> st
     llvm::Value* end = b.CreateAdd(begin, own.count);
     llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1);
     llvm::Value* all = b.CreateSelect(b.CreateICmpEQ(own.count, zero), one, own.count);
-    llvm::Value* blocks =
-        b.CreateICmpUGE(extent(b, dim_table_, run.rows),
-                        b.CreateMul(own.threads, extent(b, dim_table_, run.least)));
+    llvm::Value* blocks = enough_rows(b, run.rows, run.least);
     llvm::Value* block = b.getInt64(static_cast<std::uint64_t>(run.block));
     llvm::Value* chunk = b.CreateSelect(blocks, block, all);
     emit_in_chunks(b, work, begin, end, chunk, rows_of_tile,
@@ -136,8 +131,13 @@ void ProgramEmitter::emit_row_run(llvm::IRBuilder<>& b, std::span<const Step> st
 // Is the product in that buffer computed in the turns of its loop?
 llvm::Value* ProgramEmitter::is_deferred(llvm::IRBuilder<>& b, int buffer) {
   const BufferPlan::Turn& turn = *plan_.buffers[static_cast<std::size_t>(buffer)].turn;
-  return b.CreateICmpUGE(extent(b, dim_table_, turn.rows),
-                         b.CreateMul(team_threads_, extent(b, dim_table_, turn.least)));
+  return enough_rows(b, turn.rows, turn.least);
+}
+
+// Are there so many rows for each thread of the team?
+llvm::Value* ProgramEmitter::enough_rows(llvm::IRBuilder<>& b, const Dim& rows, const Dim& least) {
+  return b.CreateICmpUGE(extent(b, dim_table_, rows),
+                         b.CreateMul(team_threads_, extent(b, dim_table_, least)));
 }
 
 // Thread i of n does rows r * i / n ... r * (i + 1) / n - 1 of r, in pairs, as if it
@@ -153,9 +153,7 @@ void ProgramEmitter::emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows, const 
         b.CreateMul(b.CreateUDiv(b.CreateMul(b.CreateUDiv(all, two), i), threads), two);
     return b.CreateSelect(b.CreateICmpEQ(i, threads), all, row);
   };
-  llvm::Value* least = b.CreateMul(threads, extent(b, dim_table_, wanted));
-  llvm::Value* enough = b.CreateICmpUGE(all, least);
-  llvm::Value* apart = b.CreateAnd(enough, b.CreateICmpUGT(threads, one));
+  llvm::Value* apart = b.CreateAnd(enough_rows(b, rows, wanted), b.CreateICmpUGT(threads, one));
   llvm::Value* begin = first(thread);
   llvm::Value* count = b.CreateSub(first(b.CreateAdd(thread, one)), begin);
   own_rows_ = OwnRows{rows,

@@ -29,25 +29,6 @@ bool is_whole(const Location& place) {
   return place.alternate < 0 && place.rows.empty() && place.next_row < 0;
 }
 
-struct Buffers {
-  std::set<int> read, written;
-  void add(const Step& step) {
-    any_place(step, [&](const Location& place, bool writes) {
-      for (const int buffer : {place.buffer, place.alternate, place.next_row})
-        if (buffer >= 0) (writes ? written : read).insert(buffer);
-      return false;
-    });
-  }
-  // Must what uses these and the step keep their order?
-  bool conflicts(const Step& step) const {
-    return any_place(step, [&](const Location& place, bool writes) {
-      for (const int buffer : {place.buffer, place.alternate, place.next_row})
-        if (written.contains(buffer) || (writes && read.contains(buffer))) return true;
-      return false;
-    });
-  }
-};
-
 // own_reads of each step, where it may be part of a run.
 using OwnReads = std::vector<std::optional<std::vector<bool>>>;
 
