@@ -4,6 +4,16 @@
 
 namespace treadle {
 
+bool operator==(const Location& a, const Location& b) {
+  const auto same_row = [](const Location::Row& x, const Location::Row& y) {
+    return x.loop == y.loop && x.reverse == y.reverse && x.length == y.length &&
+           x.stride == y.stride && x.start == y.start;
+  };
+  return a.buffer == b.buffer && a.alternate == b.alternate && a.parity_loop == b.parity_loop &&
+         a.next == b.next && a.parity_length == b.parity_length &&
+         std::equal(a.rows.begin(), a.rows.end(), b.rows.begin(), b.rows.end(), same_row);
+}
+
 bool any_place(const Step& step, const std::function<bool(const Location&, bool)>& test) {
   const auto among = [&](const std::vector<Location>& places, bool writes) {
     return std::any_of(places.begin(), places.end(),

@@ -34,6 +34,8 @@ constexpr int least_columns_to_ask_for = 128;
 // reads ahead in time.
 constexpr int most_rows_to_ask = 64;
 constexpr int least_bytes_to_ask = 1 << 20;
+// So many tiles may ask ahead for what one could.
+constexpr int tiles_for_one = 4;
 
 class KernelEmitter {
  public:
@@ -48,7 +50,7 @@ class KernelEmitter {
         size_(static_cast<int>(size_of(tile_.dtype))),
         element_(value_type(module.getContext(), tile_.dtype)) {}
 
-  MatmulKernels run(bool direct) {
+  MatmulKernels run(bool direct, bool asks) {
     MatmulKernels kernels;
     kernels.tile = tile_;
     if (!epilogue_)
@@ -62,7 +64,9 @@ class KernelEmitter {
     if (tile_.amx) amx_strip_ = emit_amx_strip(module_, target_, prefix_ + ".amx_strip");
     turn_ = tile_.pairs ? emit_pair_copy_function(module_, target_, tile_, prefix_ + ".copy_pairs")
                         : emit_turn_function(module_, target_, tile_, prefix_ + ".turn");
-    kernels.gemm = emit_gemm();
+    kernels.gemm = emit_gemm("gemm", false);
+    if (asks) kernels.asking = emit_gemm("asking_gemm", true);
+    ahead_ = nullptr;
     if (direct) kernels.direct = emit_direct();
     return kernels;
   }
@@ -119,13 +123,16 @@ class KernelEmitter {
     gemm_context,
   };
 
-  llvm::Function* emit_gemm() {
+  llvm::Function* emit_gemm(const char* name, bool asks) {
     llvm::Type* p = b_.getPtrTy();
     llvm::Type* i = b_.getInt64Ty();
     std::vector<llvm::Type*> types = {p, i, i, p, p, i, p, i, i, i, i, i, i, i};
     if (epilogue_) types.push_back(p);
-    auto* f = begin("gemm", llvm::FunctionType::get(b_.getVoidTy(), types, false));
+    if (asks) types.insert(types.end(), {p, i});
+    auto* f = begin(name, llvm::FunctionType::get(b_.getVoidTy(), types, false));
+    given_.clear();
     for (llvm::Argument& argument : f->args()) given_.push_back(&argument);
+    if (asks) ahead_ = b_.CreateAlloca(ahead_state_type(b_.getContext()));
     emit_blocks(f);
     return f;
   }
@@ -188,6 +195,7 @@ class KernelEmitter {
     Value* k_bound = b_.CreateSelect(b_.CreateICmpSLT(k, i64(1)), i64(1), k);
     block_size_ = emit_block_size(b_, tile_, b_k_ != nullptr, b_.CreateSub(m_end, m_begin), k_bound,
                                   given_[gemm_a_m]);
+    if (ahead_ != nullptr) emit_ahead_state(k_bound);
     Value *first_row = m_begin, *first_k = i64(0);
     Value* blocks = emit_blocks_of(b_, k_bound, k_block);
     if (share_ != nullptr) {
@@ -214,6 +222,26 @@ class KernelEmitter {
     });
     if (tile_.amx) emit_amx_end(b_);
     b_.CreateRetVoid();
+  }
+
+  // Of a second-level cache that is small for them the weights drive out what was asked for
+  // early, but memory may be slow: the last tiles ask, four times as many as would do.
+  void emit_ahead_state(Value* k_bound) {
+    Value *begin = given_[gemm_panel_begin], *end = given_[gemm_panel_end];
+    Value* rows = b_.CreateSub(given_[gemm_m_end], given_[gemm_m_begin]);
+    Value* whole = minimum(end, b_.CreateUDiv(given_[gemm_n], i64(tile_.columns)));
+    Value* strips = b_.CreateUDiv(rows, i64(tile_.rows));
+    Value* tiles = b_.CreateMul(b_.CreateSub(whole, begin), strips);
+    // Of whole blocks along k: a tile asks after each steps_together.
+    Value* k = minimum(k_bound, block_size_.k);
+    tiles = b_.CreateMul(tiles, b_.CreateUDiv(k_bound, k));
+    Value* asked = b_.CreateMul(k, i64(bytes_asked(tile_) / static_cast<int>(steps_together)));
+    Value *list = given_[gemm_panel_end + 1], *bytes = given_[gemm_panel_end + 2];
+    Value* wanted = b_.CreateMul(b_.CreateUDiv(bytes, asked), i64(tiles_for_one));
+    wanted = b_.CreateAdd(wanted, i64(tiles_for_one));
+    auto* type = ahead_state_type(b_.getContext());
+    b_.CreateStore(list, b_.CreateStructGEP(type, ahead_, ahead_run));
+    b_.CreateStore(b_.CreateSub(tiles, wanted), b_.CreateStructGEP(type, ahead_, ahead_wait));
   }
 
   void emit_block_of_rows(Value* row, Value* rows, Value* k0) {
@@ -334,8 +362,9 @@ class KernelEmitter {
     Value* first_panel = b_.CreateICmpEQ(panel, given_[gemm_panel_begin]);
     Value* ahead = b_.CreateSelect(first_panel, block.ahead, i64(0));
     const Rows next = next_rows_of_b(block, panel);
+    Value* of_turn = ahead_ != nullptr ? ahead_ : null();
     arguments.insert(arguments.end(), {next.first, next.stride, next.count, b.from, b.sums, ahead,
-                                       block.a_strip, block.rows});
+                                       block.a_strip, of_turn, block.rows});
     return arguments;
   }
 
@@ -536,13 +565,15 @@ class KernelEmitter {
   std::optional<Second> second_;
   llvm::AllocaInst *buffer_ = nullptr, *turned_ = nullptr, *panel_ = nullptr, *unread_ = nullptr;
   bool copies_ = false;
+  llvm::AllocaInst* ahead_ = nullptr;  // of a gemm that asks ahead
 };
 
 }  // namespace
 
 MatmulKernels emit_matmul_kernels(llvm::Module& module, const Target& target, DType dtype,
-                                  const char* prefix, const TileEpilogue& epilogue, bool direct) {
-  return KernelEmitter(module, target, dtype, prefix, epilogue).run(direct);
+                                  const char* prefix, const TileEpilogue& epilogue, bool direct,
+                                  bool asks) {
+  return KernelEmitter(module, target, dtype, prefix, epilogue).run(direct, asks);
 }
 
 }  // namespace treadle

@@ -84,7 +84,22 @@ using GemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const 
                           std::int64_t m_begin, std::int64_t m_end, std::int64_t n, std::int64_t k,
                           std::int64_t panel_begin, std::int64_t panel_end);
 
-// The same with B where it stands, rows of n dense elements that are b_k apart: each
+// Bytes of memory that are read or written soon behind a product, asked for while it runs, so
+// that they come while little else does.
+struct AskedAhead {
+  const void* from;
+  std::int64_t bytes;
+};
+// The same as GemmFunction; takes a list of AskedAhead, which ends with one whose `from` is
+// null and is used up, and the sum of their bytes, at the most.
+template <typename T>
+using AskingGemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const T* packed,
+                                T* c, std::int64_t c_m, const T* initial, std::int64_t initial_m,
+                                std::int64_t m_begin, std::int64_t m_end, std::int64_t n,
+                                std::int64_t k, std::int64_t panel_begin, std::int64_t panel_end,
+                                AskedAhead* ahead, std::int64_t ahead_bytes);
+
+// GemmFunction with B where it stands, rows of n dense elements that are b_k apart: each
 // block of a panel is copied before it is used, once for each 256 rows of A. `initial`
 // is zero. Unless `sums` is null, sums[j] becomes the sum of B's column j, by the call
 // whose m_begin is 0. A's columns stand in runs of `run`: element (i, l) is

@@ -32,6 +32,7 @@ struct MatmulKernels {
   MatmulTile tile;
   llvm::Function* pack = nullptr;    // PackFunction
   llvm::Function* gemm = nullptr;    // GemmFunction; with an epilogue it takes one pointer more
+  llvm::Function* asking = nullptr;  // AskingGemmFunction, as well; not of pairs
   llvm::Function* direct = nullptr;  // DirectGemmFunction, where it is asked for; not of pairs
 };
 
@@ -41,6 +42,6 @@ struct MatmulKernels {
 // kernels without one.
 MatmulKernels emit_matmul_kernels(llvm::Module& module, const Target& target, DType dtype,
                                   const char* prefix, const TileEpilogue& epilogue = {},
-                                  bool direct = false);
+                                  bool direct = false, bool asks = false);
 
 }  // namespace treadle

@@ -3,6 +3,7 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include <functional>
 #include <vector>
 
 #include "backends/llvm/loop_internal.h"
@@ -32,8 +33,8 @@ class StripEmitter {
     std::vector<llvm::Type*> types = tiles_[0]->getFunctionType()->params();
     llvm::Type* i64_type = b_.getInt64Ty();
     llvm::Type* pointer = b_.getPtrTy();
-    types.insert(types.end(),
-                 {pointer, i64_type, i64_type, pointer, pointer, i64_type, i64_type, i64_type});
+    types.insert(types.end(), {pointer, i64_type, i64_type, pointer, pointer, i64_type, i64_type,
+                               pointer, i64_type});
     strip_ = llvm::Function::Create(
         llvm::FunctionType::get(b_.getVoidTy(), types, false), llvm::Function::InternalLinkage,
         prefix + ".strip_" + std::to_string(vectors * tile.lanes), module);
@@ -72,9 +73,14 @@ class StripEmitter {
         if (copying_ != nullptr)
           asked = b_.CreateSub(i, b_.CreateSelect(copies(), i64(rows), i64(0)));
         asks = b_.CreateAnd(asks, b_.CreateICmpULT(asked, i64(tiles_that_ask * rows)));
-        const auto read = [&] {
+        const auto read_b = [&] {
           emit_if(
               b_, asks, [&] { call_asking(i, asked); }, [&] { call(tiles_[t], i); });
+        };
+        const auto read = [&] {
+          emit_if(
+              b_, b_.CreateIsNotNull(argument(strip_ahead)), [&] { call_ahead(i, read_b); },
+              read_b);
         };
         if (copying_ == nullptr) return read();
         emit_if(
@@ -147,6 +153,43 @@ class StripEmitter {
     arguments[tile_next_step] = step;
     b_.CreateCall(asking_, arguments);
   }
+  // Asks for its part of the first run of the list that is left, once it is time.
+  void call_ahead(Value* i, const std::function<void()>& otherwise) {
+    Value* state = argument(strip_ahead);
+    const auto part = [&](unsigned field) {
+      return b_.CreateStructGEP(ahead_state_type(b_.getContext()), state, field);
+    };
+    Value* wait = b_.CreateLoad(b_.getInt64Ty(), part(ahead_wait));
+    b_.CreateStore(b_.CreateSub(wait, i64(1)), part(ahead_wait));
+    Value* run = b_.CreateLoad(b_.getPtrTy(), part(ahead_run));
+    Value* from = b_.CreateLoad(b_.getPtrTy(), run);
+    Value* times = b_.CreateUDiv(strip_->getArg(tile_k), i64(steps_together));
+    Value* asks = b_.CreateAnd(b_.CreateICmpSLE(wait, i64(0)), b_.CreateIsNotNull(from));
+    asks = b_.CreateAnd(asks, b_.CreateICmpNE(times, i64(0)));
+    emit_if(
+        b_, asks,
+        [&] {
+          std::vector<Value*> arguments = arguments_of(asking_, i);
+          Value* left_at = offset(run, i64(8));
+          Value* left = b_.CreateLoad(b_.getInt64Ty(), left_at);
+          // No further than the run goes, whose end may be another core's beginning.
+          Value* rest = b_.CreateUDiv(b_.CreateSub(b_.CreateAdd(left, times), i64(1)), times);
+          Value* most = i64(bytes_asked(tile_));
+          Value* step = b_.CreateSelect(b_.CreateICmpULT(rest, most), rest, most);
+          Value* asked = b_.CreateMul(step, times);
+          left = b_.CreateSub(left, asked);
+          b_.CreateStore(offset(from, asked), run);
+          b_.CreateStore(left, left_at);
+          Value* next = offset(run, i64(sizeof(AskedAhead)));
+          b_.CreateStore(b_.CreateSelect(b_.CreateICmpSGT(left, i64(0)), run, next),
+                         part(ahead_run));
+          arguments[tile_b_k] = i64(bytes_asked(tile_) / rows_asked);
+          arguments[tile_next] = from;
+          arguments[tile_next_step] = step;
+          b_.CreateCall(asking_, arguments);
+        },
+        otherwise);
+  }
   Value* copies() { return b_.CreateIsNotNull(argument(strip_b_from)); }
   void call_copying() {
     std::vector<Value*> arguments = arguments_of(copying_, i64(0));
@@ -166,6 +209,15 @@ class StripEmitter {
 };
 
 }  // namespace
+
+llvm::StructType* ahead_state_type(llvm::LLVMContext& context) {
+  return llvm::StructType::get(
+      context, {llvm::PointerType::get(context, 0), llvm::Type::getInt64Ty(context)});
+}
+
+int bytes_asked(const MatmulTile& tile) {
+  return rows_asked * tile.columns * static_cast<int>(size_of(tile.dtype));
+}
 
 llvm::Value* emit_a_row(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* a,
                         llvm::Value* a_m, llvm::Value* a_strip, llvm::Value* i) {

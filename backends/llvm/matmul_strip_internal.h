@@ -7,7 +7,9 @@
 namespace llvm {
 class Function;
 class IRBuilderBase;
+class LLVMContext;
 class Module;
+class StructType;
 class Value;
 }  // namespace llvm
 
@@ -23,9 +25,17 @@ enum StripArgument : unsigned {
   strip_sums,      // what it adds B's rows to
   strip_a_ahead,   // how many bytes of each of A's rows to ask for one tile ahead
   strip_a_height,  // from one tile's height of A's rows to the next, in bytes
+  strip_ahead,     // unless null, the state of what is asked for ahead (ahead_state_type)
   strip_rows,
   strip_argument_count,
 };
+
+// Of a product that asks ahead: the first run of AskedAhead that is left, and how many tiles
+// that could ask do not yet.
+enum AheadState : unsigned { ahead_run, ahead_wait };
+llvm::StructType* ahead_state_type(llvm::LLVMContext& context);
+// So many bytes after each steps_together along k.
+int bytes_asked(const MatmulTile& tile);
 
 // Tiles of the greatest height that still fits, one below the other. With `copies` b_from
 // may be something: B's panel is packed on the way then.

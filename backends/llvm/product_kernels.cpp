@@ -12,6 +12,8 @@ namespace {
 
 // How many arguments a direct product kernel has in front of those of SharedWork.
 constexpr unsigned direct_arguments = 21;
+// Of a product that asks ahead: fewer have few tiles for that.
+constexpr std::int64_t least_rows_to_ask = 16;
 // Fewer would read a panel of B for too little.
 constexpr std::int64_t least_tiles_at_a_time = 8;
 
@@ -52,8 +54,9 @@ llvm::Value* smaller(llvm::IRBuilder<>& b, llvm::Value* x, llvm::Value* y) {
 llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   llvm::Function*& out = products_[{dtype, kind}];
   if (out != nullptr) return out;
-  static constexpr std::array<const char*, 6> names{
-      "product", "row_product", "any_product", "shared_product", "products", "direct_product"};
+  static constexpr std::array<const char*, 7> names{
+      "product",        "asking_product", "row_product",   "any_product",
+      "shared_product", "products",       "direct_product"};
   llvm::IRBuilder<> b(module_.getContext());
   llvm::Type *p = b.getPtrTy(), *i = b.getInt64Ty();
   std::vector<llvm::Type*> types{p, i, i, p, p, i, i, i, i, i};
@@ -63,6 +66,8 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
     types.insert(types.end(), {p, p, p, i});
   else if (kind == ProductKind::batch)
     types.insert(types.end(), {i, i});
+  else if (kind == ProductKind::asking_rows)
+    types.insert(types.end(), {p, i});
   else if (kind != ProductKind::rows)
     types.insert(types.end(), {i, i, i});
   const std::string name =
@@ -72,7 +77,8 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   // Those that run once a step.
   if (kind == ProductKind::shared_rows || kind == ProductKind::direct) generate_quickly(*f);
   switch (kind) {
-    case ProductKind::rows: several_rows(b, f, dtype, kind); break;
+    case ProductKind::rows:
+    case ProductKind::asking_rows: several_rows(b, f, dtype, kind); break;
     case ProductKind::shared_rows: several_rows(b, f, dtype, kind); break;
     case ProductKind::direct: several_rows(b, f, dtype, kind); break;
     case ProductKind::one_row: one_row(b, f, dtype); break;
@@ -129,6 +135,52 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
     b.CreateCall(product_kernel(step.product_dtype, ProductKind::batch), arguments);
     return;
   }
+  if (!own_rows_ || step.ahead.empty()) return product_of_rows(b, step, arguments, rows);
+  // By one thread that reads all rows.
+  llvm::Value* many = b.CreateICmpUGE(rows, b.getInt64(least_rows_to_ask));
+  emit_if(
+      b, b.CreateAnd(b.CreateICmpEQ(threads_, b.getInt64(1)), many),
+      [&] {
+        std::vector<llvm::Value*> asking = arguments;
+        add_asked_ahead(b, step, asking);
+        b.CreateCall(product_kernel(step.product_dtype, ProductKind::asking_rows), asking);
+      },
+      [&] { product_of_rows(b, step, arguments, rows); });
+}
+
+void ProgramEmitter::add_asked_ahead(llvm::IRBuilder<>& b, const Step& step,
+                                     std::vector<llvm::Value*>& arguments) {
+  llvm::BasicBlock& entry = b.GetInsertBlock()->getParent()->getEntryBlock();
+  llvm::IRBuilder<> at_entry(&entry, entry.begin());
+  auto* type = llvm::StructType::get(b.getContext(), {b.getPtrTy(), b.getInt64Ty()});
+  llvm::Value* list = at_entry.CreateAlloca(llvm::ArrayType::get(type, step.ahead.size() + 1));
+  const auto store = [&](std::size_t i, unsigned field, llvm::Value* value) {
+    b.CreateStore(value, b.CreateStructGEP(type, b.CreateConstGEP1_64(type, list, i), field));
+  };
+  llvm::Value* all = b.getInt64(0);
+  for (std::size_t i = 0; i < step.ahead.size(); ++i) {
+    const RowsAhead& rows = step.ahead[i];
+    const std::vector<llvm::Value*> counters = counters_;
+    if (rows.turns != 0) counters_.back() = b.CreateAdd(counters_.back(), b.getInt64(rows.turns));
+    llvm::Value* row = extent(b, dim_table_, rows.row_bytes);
+    llvm::Value* bytes = b.CreateMul(own_rows_->count, row);
+    if (plan_.buffers[static_cast<std::size_t>(rows.place.buffer)].turn)
+      bytes = b.CreateSelect(is_deferred(b, rows.place.buffer), b.getInt64(0), bytes);
+    store(i, 0,
+          b.CreateGEP(b.getInt8Ty(), pointer(b, rows.place, rows.dtype),
+                      b.CreateMul(own_rows_->begin, row)));
+    store(i, 1, bytes);
+    all = b.CreateAdd(all, bytes);
+    counters_ = counters;
+  }
+  store(step.ahead.size(), 0, llvm::ConstantPointerNull::get(b.getPtrTy()));
+  arguments.insert(arguments.end(), {list, all});
+}
+
+void ProgramEmitter::product_of_rows(llvm::IRBuilder<>& b, const Step& step,
+                                     std::vector<llvm::Value*>& arguments, llvm::Value* rows) {
+  const MatmulShape& shape = step.shape;
+  const auto size = [&](const Dim& dim) { return extent(b, dim_table_, dim); };
   ProductKind kind = ProductKind::rows;
   const bool one_row = shape.m == Dim(1), several_rows = !one_row && shape.m.is_constant();
   const auto one_row_arguments = [&] {
@@ -176,9 +228,12 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
   const auto row_at = [&](llvm::Value* tile) { return smaller(b, b.CreateMul(tile, height), x.m); };
   const auto gemm = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
                         llvm::Value* p_end) {
-    b.CreateCall(made.gemm, {x.a, x.a_m, x.a_k, x.packed, x.c, x.n,
-                             llvm::ConstantPointerNull::get(b.getPtrTy()), zero, m_begin, m_end,
-                             x.n, x.k, p_begin, p_end});
+    std::vector<llvm::Value*> arguments{
+        x.a,  x.a_m,   x.a_k, x.packed, x.c, x.n,     llvm::ConstantPointerNull::get(b.getPtrTy()),
+        zero, m_begin, m_end, x.n,      x.k, p_begin, p_end};
+    if (kind == ProductKind::asking_rows)
+      arguments.insert(arguments.end(), {f->getArg(10), f->getArg(11)});
+    b.CreateCall(kind == ProductKind::asking_rows ? made.asking : made.gemm, arguments);
   };
   const auto direct_gemm = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
                                llvm::Value* p_end, llvm::Value* share, llvm::Value* first_turn) {
@@ -209,7 +264,7 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
   llvm::Value* panel_begin = x.part(b, panels, x.thread);
   llvm::Value* panel_end = x.part(b, panels, x.next(b));
   std::optional<SharedWork> shared;
-  if (kind != ProductKind::rows) {
+  if (kind != ProductKind::rows && kind != ProductKind::asking_rows) {
     llvm::Argument* last = f->arg_end() - 4;
     shared = SharedWork{last, last + 1, x.thread, x.threads, last + 2, last + 3};
   }

@@ -423,10 +423,12 @@ void ProgramEmitter::copy(llvm::IRBuilder<>& b, const Step& step) {
 // ---- products ----
 
 namespace {
-bool has_direct_products(const std::vector<Step>& steps, DType dtype) {
+// Is there a product for which that is true?
+template <typename Is>
+bool any_product(const std::vector<Step>& steps, DType dtype, const Is& is) {
   return std::any_of(steps.begin(), steps.end(), [&](const Step& step) {
-    return (step.direct && step.graph->node(step.node).types[0].dtype == dtype) ||
-           has_direct_products(step.body, dtype) || has_direct_products(step.before, dtype);
+    return (step.kind == Step::Kind::matmul && step.product_dtype == dtype && is(step)) ||
+           any_product(step.body, dtype, is) || any_product(step.before, dtype, is);
   });
 }
 }  // namespace
@@ -435,9 +437,12 @@ const MatmulKernels& ProgramEmitter::kernels(DType dtype) {
   const auto found = matmuls_.find(dtype);
   if (found != matmuls_.end()) return found->second;
   const std::string prefix(to_string(dtype));
+  const bool direct = any_product(plan_.steps, dtype, [](const Step& step) { return step.direct; });
+  const bool asks =
+      any_product(plan_.steps, dtype, [](const Step& step) { return !step.ahead.empty(); });
   return matmuls_
-      .emplace(dtype, emit_matmul_kernels(module_, target_, dtype, prefix.c_str(), {},
-                                          has_direct_products(plan_.steps, dtype)))
+      .emplace(dtype,
+               emit_matmul_kernels(module_, target_, dtype, prefix.c_str(), {}, direct, asks))
       .first->second;
 }
 

@@ -105,6 +105,10 @@ class ProgramEmitter {
   void copy(llvm::IRBuilder<>& b, const Step& step);
   void pack(llvm::IRBuilder<>& b, const Step& step);
   void matmul(llvm::IRBuilder<>& b, const Step& step);
+  void product_of_rows(llvm::IRBuilder<>& b, const Step& step, std::vector<llvm::Value*>& arguments,
+                       llvm::Value* rows);
+  void add_asked_ahead(llvm::IRBuilder<>& b, const Step& step,
+                       std::vector<llvm::Value*>& arguments);
   void add_direct_arguments(llvm::IRBuilder<>& b, const Step& step,
                             std::vector<llvm::Value*>& arguments);
   void looped_matmul(llvm::IRBuilder<>& b, const Step& step);
@@ -119,6 +123,7 @@ class ProgramEmitter {
   // void(a, a_m, a_k, packed, c, m, n, k, thread, threads, ...).
   enum class ProductKind : std::uint8_t {
     rows,         // of more than one row
+    asking_rows,  // of more than one row, ..., ahead, ahead_bytes): AskingGemmFunction's
     one_row,      // ..., width, block, turn): a ColumnShare, and the turn of the loop around
     any_rows,     // one of the two, with one_row's arguments
     shared_rows,  // of more than one row, ...; SharedWork's shares, context, ticks, kernel)

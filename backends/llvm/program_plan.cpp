@@ -15,6 +15,7 @@
 #include "backends/llvm/results_in_place.h"
 #include "backends/llvm/row_runs.h"
 #include "backends/llvm/row_shares.h"
+#include "backends/llvm/rows_ahead.h"
 #include "backends/llvm/scan_stacks.h"
 #include "backends/llvm/transposed_inputs.h"
 #include "ir/builder.h"
@@ -23,16 +24,6 @@
 #include "ir/ops/attention.h"
 
 namespace treadle {
-
-bool operator==(const Location& a, const Location& b) {
-  const auto same_row = [](const Location::Row& x, const Location::Row& y) {
-    return x.loop == y.loop && x.reverse == y.reverse && x.length == y.length &&
-           x.stride == y.stride && x.start == y.start;
-  };
-  return a.buffer == b.buffer && a.alternate == b.alternate && a.parity_loop == b.parity_loop &&
-         a.next == b.next && a.parity_length == b.parity_length &&
-         std::equal(a.rows.begin(), a.rows.end(), b.rows.begin(), b.rows.end(), same_row);
-}
 
 bool ProgramPlan::is_bound(const Dim& dim) const {
   std::set<std::string> symbols;
@@ -101,6 +92,7 @@ class Planner {
     share_rows_together(plan_);
     read_transposed_inputs(plan_);
     join_products(plan_, plan_.steps);
+    ask_ahead(plan_);
     share_while_done(plan_);
     for (auto* steps : {&plan_.preparation, &plan_.steps}) number_kernels(*steps);
     return std::move(plan_);

@@ -106,6 +106,15 @@ struct RowRun {
   int shared = -1;  // as Step::shared
 };
 
+// Of what a kernel reads or writes behind a product: this thread's rows, so many bytes each,
+// at this turn of the loop around or so many turns later.
+struct RowsAhead {
+  Location place;
+  DType dtype = DType::f32;
+  Dim row_bytes;
+  std::uint64_t turns = 0;
+};
+
 struct Step {
   enum class Kind : std::uint8_t {
     fused,
@@ -146,6 +155,7 @@ struct Step {
   ColumnShare share;  // of a matmul that is one product
   // B is read where it stands. A second output is the sum of its rows.
   bool direct = false;
+  std::vector<RowsAhead> ahead;         // rows_ahead.h
   std::optional<SecondProduct> second;  // of such a product
   // Of such a product whose A is read as a [run, rows] matrix's transpose, turned once
   // more (transposed_inputs.h): run and stride of the runs.

@@ -21,15 +21,20 @@ struct Kernels {
       : has_fma(target.has_fma), jit(target) {
     const bool with_direct = dtype != DType::bf16;
     const MatmulKernels kernels =
-        emit_matmul_kernels(jit.module(), target, dtype, "mm", {}, with_direct);
+        emit_matmul_kernels(jit.module(), target, dtype, "mm", {}, with_direct, with_direct);
     tile = kernels.tile;
-    if (with_direct) kernels.direct->setLinkage(llvm::Function::ExternalLinkage);
+    if (with_direct) {
+      kernels.direct->setLinkage(llvm::Function::ExternalLinkage);
+      kernels.asking->setLinkage(llvm::Function::ExternalLinkage);
+    }
     kernels.pack->setLinkage(llvm::Function::ExternalLinkage);
     kernels.gemm->setLinkage(llvm::Function::ExternalLinkage);
     jit.compile();
     pack = jit.lookup<PackFunction<T>>("mm.pack");
     gemm = jit.lookup<GemmFunction<T>>("mm.gemm");
-    if (with_direct) direct = jit.lookup<DirectGemmFunction<T>>("mm.direct_gemm");
+    if (!with_direct) return;
+    direct = jit.lookup<DirectGemmFunction<T>>("mm.direct_gemm");
+    asking = jit.lookup<AskingGemmFunction<T>>("mm.asking_gemm");
   }
 
   bool has_fma;
@@ -38,6 +43,7 @@ struct Kernels {
   PackFunction<T>* pack = nullptr;
   GemmFunction<T>* gemm = nullptr;
   DirectGemmFunction<T>* direct = nullptr;
+  AskingGemmFunction<T>* asking = nullptr;
 };
 
 enum class Start { zero, bias, matrix, accumulate };

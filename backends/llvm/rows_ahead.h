@@ -1,0 +1,15 @@
+// Rows in memory that a product asks for while it runs, since a kernel behind it needs them.
+#pragma once
+#include "backends/llvm/program_plan.h"
+
+namespace treadle {
+
+// Sets `ahead` of products: in a loop whose rows a thread has for itself (row_shares.h), the
+// last product in front of a kernel, of this turn or of the one before, asks for the rows of
+// stacks that the kernel reads or writes in its turn, and in a run (row_runs.h) for those of
+// the block. They have left the caches, or were never there, and what is written has to come
+// first, too; the kernel would wait for them line by line. Not what the turn or the block
+// itself brings with it: that is near.
+void ask_ahead(ProgramPlan& plan);
+
+}  // namespace treadle

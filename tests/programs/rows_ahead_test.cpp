@@ -1,0 +1,98 @@
+// Products that ask for the rows that kernels behind them read and write.
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "backends/llvm/program_plan.h"
+#include "backends/llvm/target.h"
+#include "driver/compile.h"
+#include "passes/training_step.h"
+#include "tests/catch.h"
+#include "tests/support/graphs.h"
+#include "tests/support/programs.h"
+
+using namespace treadle;
+using namespace treadle::test;
+
+namespace {
+
+using PlannedStep = treadle::Step;
+
+Graph loss_of(const std::string& layers) {
+  return mean_square_of("model M(x: real[T, 24]) {\n" + layers + "  return y: y\n}\n");
+}
+
+const char* const lstm = "  y, _ = scan LSTM[24, 40] over x\n";
+const char* const lstm_over_gru =
+    "  z, _ = scan GRU[24, 40] over x\n"
+    "  y, _ = scan LSTM[40, 24] over z\n";
+const char* const feed_forward =
+    "  y = x + dense[24, 70](gelu(dense[70, 24](layer_norm[24](x))))\n";
+
+// Bytes of a row that each product asks for, of this turn and of the next, in loops (or runs).
+struct Asked {
+  std::vector<std::int64_t> now, next;
+};
+std::vector<Asked> asked_in(const Graph& whole, bool loops) {
+  const ProgramPlan plan = plan_program(lower(whole), {}, matmul_tiles(host_target()));
+  std::vector<Asked> out;
+  const std::function<void(const std::vector<PlannedStep>&, bool)> visit =
+      [&](const std::vector<PlannedStep>& steps, bool in_loop) {
+        for (const PlannedStep& step : steps) {
+          visit(step.body, true);
+          if (step.ahead.empty() || in_loop != loops) continue;
+          CHECK(step.kind == PlannedStep::Kind::matmul);
+          Asked asked;
+          for (const RowsAhead& rows : step.ahead)
+            (rows.turns == 0 ? asked.now : asked.next).push_back(*rows.row_bytes.constant());
+          std::sort(asked.now.begin(), asked.now.end());
+          std::sort(asked.next.begin(), asked.next.end());
+          out.push_back(asked);
+        }
+      };
+  visit(plan.steps, false);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("an LSTM's product asks for the stacks that the cell writes, and its gradient's") {
+  // f64: 320 bytes a row for each state, four times as many for the gates.
+  const std::vector<Asked> asked = asked_in(make_training_step(loss_of(lstm), {}).graph, true);
+  REQUIRE(asked.size() == 2);
+  // What was computed of x, gates, c, h. In a turn's own product, nothing of the next.
+  CHECK(std::count(asked[0].now.begin(), asked[0].now.end(), 1280) == 2);
+  CHECK(std::count(asked[0].now.begin(), asked[0].now.end(), 320) >= 2);
+  CHECK(asked[0].next.empty());
+  // The gradient's kernel comes first in its turn: the product before asks for its rows.
+  CHECK(asked[1].now.empty());
+  CHECK(std::count(asked[1].next.begin(), asked[1].next.end(), 1280) == 1);
+  CHECK(std::count(asked[1].next.begin(), asked[1].next.end(), 320) >= 2);
+}
+
+TEST_CASE("a product asks for nothing that the turn itself brings") {
+  // h alone is carried, and the step keeps nothing: the row of x's product, that of h.
+  const TrainingStep forward = make_evaluation_step(loss_of("  y, _ = scan RNN[24, 40] over x\n"));
+  const std::vector<Asked> asked = asked_in(forward.graph, true);
+  REQUIRE(asked.size() == 1);
+  CHECK(asked[0].now == std::vector<std::int64_t>{320, 320});
+}
+
+TEST_CASE("the products of a run ask for the rows of a block") {
+  CHECK(asked_in(make_training_step(loss_of(feed_forward), {}).graph, true).empty());
+  CHECK(!asked_in(make_training_step(loss_of(feed_forward), {}).graph, false).empty());
+}
+
+TEST_CASE("steps whose products ask give the same results for any number of threads") {
+  for (const char* layers : {lstm, lstm_over_gru, feed_forward}) {
+    const TrainingStep step = make_training_step(loss_of(layers), {});
+    const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
+    for (const std::int64_t rows : {15, 16, 33, 70})
+      for (const std::int64_t length : {1, 5}) {
+        INFO(layers << rows << " rows, " << length << " steps");
+        require_same_for_threads(step.graph, *program,
+                                 step_inputs(step.graph, {{"B", rows}, {"T", length}}), 1e-10);
+      }
+  }
+}
