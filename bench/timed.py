@@ -2,7 +2,6 @@
 import os
 import statistics
 import sys
-import time
 
 import ragged
 import where
@@ -91,19 +90,18 @@ def turns(running, treadle, settings):
     runs = {name: max(1, min(50, int(25 / max(ms, 0.01)))) for name, ms in once.items()}
     # What ran before has left caches and threads in another state.
     warm = {name: ms < 50 for name, ms in once.items()}
-    a_round = sum((runs[name] + warm[name]) * ms + 10 for name, ms in once.items()) * 1e-3 + 0.06
+    a_round = sum((runs[name] + warm[name]) * ms + 25 for name, ms in once.items()) * 1e-3 + 0.06
     rounds = max(settings.least_rounds, min(settings.rounds, int(settings.seconds / a_round)))
     times, peaks = {name: [] for name in running}, []
     for _ in range(rounds):
         for name, process in running.items():
-            # Threads of the one before spin for some milliseconds before they sleep.
-            time.sleep(0.01)
             if warm[name]:
                 process.ask("run 1")
             before = treadle.ask("peak") if process is treadle else 0
             times[name].append(statistics.median(process.ask(f"run {runs[name]}")))
             if process is treadle:
                 peaks.append(max(before, treadle.ask("peak")))
+            process.rest()
     return times, peaks
 
 

@@ -27,7 +27,9 @@ REASONS = {
                     "less than 1), the input's part of the gates in the turns of the loop from "
                     "inputs as they stand (0.9 to 0.97 of the time), weights packed once for all "
                     "calls (0.99), each row of the output written by the loop where it belongs "
-                    "(1.05: rows that far apart cost more than to turn them). Where 16 rows a "
+                    "(1.05: rows that far apart cost more than to turn them), rows that a cell "
+                    "reads and writes asked for by the product in front (0.98 where what was "
+                    "computed of the inputs comes from memory, else no gain). Where 16 rows a "
                     "thread read weights of 512 units: blocks of k twice as deep (0.96), the next "
                     "panel asked for while the first tiles read this one (0.98), the inputs' "
                     "product in the turns of the loop (1.06), columns of each thread's own with "
@@ -45,7 +47,7 @@ REASONS = {
                  "Zen 4, of 8 x 8 heads of 64 and 128 rows, 45 % are products with keys, 41 % with "
                  "values, 8 % exp, 4 % packing, 2 % each the maximum and rescaling; tiles of "
                  "6 x 64 took 0.8 of the time of 8 x 48 there, groups of 16 x 16 left out on a "
-                 "mask's edge included. Alone T = 4,096 takes 87 ms, in turns with others 106.",
+                 "mask's edge included.",
     "GPT": "Beside products, norms, residual sums, gelu and copies between "
            "layouts are bound by memory. Tried: packed operands shared by two products, "
            "transposed matrices copied by blocks, 666 kernels where there were 798 (no gain), "
@@ -59,8 +61,9 @@ REASONS = {
            "one kernel a parameter (0.97), packed products in deeper blocks (0.92 to 0.95 of "
            "theirs, with many rows), columns of a transposed operand asked for ahead (0.93 of "
            "theirs), one product for the gradients by queries, keys and values (0.9 of its time).",
-    "forward + backward": "Products run at the peak or near it; the rest are the cell's functions, "
-                          "which keep the processor's multipliers busy most of the time. "
+    "forward + backward": "Products of a loop run at 94 to 97 % of the peak, weights' gradients, "
+                          "which read stacks of more than the caches hold, at 88 to 92 (98 where "
+                          "these are in the third level); the rest are the cell's functions. "
                           "Tried: rows of its own for each thread in place of barriers (0.7 to "
                           "0.9 of the time), threads that go on with rows, panels and tiles of "
                           "another when they are done with their own (0.93 to 0.99 of the time, "
@@ -78,8 +81,12 @@ REASONS = {
                           "vectors' gradients carried by the loop (0.93 to 0.96 where a cell has "
                           "such parameters), with AVX-512 weights' gradients whose B is packed by "
                           "the tile that reads it first (0.92 to 0.97 of theirs; their blocks "
-                          "deeper: no gain). A cell's gradient takes 23 cycles for eight states "
-                          "when all that it reads is in cache, and 56 to 70 from memory.",
+                          "deeper: no gain), rows that a cell reads and writes in memory asked "
+                          "for by the product in front (0.93 to 0.98: an LSTM's kernel takes 91 "
+                          "to 102 cycles for 16 states instead of 157 to 180, its gradient's 27 "
+                          "to 38 instead of 81 to 108). In weights' gradients: the next block of "
+                          "A asked for, C's next rows, both weights' in one step with 512 rows "
+                          "(no gain), blocks of fewer rows (1.07, B is read again).",
     "LSTM 2 x 256": "As the cells: functions and the layout of batches, beside products at the "
                     "peak.",
     "compile": "LLVM's instruction selection and register allocation; code is generated on two "

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import unittest.mock
 import xml.etree.ElementTree
@@ -54,6 +55,32 @@ def results(*measured):
 
 def timed_rows():
     return [row for row in rows.rows() if isinstance(row, rows.Row)]
+
+
+class Rests(unittest.TestCase):
+    def seconds_of_rest(self, behind_an_answer):
+        program = ("import time\n"
+                   "print('{}', flush=True)\n"
+                   "input()\n"
+                   "print('[]', flush=True)\n"
+                   "end = time.perf_counter() + 0.2\n"
+                   f"{behind_an_answer}\n"
+                   "input()")
+        process = processes.Process([sys.executable, "-c", program])
+        try:
+            process.ask("run")
+            begin = time.perf_counter()
+            process.rest()
+            return time.perf_counter() - begin
+        finally:
+            process.process.kill()
+            process.close()
+
+    @unittest.skipUnless(os.path.exists("/proc/self/schedstat"), "no schedstat")
+    def test_who_looks_for_work_is_waited_for(self):
+        spins = self.seconds_of_rest("while time.perf_counter() < end: pass")
+        self.assertGreater(spins, 0.15)
+        self.assertGreater(spins, self.seconds_of_rest("pass"))
 
 
 class Rows(unittest.TestCase):
