@@ -245,11 +245,14 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
   };
   llvm::Value* own_tiles = rounded_up(b, tiles, x.threads);
   llvm::Value* own_panels = rounded_up(b, panels, x.threads);
-  llvm::Value* by_rows = b.CreateMul(own_tiles, panels);
-  llvm::Value* by_panels = b.CreateMul(own_panels, tiles);
+  // In vectors: the last panel may have few.
+  llvm::Value* vectors = rounded_up(b, x.n, constant(b, made.tile.lanes));
+  llvm::Value* by_rows = b.CreateMul(own_tiles, vectors);
+  llvm::Value* by_panels =
+      b.CreateMul(b.CreateMul(own_panels, constant(b, made.tile.vectors)), tiles);
   if (direct) {
     // In half cycles for one of k: two vectors are multiplied a cycle, two elements copied.
-    llvm::Value* tile = constant(b, rows_of_tile * made.tile.vectors);
+    llvm::Value* tile = constant(b, rows_of_tile);
     const auto with_copies = [&](llvm::Value* products, llvm::Value* heights, llvm::Value* widths) {
       llvm::Value* turned = b.CreateMul(heights, height);
       llvm::Value* copied = b.CreateMul(widths, constant(b, 2 * made.tile.columns));
