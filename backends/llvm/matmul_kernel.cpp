@@ -235,7 +235,8 @@ class KernelEmitter {
     // Of whole blocks along k: a tile asks after each steps_together.
     Value* k = minimum(k_bound, block_size_.k);
     tiles = b_.CreateMul(tiles, b_.CreateUDiv(k_bound, k));
-    Value* asked = b_.CreateMul(k, i64(bytes_asked(tile_) / static_cast<int>(steps_together)));
+    Value* asked =
+        b_.CreateMul(depth(k), i64(bytes_asked(tile_) / static_cast<int>(steps_together)));
     Value *list = given_[gemm_panel_end + 1], *bytes = given_[gemm_panel_end + 2];
     Value* wanted = b_.CreateMul(b_.CreateUDiv(bytes, asked), i64(tiles_for_one));
     wanted = b_.CreateAdd(wanted, i64(tiles_for_one));

@@ -26,7 +26,7 @@ class StripEmitter {
           prefix + ".tile_" + std::to_string(rows) + "x" + std::to_string(vectors * tile.lanes);
       tiles_.push_back(emit_tile_function(module, target, tile, rows, vectors, name, epilogue));
     }
-    if (vectors == tile.vectors && !tile.pairs && !epilogue)
+    if (vectors == tile.vectors && !epilogue)
       asking_ = emit_asking_tile_function(module, target, tile, prefix + ".asking_tile");
     if (vectors == tile.vectors && copies)
       copying_ = emit_copying_tile_function(module, target, tile, prefix + ".copying_tile");

@@ -11,8 +11,8 @@ namespace treadle {
 namespace {
 
 bool may_ask(const Step& step) {
-  return step.kind == Step::Kind::matmul && step.product_dtype != DType::bf16 && !step.direct &&
-         step.row_loops.empty() && step.sum_loops.empty() && step.shape.batch == Dim(1);
+  return step.kind == Step::Kind::matmul && !step.direct && step.row_loops.empty() &&
+         step.sum_loops.empty() && step.shape.batch == Dim(1);
 }
 
 // Steps that are done for a thread's own rows, again and again.

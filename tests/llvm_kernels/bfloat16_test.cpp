@@ -188,6 +188,13 @@ TEST_CASE("A's blocks of any strides become tiles") {
 }
 #endif
 
+TEST_CASE("products of pairs that ask for memory that is needed behind them") {
+  for (const char* mask : {"", "avx2", "sse"}) {
+    INFO("features '" << mask << "'");
+    check_asking(Pairs(without_amx(make_target(mask))));
+  }
+}
+
 TEST_CASE("one row by pairs has the bits of the rows of others") {
   for (const char* mask : {"", "avx2", "sse"}) {
     INFO("features '" << mask << "'");

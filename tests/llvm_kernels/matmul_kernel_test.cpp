@@ -94,53 +94,11 @@ TEMPLATE_TEST_CASE("products of few rows, whose tiles ask for the next panel", "
   }
 }
 
-// The same bits; all runs are asked for where there are tiles enough, and nothing far behind
-// their ends.
 TEMPLATE_TEST_CASE("products that ask for memory that is needed behind them", "", float, double) {
   for (const char* mask : {"", "avx2", "sse"}) {
     INFO("features '" << mask << "'");
     const Kernels<TestType> kernels(make_target(mask));
-    const std::vector<char> memory(1 << 16);
-    std::mt19937 engine(5);
-    const auto below = [&](unsigned end) { return static_cast<std::int64_t>(engine() % end); };
-    for (int i = 0; i < 200; ++i) {
-      const bool large = i % 10 == 0;
-      const Problem p{large ? 64 : below(70) + 1,
-                      large ? 480 : below(200) + 1,
-                      large ? 100 + below(500) : below(70),
-                      i % 3 == 0,
-                      false,
-                      static_cast<Start>(i % 4)};
-      const Operands<TestType> operands(p);
-      const std::vector<TestType> want = expected(p, operands, kernels.has_fma);
-      const std::int64_t panels = kernels.tile.panels(p.n);
-      std::vector<TestType> packed(
-          static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)));
-      kernels.pack(operands.b.data(), operands.b_k, operands.b_n, p.k, p.n, 0, panels,
-                   packed.data(), nullptr);
-      std::vector<AskedAhead> runs;
-      std::int64_t all = 0;
-      for (std::int64_t at = 0, count = below(4); count > 0; --count) {
-        runs.push_back({memory.data() + at, below(1 << 14)});
-        all += runs.back().bytes;
-        at += runs.back().bytes;
-      }
-      runs.push_back({nullptr, 0});
-      std::vector<AskedAhead> left = runs;
-      Operands<TestType> o = operands;
-      kernels.asking(o.a.data(), o.a_m, o.a_k, packed.data(), o.c.data(), o.c_m, o.start(p),
-                     o.start_stride(p), 0, p.m, p.n, p.k, 0, panels, left.data(), all);
-      INFO(described(p, 1) << " runs " << runs.size() - 1);
-      REQUIRE(std::memcmp(o.c.data(), want.data(), want.size() * sizeof(TestType)) == 0);
-      CHECK(left.back().from == nullptr);
-      for (std::size_t r = 0; r + 1 < runs.size(); ++r) {
-        const auto asked =
-            static_cast<const char*>(left[r].from) - static_cast<const char*>(runs[r].from);
-        CHECK(left[r].bytes == runs[r].bytes - asked);
-        CHECK(left[r].bytes > -p.k);
-        if (large) CHECK(left[r].bytes <= 0);
-      }
-    }
+    check_asking(kernels);
   }
 }
 

@@ -1,12 +1,15 @@
 // Products by the kernels alone, called as a program calls them.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "backends/llvm/matmul_kernel_internal.h"
+#include "tests/catch.h"
 #include "tests/llvm_kernels/jit.h"
 
 namespace treadle::testing {
@@ -21,19 +24,16 @@ struct Kernels {
       : has_fma(target.has_fma), jit(target) {
     const bool with_direct = dtype != DType::bf16;
     const MatmulKernels kernels =
-        emit_matmul_kernels(jit.module(), target, dtype, "mm", {}, with_direct, with_direct);
+        emit_matmul_kernels(jit.module(), target, dtype, "mm", {}, with_direct, true);
     tile = kernels.tile;
-    if (with_direct) {
-      kernels.direct->setLinkage(llvm::Function::ExternalLinkage);
-      kernels.asking->setLinkage(llvm::Function::ExternalLinkage);
-    }
+    if (with_direct) kernels.direct->setLinkage(llvm::Function::ExternalLinkage);
+    kernels.asking->setLinkage(llvm::Function::ExternalLinkage);
     kernels.pack->setLinkage(llvm::Function::ExternalLinkage);
     kernels.gemm->setLinkage(llvm::Function::ExternalLinkage);
     jit.compile();
     pack = jit.lookup<PackFunction<T>>("mm.pack");
     gemm = jit.lookup<GemmFunction<T>>("mm.gemm");
-    if (!with_direct) return;
-    direct = jit.lookup<DirectGemmFunction<T>>("mm.direct_gemm");
+    if (with_direct) direct = jit.lookup<DirectGemmFunction<T>>("mm.direct_gemm");
     asking = jit.lookup<AskingGemmFunction<T>>("mm.asking_gemm");
   }
 
@@ -112,6 +112,51 @@ inline std::string described(const Problem& p, int parts) {
   return "m " + std::to_string(p.m) + " n " + std::to_string(p.n) + " k " + std::to_string(p.k) +
          " transposed " + std::to_string(p.a_transposed) + std::to_string(p.b_transposed) +
          " start " + std::to_string(static_cast<int>(p.start)) + " parts " + std::to_string(parts);
+}
+
+// Products that ask for memory have the bits of those that do not; all of it is asked for
+// where there are tiles enough, and nothing far behind the runs' ends.
+template <typename T>
+void check_asking(const Kernels<T>& kernels) {
+  const std::vector<char> memory(1 << 16);
+  std::mt19937 engine(5);
+  const auto below = [&](unsigned end) { return static_cast<std::int64_t>(engine() % end); };
+  for (int i = 0; i < 200; ++i) {
+    const bool large = i % 10 == 0;
+    const Problem p{large ? 64 : below(70) + 1,
+                    large ? 480 : below(200) + 1,
+                    large ? 100 + below(500) : below(70),
+                    i % 3 == 0,
+                    false,
+                    static_cast<Start>(i % 4)};
+    const Operands<T> operands(p);
+    const std::vector<T> want = computed(p, operands, kernels, 1);
+    const std::int64_t panels = kernels.tile.panels(p.n);
+    std::vector<T> packed(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)));
+    kernels.pack(operands.b.data(), operands.b_k, operands.b_n, p.k, p.n, 0, panels, packed.data(),
+                 nullptr);
+    std::vector<AskedAhead> runs;
+    std::int64_t all = 0;
+    for (std::int64_t count = below(4); count > 0; --count) {
+      runs.push_back({memory.data() + all, below(1 << 14)});
+      all += runs.back().bytes;
+    }
+    runs.push_back({nullptr, 0});
+    std::vector<AskedAhead> left = runs;
+    Operands<T> o = operands;
+    kernels.asking(o.a.data(), o.a_m, o.a_k, packed.data(), o.c.data(), o.c_m, o.start(p),
+                   o.start_stride(p), 0, p.m, p.n, p.k, 0, panels, left.data(), all);
+    INFO(described(p, 1) << " runs " << runs.size() - 1);
+    REQUIRE(std::memcmp(o.c.data(), want.data(), want.size() * sizeof(T)) == 0);
+    CHECK(left.back().from == nullptr);
+    for (std::size_t r = 0; r + 1 < runs.size() && !kernels.tile.amx; ++r) {
+      const auto asked =
+          static_cast<const char*>(left[r].from) - static_cast<const char*>(runs[r].from);
+      CHECK(left[r].bytes == runs[r].bytes - asked);
+      CHECK(left[r].bytes > -std::max<std::int64_t>(p.k, 1));
+      if (large) CHECK(left[r].bytes <= 0);
+    }
+  }
 }
 
 }  // namespace treadle::testing
