@@ -65,7 +65,7 @@ class KernelEmitter {
     turn_ = tile_.pairs ? emit_pair_copy_function(module_, target_, tile_, prefix_ + ".copy_pairs")
                         : emit_turn_function(module_, target_, tile_, prefix_ + ".turn");
     kernels.gemm = emit_gemm("gemm", false);
-    if (asks) kernels.asking = emit_gemm("asking_gemm", true);
+    if (asks && !tile_.amx) kernels.asking = emit_gemm("asking_gemm", true);
     ahead_ = nullptr;
     if (direct) kernels.direct = emit_direct();
     return kernels;

@@ -32,7 +32,7 @@ struct MatmulKernels {
   MatmulTile tile;
   llvm::Function* pack = nullptr;    // PackFunction
   llvm::Function* gemm = nullptr;    // GemmFunction; with an epilogue it takes one pointer more
-  llvm::Function* asking = nullptr;  // AskingGemmFunction, where it is asked for
+  llvm::Function* asking = nullptr;  // AskingGemmFunction, where it is asked for; not with AMX
   llvm::Function* direct = nullptr;  // DirectGemmFunction, where it is asked for; not of pairs
 };
 

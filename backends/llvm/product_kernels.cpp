@@ -135,7 +135,8 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
     b.CreateCall(product_kernel(step.product_dtype, ProductKind::batch), arguments);
     return;
   }
-  if (!own_rows_ || step.ahead.empty()) return product_of_rows(b, step, arguments, rows);
+  if (!own_rows_ || step.ahead.empty() || kernels(step.product_dtype).asking == nullptr)
+    return product_of_rows(b, step, arguments, rows);
   // By one thread that reads all rows.
   llvm::Value* many = b.CreateICmpUGE(rows, b.getInt64(least_rows_to_ask));
   emit_if(
