@@ -72,6 +72,12 @@ void walk(Walker& w, CompiledProgram& program) {
     w.number(buffer.first_phase);
     w.number(buffer.last_phase);
   });
+  w.list(program.plan.layers, [&](LayersPlan& layers) {
+    dim(layers.rows);
+    dim(layers.length);
+    w.number(layers.first_phase);
+    w.number(layers.last_phase);
+  });
   w.list(program.plan.claims, [&](MatmulClaim& claim) {
     w.number(claim.dtype);
     for (Dim* x : {&claim.shape.batch, &claim.shape.m, &claim.shape.n, &claim.shape.k}) dim(*x);

@@ -189,7 +189,8 @@ void join_products(ProgramPlan& plan, std::vector<Step>& steps) {
     for (std::size_t j = i + 1; j < steps.size(); ++j) {
       const Step& later = steps[j];
       if (later.kind == Step::Kind::scan || later.together != 1) break;
-      if (!is_single(later) || later.barrier_before || !have_same_b(steps[i], later) ||
+      if (!is_single(later) || later.barrier_before || later.layer != steps[i].layer ||
+          !have_same_b(steps[i], later) ||
           *steps[i].shape.m.constant() + *later.shape.m.constant() > rows_of_two ||
           steps[i].out.size() + later.out.size() > 3 ||
           !may_come_earlier(steps, i, j, program_begins))

@@ -7,21 +7,9 @@
 
 namespace treadle {
 
-namespace {
-
-// A loop's weights, of so many bytes, stand in a core's own cache. More are better shared
-// out: LSTMs of 256 units, 1 MiB, take as long either way, and their gradients 1.03 of the
-// time, since what the first one leaves behind has left the cache when it is read.
-constexpr std::int64_t weights_at_most = std::int64_t{896} << 10;
-
-// What a turn multiplies and the weights that it reads.
-struct Turn {
-  Dim flops, weights;
-};
-
-Turn turn_of(const Step& loop) {
-  Turn out;
-  for (const Step& step : loop.body) {
+WorkOfTurn work_of(std::span<const Step> steps) {
+  WorkOfTurn out;
+  for (const Step& step : steps) {
     if (step.kind != Step::Kind::matmul) continue;
     const MatmulShape& shape = step.shape;
     const auto size = static_cast<std::int64_t>(size_of(step.product_dtype));
@@ -44,10 +32,12 @@ bool are_alike(const Step& x, const Step& y) {
   if (x.length != y.length || x.body.size() != y.body.size() || x.own_rows != y.own_rows ||
       x.own_rows_least != y.own_rows_least)
     return false;
-  const Turn turn = turn_of(x);
-  const auto weights = turn.weights.constant();
-  return weights && *weights <= weights_at_most && turn.flops == turn_of(y).flops;
+  const WorkOfTurn work = work_of(x.body);
+  const auto weights = work.weights.constant();
+  return weights && *weights <= weights_at_most && work.flops == work_of(y.body).flops;
 }
+
+namespace {
 
 // Puts loop `j` behind loop `i`, if it may stand there.
 bool pair(std::vector<Step>& steps, std::size_t i, std::size_t j) {

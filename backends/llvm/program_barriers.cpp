@@ -129,19 +129,23 @@ class BarrierPlanner {
     return out;
   }
 
-  void steps(std::vector<Step>& steps, State& state) {
+  void steps(std::span<Step> steps, State& state) {
     int first = 0;
     std::size_t run = 0, run_end = 0;
     for (std::size_t i = 0; i <= steps.size(); ++i) {
       if (i == run_end && run_end > run)
-        keep(std::span<const Step>(steps).subspan(run, run_end - run), first, state.phase);
+        keep(steps.subspan(run, run_end - run), first, state.phase);
       if (i == steps.size()) break;
       Step& step = steps[i];
       if (step.kind == Step::Kind::scan) {
-        if (step.beside)
+        if (step.layer == Step::Layer::first)
+          plan_.layers.push_back({*step.own_rows, step.length, state.phase, state.phase});
+        if (step.beside) {
           loops({&step, &steps[++i]}, state);
-        else
+        } else {
           loops({&step}, state);
+        }
+        if (step.layer == Step::Layer::second) plan_.layers.back().last_phase = state.phase - 1;
         continue;
       }
       if (step.run) {

@@ -116,16 +116,23 @@ void ProgramEmitter::emit_barrier_unless_one(llvm::IRBuilder<>& b, const std::op
       b, needed, [&] { emit_barrier(b); }, [] {});
 }
 
-void ProgramEmitter::emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps) {
+void ProgramEmitter::emit_steps(llvm::IRBuilder<>& b, std::span<const Step> steps) {
   for (std::size_t i = 0; i < steps.size();) {
     if (steps[i].run && !own_rows_ && !alone_) {
-      emit_row_run(b, std::span(steps).subspan(i, static_cast<std::size_t>(steps[i].run->steps)));
+      emit_row_run(b, steps.subspan(i, static_cast<std::size_t>(steps[i].run->steps)));
       i += static_cast<std::size_t>(steps[i].run->steps);
       continue;
     }
     if (steps[i].together > 1 && !own_rows_ && !alone_) {
-      emit_together(b, std::span(steps).subspan(i, static_cast<std::size_t>(steps[i].together)));
+      emit_together(b, steps.subspan(i, static_cast<std::size_t>(steps[i].together)));
       i += static_cast<std::size_t>(steps[i].together);
+      continue;
+    }
+    if (steps[i].layer == Step::Layer::first) {
+      std::size_t count = 1;
+      while (steps[i + count - 1].layer != Step::Layer::second) ++count;
+      emit_layers(b, steps.subspan(i, count));
+      i += count;
       continue;
     }
     if (steps[i].beside) {

@@ -47,13 +47,18 @@ class ProgramEmitter {
   llvm::Value* extent(llvm::IRBuilder<>& b, llvm::Value* table, const Dim& dim);
 
   void emit_preparation(llvm::IRBuilder<>& b);
-  void emit_steps(llvm::IRBuilder<>& b, const std::vector<Step>& steps);
+  void emit_steps(llvm::IRBuilder<>& b, std::span<const Step> steps);
   void emit_together(llvm::IRBuilder<>& b, std::span<const Step> steps);
   void emit_step(llvm::IRBuilder<>& b, const Step& step);
   void emit_work(llvm::IRBuilder<>& b, const Step& step);
   void emit_scan(llvm::IRBuilder<>& b, const Step& step);
   void emit_loop_of(llvm::IRBuilder<>& b, const Step& step);
   void emit_pair(llvm::IRBuilder<>& b, const Step& first, const Step& second);
+  void emit_layers(llvm::IRBuilder<>& b, std::span<const Step> steps);
+  void emit_at_once(llvm::IRBuilder<>& b, std::span<const Step> steps);
+  void emit_phases(llvm::IRBuilder<>& b, std::span<const Step> steps);
+  void emit_between(llvm::IRBuilder<>& b, std::span<const Step> steps, llvm::Value* begin,
+                    llvm::Value* end);
   llvm::Value* enough_rows(llvm::IRBuilder<>& b, const Dim& rows, const Dim& least);
   void emit_bound_scan(llvm::IRBuilder<>& b, const Step& step);
   void emit_binders();

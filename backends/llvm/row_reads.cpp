@@ -92,7 +92,8 @@ class RowReads {
   std::set<std::pair<Value, bool>> seen_;
 };
 
-// Are a kernel's units (FusedKernel) as many for each row?
+}  // namespace
+
 bool has_units_of_rows(const Graph& body, const Dims& domain, const Dim& rows) {
   const Node& first = body.node(body.outputs()[0].value.node);
   const auto leading = leading_dims(domain, rows);
@@ -104,8 +105,6 @@ bool has_units_of_rows(const Graph& body, const Dims& domain, const Dim& rows) {
   return std::find(axes.begin(), axes.end(), last) != axes.end() ||
          *leading < first.types[0].dims.size();
 }
-
-}  // namespace
 
 std::optional<std::vector<bool>> own_reads(const Step& step, const Dim& rows) {
   if (step.kind == Step::Kind::copy) {

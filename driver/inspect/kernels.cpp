@@ -27,19 +27,25 @@ class Walk {
   void steps(const std::vector<Step>& steps, const Dim& times, bool alone = false) {
     bool second = false;  // of a pair
     for (const Step& step : steps) {
+      using Layer = Step::Layer;
+      const bool layers =
+          step.layer == Layer::first || step.layer == Layer::between || step.layer == Layer::second;
+      std::size_t first = rows_.size();
       if (step.kind == Step::Kind::scan) {
         this->steps(step.before, times, alone);
-        const std::size_t first = rows_.size();
+        first = rows_.size();
         this->steps(step.body, times * step.length, alone || step.parallel);
-        for (std::size_t i = first; i < rows_.size() && (step.beside || second); ++i)
-          rows_[i].pair = pairs_;
-        pairs_ += second ? 1 : 0;
-        second = step.beside;
       } else if (!step.turn) {  // which is a part of a kernel before
         ensure(step.kernel == static_cast<int>(rows_.size()), "kernels", "the plan counts others");
         rows_.push_back(row(step, times));
         rows_.back().alone = alone;
       }
+      for (; first < rows_.size() && (step.beside || second || layers); ++first) {
+        rows_[first].pair = pairs_;
+        rows_[first].layers = layers;
+      }
+      pairs_ += second || step.layer == Layer::second ? 1 : 0;
+      second = step.beside;
     }
   }
   void preparation(const std::vector<Step>& steps) {
@@ -233,8 +239,9 @@ std::string kernel_table(std::span<const KernelRow> rows, const DimEnv& extents)
   for (std::size_t i = 0; i < rows.size(); ++i)
     if (rows[i].pair) pairs[*rows[i].pair].push_back(i);
   for (const auto& [pair, kernels] : pairs)
-    out += fmt::format("{}: two loops, each half of the threads' where there are few rows\n",
-                       fmt::join(kernels, ", "));
+    out += fmt::format("{}: two loops, {}each half of the threads' where there are few rows\n",
+                       fmt::join(kernels, ", "),
+                       rows[kernels[0]].layers ? "one some turns behind the other, " : "");
   for (const auto& [name, value] : extents) out += fmt::format("{} = {}\n", name, value);
   return out;
 }

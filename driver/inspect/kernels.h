@@ -29,6 +29,7 @@ struct KernelRow {
   // Of a loop that half of the threads run while the others run the next one, where there
   // are few rows, and of that one: the number of the pair.
   std::optional<int> pair;
+  bool layers = false;    // of a pair with steps between, one loop some turns behind the other
   bool prepares = false;  // before the first step, once: `times` is 0
 };
 
