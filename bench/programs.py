@@ -124,6 +124,12 @@ def recurrent(cell, inputs, hidden):
             f"  y, _ = scan {cell}[{inputs}, {hidden}] over x\n  return y: y\n}}\n" + TRAIN)
 
 
+def two_layers(width):
+    return (f"model M(x: real[T, {width}]) {{\n"
+            f"  z, _ = scan LSTM[{width}, {width}] over x\n"
+            f"  y, _ = scan LSTM[{width}, {width}] over z\n  return y: y\n}}\n" + TRAIN)
+
+
 def attention(causal, gradient):
     mask = ", mask: causal_mask[T]()" if causal else ""
     text = ("model M(q: real[N, T, D], k: real[N, T, D], v: real[N, T, D]"

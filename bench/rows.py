@@ -24,7 +24,7 @@ class Row:
     peers: list  # names of peers.py
     targets: list  # of targets.py
     rule: str = "all"  # which of the targets decide: all, any, share (that one alone)
-    kind: str = "cell"  # which program of a peer: cell, attention, characters, gpt
+    kind: str = "cell"  # which program of a peer: cell, stack, attention, characters, gpt
     about: dict = dataclasses.field(default_factory=dict)  # for the peer
     beside: dict = dataclasses.field(default_factory=dict)  # programs of ours, by name
     lengths: dict = None  # of the examples, by symbol, where they differ; of `part` "step"
@@ -38,6 +38,7 @@ class Row:
 
 
 INFERENCE, TRAINING = "Recurrent inference", "Recurrent forward and backward"
+STACKS = "Two layers, one example"
 CELLS, VARIANTS = "Cells of one's own", "One LSTM in other words"
 ATTENTION, STEPS = "Attention", "Whole training steps"
 RAGGED, GROWTH = "Examples of different lengths", "Growth"
@@ -94,6 +95,22 @@ def recurrent_rows():
             out.append(cell_row(TRAINING, cell, "gradient", size, ["torch", "jax"], targets,
                                 "all" if size[1] == 1 else "share"))
     return out
+
+
+def two_layers_flops(part, width):
+    """The gradient of the upper layer's input is the lower one's."""
+    def count(extents):
+        layer = 2 * extents["B"] * extents["T"] * 4 * width * 2 * width
+        return 2 * layer if part == "forward" else 5.5 * layer
+    return count
+
+
+def stack_rows():
+    return [Row(f"two LSTM layers, {what} T100 B1 H{width}", STACKS, programs.two_layers(width),
+                part, {"T": 100, "B": 1}, two_layers_flops(part, width), ["torch"],
+                [beats_best(1.4)], kind="stack")
+            for width in (64, 128)
+            for part, what in (("forward", "inference"), ("gradient", "forward + backward"))]
 
 
 def user_cell_rows():
@@ -207,5 +224,5 @@ def growth_rows():
 
 
 def rows():
-    return (recurrent_rows() + user_cell_rows() + variant_rows() + attention_rows() + step_rows()
+    return (recurrent_rows() + stack_rows() + user_cell_rows() + variant_rows() + attention_rows() + step_rows()
             + ragged_rows() + growth_rows() + costs.rows())

@@ -38,6 +38,41 @@ def library_cell(row, tensors):
     return work, check
 
 
+def two_layers(row, tensors):
+    """nn.LSTM of two layers"""
+    names = {"lstm": 0, "lstm_2": 1}
+    width = tensors.input("lstm.U").shape[0]
+    layers = torch.nn.LSTM(width, width, num_layers=2, batch_first=True)
+    with torch.no_grad():
+        for name, layer in names.items():
+            W, U, b = (torch.from_numpy(tensors.input(f"{name}.{part}")) for part in "WUb")
+            getattr(layers, f"weight_ih_l{layer}").copy_(W.T)
+            getattr(layers, f"weight_hh_l{layer}").copy_(U.T)
+            getattr(layers, f"bias_ih_l{layer}").copy_(b)
+            getattr(layers, f"bias_hh_l{layer}").zero_()
+    x = torch.from_numpy(tensors.input("x"))
+    if row.part == "forward":
+        def work():
+            with torch.no_grad():
+                return layers(x)[0]
+        return work, lambda y: relative(y.numpy(), tensors.output("y"))
+
+    def work():
+        layers.zero_grad(set_to_none=True)
+        layers(x)[0].square().mean().backward()
+        return layers
+
+    def check(layers):
+        found = {}
+        for name, layer in names.items():
+            found[f"{name}.W"] = getattr(layers, f"weight_ih_l{layer}").grad.T
+            found[f"{name}.U"] = getattr(layers, f"weight_hh_l{layer}").grad.T
+            found[f"{name}.b"] = getattr(layers, f"bias_ih_l{layer}").grad
+        return max(relative(found[name], gradient)
+                   for name, gradient in tensors.gradients().items())
+    return work, check
+
+
 # One step of each cell of programs.py: its parameters by name, a row, the state.
 
 def lstm_from(i, f, g, o, c):
@@ -308,6 +343,8 @@ def ragged_step(row, tensors, padded):
 def make(row, tensors, peer):
     if row.kind == "attention":
         return attention(row, tensors)
+    if row.kind == "stack":
+        return two_layers(row, tensors)
     if row.kind == "ragged":
         return ragged_step(row, tensors, padded=peer == "torch.padded")
     if row.kind != "cell":
