@@ -40,14 +40,16 @@ class Process:
         """Waits until its threads sleep: they look for more work behind an answer, those of
         JAX for 60 ms, those of ONNX Runtime for 35, and whoever runs next would share the
         processors with them."""
-        used, pause = self.seconds_used(), 0.005
+        used, pause, quiet = self.seconds_used(), 0.005, 0
         if used is None:
-            return time.sleep(0.1)
+            time.sleep(0.1)
         for _ in range(200):
+            if used is None or quiet == 3:
+                break
             time.sleep(pause)
             before, used = used, self.seconds_used()
-            if used - before < 0.05 * pause:
-                break
+            # A thread's time is counted at ticks, 4 or 10 ms apart.
+            quiet = quiet + 1 if used is None or used - before < 0.05 * pause else 0
 
     def close(self):
         self.process.stdin.close()

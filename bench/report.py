@@ -175,7 +175,8 @@ def document(results):
         "docs/performance.json` writes. " + machine_text(results),
         "Every peer gets the same weights and inputs, and its results (of training: gradients) "
         "are compared with Treadle's before anything is timed. Then all run in turns, round "
-        "after round, each when the threads of the one before sleep. A number is the median over rounds, in brackets its 95 % interval (order "
+        "after round, each when the threads of the one before sleep. A number is the median "
+        "over rounds, in brackets its 95 % interval (order "
         "statistics; of fewer than six rounds the smallest and the largest). Beside a peer's "
         "milliseconds stands how many times as long it takes, the median over rounds and its "
         "interval. Peak is the rate of a loop of multiply-adds on all threads, the better of what "

@@ -86,7 +86,10 @@ def start(row, settings, folder, tensors):
 def turns(running, treadle, settings):
     """Times of each, an entry a round (the median of its runs), and the peak at that time:
     the better of a reading before and one behind Treadle's runs."""
-    once = {name: process.ask("run 2")[1] for name, process in running.items()}
+    once = {}
+    for name, process in running.items():
+        once[name] = process.ask("run 2")[1]
+        process.rest()
     runs = {name: max(1, min(50, int(25 / max(ms, 0.01)))) for name, ms in once.items()}
     # What ran before has left caches and threads in another state.
     warm = {name: ms < 50 for name, ms in once.items()}

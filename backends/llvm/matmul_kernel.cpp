@@ -34,7 +34,7 @@ constexpr int least_columns_to_ask_for = 128;
 // reads ahead in time.
 constexpr int most_rows_to_ask = 64;
 constexpr int least_bytes_to_ask = 1 << 20;
-// So many tiles may ask ahead for what one could.
+// Tiles that are left, for each that has to ask ahead, when the first of them does.
 constexpr int tiles_for_one = 4;
 
 class KernelEmitter {
@@ -225,7 +225,8 @@ class KernelEmitter {
   }
 
   // Of a second-level cache that is small for them the weights drive out what was asked for
-  // early, but memory may be slow: the last tiles ask, four times as many as would do.
+  // early; but memory may be slow: what is asked for has three times as long to come as to be
+  // asked for.
   void emit_ahead_state(Value* k_bound) {
     Value *begin = given_[gemm_panel_begin], *end = given_[gemm_panel_end];
     Value* rows = b_.CreateSub(given_[gemm_m_end], given_[gemm_m_begin]);

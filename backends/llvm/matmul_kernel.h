@@ -90,8 +90,8 @@ struct AskedAhead {
   const void* from;
   std::int64_t bytes;
 };
-// The same as GemmFunction; takes a list of AskedAhead, which ends with one whose `from` is
-// null and is used up, and the sum of their bytes, at the most.
+// The same as GemmFunction; takes a list of AskedAhead, which it changes and which ends with one
+// whose `from` is null, and the sum of their bytes.
 template <typename T>
 using AskingGemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const T* packed,
                                 T* c, std::int64_t c_m, const T* initial, std::int64_t initial_m,

@@ -39,7 +39,8 @@ struct MatmulKernels {
 // Adds `<prefix>.pack`, `<prefix>.gemm` and their helpers to the module, all
 // with internal linkage, for f32 or f64, or for pairs (bf16). `epilogue`, if any, runs on every
 // tile once its sums are complete; pack is left null then, since the packed form is that of the
-// kernels without one.
+// kernels without one. `direct` and `asks`, which goes without an epilogue, add what is named
+// like them.
 MatmulKernels emit_matmul_kernels(llvm::Module& module, const Target& target, DType dtype,
                                   const char* prefix, const TileEpilogue& epilogue = {},
                                   bool direct = false, bool asks = false);

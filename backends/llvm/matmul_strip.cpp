@@ -153,7 +153,8 @@ class StripEmitter {
     arguments[tile_next_step] = step;
     b_.CreateCall(asking_, arguments);
   }
-  // Asks for its part of the first run of the list that is left, once it is time.
+  // Asks for its part of the first run of the list that is left, once it is time; not for
+  // B's next panel, too, since few tiles do.
   void call_ahead(Value* i, const std::function<void()>& otherwise) {
     Value* state = argument(strip_ahead);
     const auto part = [&](unsigned field) {
@@ -172,7 +173,7 @@ class StripEmitter {
           std::vector<Value*> arguments = arguments_of(asking_, i);
           Value* left_at = offset(run, i64(8));
           Value* left = b_.CreateLoad(b_.getInt64Ty(), left_at);
-          // No further than the run goes, whose end may be another core's beginning.
+          // Little further than the run goes, whose end may be another core's beginning.
           Value* rest = b_.CreateUDiv(b_.CreateSub(b_.CreateAdd(left, times), i64(1)), times);
           Value* most = i64(bytes_asked(tile_));
           Value* step = b_.CreateSelect(b_.CreateICmpULT(rest, most), rest, most);

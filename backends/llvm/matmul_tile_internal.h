@@ -29,8 +29,9 @@ enum TileArgument : unsigned {
   tile_column,
   tile_last,
   tile_context,
-  // Only where B's rows are apart, without an epilogue: by how much, and what is read next
-  // and asked for meanwhile, so many bytes further on after each steps_together along k.
+  // Only where B's rows are apart or a tile asks, without an epilogue: by how much they, or the
+  // rows asked for, are apart, and what is read next and asked for meanwhile, so many bytes
+  // further on after each steps_together along k.
   tile_b_k = tile_row,
   tile_next,
   tile_next_step,
@@ -59,8 +60,8 @@ llvm::Function* emit_apart_tile_function(llvm::Module& module, const Target& tar
                                          const MatmulTile& tile, int rows, const std::string& name);
 
 // The first one's function for a packed panel that asks, meanwhile, for rows_asked rows of
-// another from `next` on, tile_b_k apart, after each steps_together along k: so many such
-// tiles ask for as much as they read of B.
+// another, or of other memory, from `next` on, tile_b_k apart, after each steps_together along k:
+// so many such tiles ask for as much as they read of B.
 inline constexpr int tiles_that_ask = 2;
 inline constexpr int rows_asked = steps_together / tiles_that_ask;
 llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& target,

@@ -4,6 +4,7 @@
 #include "backends/llvm/matmul_turn_internal.h"
 #include "backends/llvm/program_emitter_internal.h"
 #include "backends/llvm/row_product_internal.h"
+#include "backends/llvm/rows_ahead.h"
 #include "backends/llvm/work_share_internal.h"
 
 namespace treadle {
@@ -12,8 +13,6 @@ namespace {
 
 // How many arguments a direct product kernel has in front of those of SharedWork.
 constexpr unsigned direct_arguments = 21;
-// Of a product that asks ahead: fewer have few tiles for that.
-constexpr std::int64_t least_rows_to_ask = 16;
 // Fewer would read a panel of B for too little.
 constexpr std::int64_t least_tiles_at_a_time = 8;
 

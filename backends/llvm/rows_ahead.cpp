@@ -10,8 +10,11 @@ namespace treadle {
 
 namespace {
 
+// Not one that is there only where it is deferred.
 bool may_ask(const Step& step) {
-  return step.kind == Step::Kind::matmul && !step.direct && step.row_loops.empty() &&
+  const auto rows = step.shape.m.constant();
+  return step.kind == Step::Kind::matmul && !step.direct && !step.turn &&
+         (!rows || *rows >= least_rows_to_ask) && step.row_loops.empty() &&
          step.sum_loops.empty() && step.shape.batch == Dim(1);
 }
 
@@ -54,12 +57,9 @@ class Asking {
   // Elements of a row, where the turn's or the block's rows stand one behind the other.
   std::optional<Dim> row_of(const Location& place, const Type& type) const {
     if (place.alternate >= 0) return std::nullopt;
-    const Location::Row* of_turn = nullptr;
-    for (const Location::Row& row : place.rows) {
-      if (row.loop < 0) continue;
-      if (of_turn != nullptr || row.loop != loop_) return std::nullopt;
-      of_turn = &row;
-    }
+    const Location::Row* of_turn = nullptr;  // those of loops around only say where it begins
+    for (const Location::Row& row : place.rows)
+      if (row.loop == loop_) of_turn = &row;
     if (loop_ >= 0) return of_turn != nullptr ? of_turn->stride.exact_div(rows_) : std::nullopt;
     const auto leading = leading_dims(type.dims, rows_);
     if (!leading) return std::nullopt;
@@ -67,9 +67,9 @@ class Asking {
         Dims(type.dims.begin() + static_cast<std::ptrdiff_t>(*leading), type.dims.end()));
   }
 
-  // Is it there anyway when steps_[kernel] needs it? A step in front of it has read it or
-  // writes into that buffer; or it is a carried value in its stack, a row of which the kernel
-  // itself wrote in the turn before.
+  // Is it there anyway when steps_[kernel] needs it? A step in front of it has read it, or one
+  // writes into that buffer, in this turn or in the one before: carried values stand in their
+  // stacks, whose rows the kernel itself writes.
   bool is_near(const Location& place, std::size_t kernel) const {
     const auto& turn = plan_.buffers[static_cast<std::size_t>(place.buffer)].turn;
     if (turn && turn->each_thread) return true;
@@ -93,7 +93,10 @@ class Asking {
                     [&](const RowsAhead& known) { return known.place == place; }))
       return;
     const auto size = static_cast<std::int64_t>(size_of(type.dtype));
-    to.ahead.push_back({place, type.dtype, *row * Dim(size), turns});
+    // What is not there where it is deferred comes last.
+    const bool deferred = plan_.buffers[static_cast<std::size_t>(place.buffer)].turn.has_value();
+    to.ahead.insert(deferred ? to.ahead.end() : to.ahead.begin(),
+                    {place, type.dtype, *row * Dim(size), turns});
   }
 
   const ProgramPlan& plan_;

@@ -4,6 +4,9 @@
 
 namespace treadle {
 
+// Products of fewer rows have few tiles to ask in.
+constexpr std::int64_t least_rows_to_ask = 16;
+
 // Sets `ahead` of products: in a loop whose rows a thread has for itself (row_shares.h), the
 // last product in front of a kernel, of this turn or of the one before, asks for the rows of
 // stacks that the kernel reads or writes in its turn, and in a run (row_runs.h) for those of

@@ -79,17 +79,43 @@ TEST_CASE("a product asks for nothing that the turn itself brings") {
   CHECK(asked[0].now == std::vector<std::int64_t>{320, 320});
 }
 
+// The lower layer's gradient begins its turn with the product that gives it the upper one's,
+// where that is deferred: it is not what asks.
+TEST_CASE("each layer of a stack asks for its rows") {
+  const char* const two = "  z, _ = scan LSTM[24, 40] over x\n  y, _ = scan LSTM[40, 40] over z\n";
+  const Graph loss = loss_of(two);
+  const std::vector<Asked> asked = asked_in(make_training_step(loss, {}).graph, true);
+  REQUIRE(asked.size() == 4);
+  for (std::size_t i = 2; i < 4; ++i) {
+    CHECK(asked[i].now.empty());
+    CHECK(std::count(asked[i].next.begin(), asked[i].next.end(), 1280) == 1);
+    CHECK(std::count(asked[i].next.begin(), asked[i].next.end(), 320) >= 3);
+  }
+}
+
+TEST_CASE("loops of chunks ask for the rows of stacks around them") {
+  const char* const chunks = "  y, _ = scan LSTM[24, 40] over x remat(budget: 1 MiB)\n";
+  const Graph loss = loss_of(chunks);
+  const TrainingStep step = make_training_step(loss, {});
+  const std::vector<Asked> asked = asked_in(step.graph, true);
+  REQUIRE(asked.size() >= 3);
+  // The gradient of the chunk, which reads that of y: the outer loop's stack.
+  CHECK(std::count(asked.back().next.begin(), asked.back().next.end(), 320) >= 2);
+}
+
 TEST_CASE("the products of a run ask for the rows of a block") {
   CHECK(asked_in(make_training_step(loss_of(feed_forward), {}).graph, true).empty());
   CHECK(!asked_in(make_training_step(loss_of(feed_forward), {}).graph, false).empty());
 }
 
 TEST_CASE("steps whose products ask give the same results for any number of threads") {
-  for (const char* layers : {lstm, lstm_over_gru, feed_forward}) {
+  const std::string chunks = "  y, _ = scan LSTM[24, 40] over x remat(budget: 1 MiB)\n";
+  for (const std::string& layers :
+       {std::string(lstm), std::string(lstm_over_gru), std::string(feed_forward), chunks}) {
     const TrainingStep step = make_training_step(loss_of(layers), {});
     const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
     for (const std::int64_t rows : {15, 16, 33, 70})
-      for (const std::int64_t length : {1, 5}) {
+      for (const std::int64_t length : {1, 70}) {
         INFO(layers << rows << " rows, " << length << " steps");
         require_same_for_threads(step.graph, *program,
                                  step_inputs(step.graph, {{"B", rows}, {"T", length}}), 1e-10);
