@@ -50,7 +50,8 @@ FusedKernel::FusedKernel(const Target& target, DimTable& dims, const Graph& body
         std::any_of(body_.nodes().begin(), body_.nodes().end(), is_long_chain))
       whole_lanes_ = 2;
     whole_lanes_ *= lanes_;
-    divisible_ = extent && *extent % whole_lanes_ == 0;
+    // Of what is flat a thread may do the elements of some rows, any number of them.
+    divisible_ = !flat_ && extent && *extent % whole_lanes_ == 0;
     narrow_ = extent && *extent < whole_lanes_;
   }
   if (flat_) flatten();

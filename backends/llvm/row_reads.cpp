@@ -107,6 +107,8 @@ bool has_units_of_rows(const Graph& body, const Dims& domain, const Dim& rows) {
 }
 
 std::optional<std::vector<bool>> own_reads(const Step& step, const Dim& rows) {
+  // How much a row has is found by division, which a sum, as (T + 1) B, does not allow.
+  if (!(rows * Dim(2)).exact_div(rows)) return std::nullopt;
   if (step.kind == Step::Kind::copy) {
     if (!leading_dims(step.type.dims, rows)) return std::nullopt;
     return std::vector<bool>{true};
