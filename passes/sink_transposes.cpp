@@ -62,8 +62,16 @@ class Sinker {
   // The permutation of a transpose, or of a node that is to move.
   std::optional<Integers> permutation_of(Value v) const {
     const Node& node = graph_.node(v.node);
-    if (node.op == Op::transpose) return node.attributes.integers("permutation");
+    if (node.op == Op::transpose) return whole_permutation(node);
     return sunk_[v.node];
+  }
+
+  // Of a transpose and of what its operand moved behind.
+  Integers whole_permutation(const Node& transpose) const {
+    Integers out = transpose.attributes.integers("permutation");
+    if (const auto& first = sunk_permutation(transpose.operands[0]))
+      for (std::int64_t& axis : out) axis = (*first)[at(axis)];
+    return out;
   }
 
   // Can `v` be had with its axes before the transpose for nothing?
@@ -113,7 +121,10 @@ class Sinker {
   Value before(Builder& b, Value v, const Integers& permutation, ValueMap& map) const {
     const Node& node = graph_.node(v.node);
     if (sunk_[v.node]) return moved_[v.node];
-    if (node.op == Op::transpose) return map[node.operands[0]];
+    if (node.op == Op::transpose) {
+      const Value operand = node.operands[0];
+      return sunk_[operand.node] ? moved_[operand.node] : map[operand];
+    }
     Dims dims(permutation.size());
     for (std::size_t i = 0; i < permutation.size(); ++i)
       dims[at(permutation[i])] = node.types[0].dims[i];
@@ -131,10 +142,7 @@ class Sinker {
 
   void emit_transpose(Builder& b, NodeId id, ValueMap& map) {
     const Node& node = graph_.node(id);
-    const Integers& first = *sunk_permutation(node.operands[0]);
-    Integers both;
-    for (const std::int64_t axis : node.attributes.integers("permutation"))
-      both.push_back(first[at(axis)]);
+    const Integers both = whole_permutation(node);
     const Value x = moved_[node.operands[0].node];
     map.set({id, 0}, std::is_sorted(both.begin(), both.end()) ? x : b.transpose(x, both));
   }

@@ -164,11 +164,15 @@ void ProgramEmitter::add_asked_ahead(llvm::IRBuilder<>& b, const Step& step,
     if (rows.turns != 0) counters_.back() = b.CreateAdd(counters_.back(), b.getInt64(rows.turns));
     llvm::Value* row = extent(b, dim_table_, rows.row_bytes);
     llvm::Value* bytes = b.CreateMul(own_rows_->count, row);
-    if (plan_.buffers[static_cast<std::size_t>(rows.place.buffer)].turn)
-      bytes = b.CreateSelect(is_deferred(b, rows.place.buffer), b.getInt64(0), bytes);
-    store(i, 0,
-          b.CreateGEP(b.getInt8Ty(), pointer(b, rows.place, rows.dtype),
-                      b.CreateMul(own_rows_->begin, row)));
+    llvm::Value* from = b.CreateGEP(b.getInt8Ty(), pointer(b, rows.place, rows.dtype),
+                                    b.CreateMul(own_rows_->begin, row));
+    // What is not in memory where it is deferred comes last in the list.
+    if (plan_.buffers[static_cast<std::size_t>(rows.place.buffer)].turn) {
+      llvm::Value* deferred = is_deferred(b, rows.place.buffer);
+      bytes = b.CreateSelect(deferred, b.getInt64(0), bytes);
+      from = b.CreateSelect(deferred, llvm::ConstantPointerNull::get(b.getPtrTy()), from);
+    }
+    store(i, 0, from);
     store(i, 1, bytes);
     all = b.CreateAdd(all, bytes);
     counters_ = counters;

@@ -43,6 +43,41 @@ TEST_CASE("three axes in a cycle come back as they were") {
   require_same_results(before, after);
 }
 
+// As of a loop's result that the next layer reads turned.
+TEST_CASE("what stands behind two transposes and a map between them moves through both") {
+  const std::string map = R"(
+  %0 = input {dims = <T, B, 4>, dtype = f64, name = "x"} : f64[T, B, 4]
+  %1 = transpose(%0) {permutation = [1, 2, 0]} : f64[B, 4, T]
+  %2 = tanh(%1) : f64[B, 4, T]
+)";
+  for (const char* rest : {R"(
+  %3 = transpose(%2) {permutation = [1, 2, 0]} : f64[4, T, B]
+  %4 = exp(%3) : f64[4, T, B]
+  %5 = reduce_sum(%4) {axes = [0]} : f64[T, B]
+  return "sums" = %5
+)",
+                           R"(
+  %3 = transpose(%2) {permutation = [2, 0, 1]} : f64[T, B, 4]
+  %4 = exp(%3) : f64[T, B, 4]
+  %5 = add(%4, %0) : f64[T, B, 4]
+  return "sums" = %5, "exp" = %4
+)",
+                           R"(
+  %3 = transpose(%2) {permutation = [2, 1, 0]} : f64[T, 4, B]
+  %4 = exp(%3) : f64[T, 4, B]
+  %5 = transpose(%4) {permutation = [0, 2, 1]} : f64[T, B, 4]
+  %6 = mul(%5, %0) : f64[T, B, 4]
+  %7 = reduce_max(%6) {axes = [1]} : f64[T, 4]
+  return "most" = %7
+)"}) {
+    INFO(rest);
+    const Graph before = graph_of(map + rest);
+    const Graph after = sink_transposes(before);
+    CHECK(count_ops(after, Op::transpose) < count_ops(before, Op::transpose));
+    require_same_results(before, after);
+  }
+}
+
 TEST_CASE("a transpose stays where one reader needs the axes as they are") {
   // The product reads what was squared, and so it is squared as it was written.
   const Graph before = graph_of(R"(
