@@ -224,5 +224,5 @@ def growth_rows():
 
 
 def rows():
-    return (recurrent_rows() + stack_rows() + user_cell_rows() + variant_rows() + attention_rows() + step_rows()
-            + ragged_rows() + growth_rows() + costs.rows())
+    return (recurrent_rows() + stack_rows() + user_cell_rows() + variant_rows() + attention_rows()
+            + step_rows() + ragged_rows() + growth_rows() + costs.rows())

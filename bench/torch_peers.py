@@ -10,46 +10,33 @@ from tensors import relative
 def library_cell(row, tensors):
     """nn.LSTM, nn.GRU, nn.RNN"""
     cell = row.about["cell"]
-    W, U, b = (torch.from_numpy(tensors.input(n)) for n in ("W", "U", "b"))
+    W, U = tensors.input("W"), tensors.input("U")
     layer = getattr(torch.nn, cell)(W.shape[0], U.shape[0], batch_first=True)
-    with torch.no_grad():
-        layer.weight_ih_l0.copy_(W.T)
-        layer.weight_hh_l0.copy_(U.T)
-        layer.bias_ih_l0.copy_(b)
-        layer.bias_hh_l0.copy_(torch.from_numpy(tensors.input("c")) if cell == "GRU"
-                               else torch.zeros_like(b))
-    x = torch.from_numpy(tensors.input("x"))
-    if row.part == "forward":
-        def work():
-            with torch.no_grad():
-                return layer(x)[0]
-        return work, lambda y: relative(y.numpy(), tensors.output("y"))
-
-    def work():
-        layer.zero_grad(set_to_none=True)
-        layer(x)[0].square().mean().backward()
-        return layer
-
-    def check(layer):
-        found = {"W": layer.weight_ih_l0.grad.T, "U": layer.weight_hh_l0.grad.T,
-                 "b": layer.bias_ih_l0.grad, "c": layer.bias_hh_l0.grad}
-        return max(relative(found[name.split(".")[-1]], gradient)
-                   for name, gradient in tensors.gradients().items())
-    return work, check
+    return recurrent_layers(row, tensors, layer, [""])
 
 
 def two_layers(row, tensors):
     """nn.LSTM of two layers"""
-    names = {"lstm": 0, "lstm_2": 1}
     width = tensors.input("lstm.U").shape[0]
     layers = torch.nn.LSTM(width, width, num_layers=2, batch_first=True)
+    return recurrent_layers(row, tensors, layers, ["lstm.", "lstm_2."])
+
+
+# nn's names of the parameters W, U, b, c of a layer.
+OF_LAYER = {"W": "weight_ih_l{}", "U": "weight_hh_l{}", "b": "bias_ih_l{}", "c": "bias_hh_l{}"}
+
+
+def recurrent_layers(row, tensors, layers, names):
+    """nn's module with Treadle's parameters, whose names begin like this, a layer each."""
+    def parameter(part, number):
+        return getattr(layers, OF_LAYER[part].format(number))
+
+    parts = "WUbc" if isinstance(layers, torch.nn.GRU) else "WUb"
     with torch.no_grad():
-        for name, layer in names.items():
-            W, U, b = (torch.from_numpy(tensors.input(f"{name}.{part}")) for part in "WUb")
-            getattr(layers, f"weight_ih_l{layer}").copy_(W.T)
-            getattr(layers, f"weight_hh_l{layer}").copy_(U.T)
-            getattr(layers, f"bias_ih_l{layer}").copy_(b)
-            getattr(layers, f"bias_hh_l{layer}").zero_()
+        for number, name in enumerate(names):
+            parameter("c", number).zero_()
+            for part in parts:
+                parameter(part, number).copy_(torch.from_numpy(tensors.input(name + part).T))
     x = torch.from_numpy(tensors.input("x"))
     if row.part == "forward":
         def work():
@@ -62,14 +49,12 @@ def two_layers(row, tensors):
         layers(x)[0].square().mean().backward()
         return layers
 
-    def check(layers):
-        found = {}
-        for name, layer in names.items():
-            found[f"{name}.W"] = getattr(layers, f"weight_ih_l{layer}").grad.T
-            found[f"{name}.U"] = getattr(layers, f"weight_hh_l{layer}").grad.T
-            found[f"{name}.b"] = getattr(layers, f"bias_ih_l{layer}").grad
-        return max(relative(found[name], gradient)
-                   for name, gradient in tensors.gradients().items())
+    def check(_):
+        # With one layer, whatever stands before the last point.
+        found = {name + part: parameter(part, number).grad.numpy().T
+                 for number, name in enumerate(names) for part in parts}
+        return max(relative(found[key if key in found else key.split(".")[-1]], gradient)
+                   for key, gradient in tensors.gradients().items())
     return work, check
 
 

@@ -3,6 +3,7 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include <cstddef>
 #include <functional>
 #include <vector>
 
@@ -171,7 +172,7 @@ class StripEmitter {
         b_, asks,
         [&] {
           std::vector<Value*> arguments = arguments_of(asking_, i);
-          Value* left_at = offset(run, i64(8));
+          Value* left_at = offset(run, i64(offsetof(AskedAhead, bytes)));
           Value* left = b_.CreateLoad(b_.getInt64Ty(), left_at);
           // Little further than the run goes, whose end may be another core's beginning.
           Value* rest = b_.CreateUDiv(b_.CreateSub(b_.CreateAdd(left, times), i64(1)), times);

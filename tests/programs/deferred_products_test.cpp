@@ -12,13 +12,7 @@
 using namespace treadle;
 using namespace treadle::test;
 
-namespace {
-
-Graph loss_of(const std::string& layers) {
-  return mean_square_of("model M(x: real[T, 24]) {\n" + layers + "  return y: y\n}\n");
-}
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE("a loop computes a layer's inputs in its turns where it has rows for all threads") {
   const char* layers[] = {
@@ -29,7 +23,7 @@ TEST_CASE("a loop computes a layer's inputs in its turns where it has rows for a
       "  y = concat(a, c)\n"};
   for (const char* text : layers) {
     INFO(text);
-    const TrainingStep step = make_training_step(loss_of(text), {});
+    const TrainingStep step = make_training_step(loss_of_layers(text), {});
     const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
     // Rows for one and two threads, for none, for all; no step, one, several.
     for (const std::int64_t rows : {40, 3, 160})
@@ -53,7 +47,8 @@ TEST_CASE("a loop computes a layer's inputs in its turns where it has rows for a
 
 // Forward alone: a training step has the memory of its residuals at that time.
 TEST_CASE("what is computed in turns takes the memory of one turn") {
-  const TrainingStep step = make_evaluation_step(loss_of("  y, _ = scan LSTM[24, 20] over x\n"));
+  const TrainingStep step =
+      make_evaluation_step(loss_of_layers("  y, _ = scan LSTM[24, 20] over x\n"));
   const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
   const DimEnv extents{{"B", 40}, {"T", 100}};
   const std::size_t whole = 100 * 40 * 80 * sizeof(double);

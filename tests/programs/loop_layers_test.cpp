@@ -20,10 +20,6 @@ using namespace treadle::test;
 
 namespace {
 
-Graph loss_of(const std::string& layers) {
-  return mean_square_of("model M(x: real[T, 24]) {\n" + layers + "  return y: y\n}\n");
-}
-
 // How many loops have another one some turns behind.
 std::int64_t layers_of(const Graph& whole) {
   const Graph graph = lower(whole);
@@ -50,26 +46,9 @@ void check_results(const TrainingStep& step, const std::vector<DimEnv>& extents,
   const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
   for (const DimEnv& env : extents) {
     INFO(env.at("B") << " rows, " << env.at("T") << " steps");
-    const std::vector<Tensor> inputs = step_inputs(step.graph, env);
-    // What is left in memory by a run on these is not what the next one should find.
-    std::vector<Tensor> others = inputs;
-    for (Tensor& tensor : others)
-      if (is_float(tensor.dtype()))
-        for (std::int64_t i = 0; i < tensor.size(); ++i) tensor.set(i, tensor.get(i) / 2);
-    std::vector<Tensor> first;
-    for (const int threads : numbers) {
-      INFO(threads << " threads");
-      Team team(threads);
-      run_with(*program, others, team);
-      const std::vector<Tensor> results = run_with(*program, inputs, team);
-      if (first.empty()) {
-        if (env.at("T") > 0)
-          require_close(step.graph, results, evaluate(step.graph, inputs), 1e-10);
-        first = results;
-      }
-      for (std::size_t i = 0; i < results.size(); ++i)
-        REQUIRE(treadle::same_bits(results[i], first[i]));
-    }
+    const auto tolerance = env.at("T") > 0 ? std::optional(1e-10) : std::nullopt;
+    require_same_for_threads(step.graph, *program, step_inputs(step.graph, env), tolerance,
+                             numbers);
   }
 }
 
@@ -90,7 +69,8 @@ TEST_CASE("a layer runs some turns behind the one below, as do their gradients")
   for (const char* cell : {"LSTM", "GRU", "RNN"}) {
     INFO(cell);
     const std::string scan = std::string(", _ = scan ") + cell;
-    const Graph loss = loss_of("  z" + scan + "[24, 20] over x\n  y" + scan + "[20, 20] over z\n");
+    const Graph loss =
+        loss_of_layers("  z" + scan + "[24, 20] over x\n  y" + scan + "[20, 20] over z\n");
     const TrainingStep forward = make_evaluation_step(loss);
     CHECK(layers_of(forward.graph) == 1);
     check_results(forward, all_extents());
@@ -101,7 +81,8 @@ TEST_CASE("a layer runs some turns behind the one below, as do their gradients")
 }
 
 TEST_CASE("long sequences have longer phases") {
-  const Graph loss = loss_of("  z, _ = scan GRU[24, 8] over x\n  y, _ = scan GRU[8, 8] over z\n");
+  const Graph loss =
+      loss_of_layers("  z, _ = scan GRU[24, 8] over x\n  y, _ = scan GRU[8, 8] over z\n");
   check_results(make_training_step(loss, {}), {extents_of(1, 191), extents_of(2, 600)});
 }
 
@@ -113,7 +94,7 @@ TEST_CASE("kernels between layers are done for some turns at a time") {
         "  w, _ = scan LSTM[24, 24] over z\n  y = w + z + x\n",
         "  w, _ = scan LSTM[24, 24] over layer_norm(z) + x\n  y = dropout(w) + z\n"}) {
     INFO(rest);
-    const Graph loss = loss_of(first + rest);
+    const Graph loss = loss_of_layers(first + rest);
     const std::vector<DimEnv> extents{extents_of(1, 1), extents_of(1, 9), extents_of(2, 13),
                                       extents_of(3, 8), extents_of(40, 9)};
     const TrainingStep forward = make_evaluation_step(loss);
@@ -127,8 +108,8 @@ TEST_CASE("kernels between layers are done for some turns at a time") {
 
 TEST_CASE("layers from the last step to the first") {
   const TrainingStep step =
-      make_training_step(loss_of("  z, _ = scan reverse GRU[24, 20] over x\n"
-                                 "  y, _ = scan reverse GRU[20, 20] over dropout(z)\n"),
+      make_training_step(loss_of_layers("  z, _ = scan reverse GRU[24, 20] over x\n"
+                                        "  y, _ = scan reverse GRU[20, 20] over dropout(z)\n"),
                          {});
   CHECK(layers_of(step.graph) == 2);
   check_results(step, {extents_of(1, 9), extents_of(2, 21), extents_of(3, 8), extents_of(40, 9)});
@@ -137,23 +118,23 @@ TEST_CASE("layers from the last step to the first") {
 TEST_CASE("three layers are two and one more, four are two and two") {
   std::string layers = "  a, _ = scan GRU[24, 20] over x\n  c, _ = scan GRU[20, 20] over a\n";
   const std::vector<DimEnv> extents{extents_of(1, 9), extents_of(2, 12), extents_of(40, 9)};
-  const TrainingStep three =
-      make_training_step(loss_of(layers + "  y, _ = scan GRU[20, 20] over dropout(c)\n"), {});
+  const TrainingStep three = make_training_step(
+      loss_of_layers(layers + "  y, _ = scan GRU[20, 20] over dropout(c)\n"), {});
   CHECK(layers_of(three.graph) == 2);
   check_results(three, extents);
   layers += "  d, _ = scan GRU[20, 20] over c\n  y, _ = scan GRU[20, 20] over d + c\n";
-  const TrainingStep four = make_training_step(loss_of(layers), {});
+  const TrainingStep four = make_training_step(loss_of_layers(layers), {});
   CHECK(layers_of(four.graph) >= 3);
   check_results(four, extents);
 }
 
 TEST_CASE("last states of both layers, and a layer that begins with states of its own") {
-  const TrainingStep step =
-      make_training_step(loss_of("  h0, c0 = (mean(x, axis: 0)[0:20], mean(x, axis: 0)[4:24])\n"
-                                 "  z, (h, c) = scan LSTM[24, 20] over x from (h0, c0)\n"
-                                 "  w, (k, d) = scan LSTM[20, 20] over z from (c0, h0)\n"
-                                 "  y = concat(h * w[0], c + z[0]) - concat(k, d)\n"),
-                         {});
+  const TrainingStep step = make_training_step(
+      loss_of_layers("  h0, c0 = (mean(x, axis: 0)[0:20], mean(x, axis: 0)[4:24])\n"
+                     "  z, (h, c) = scan LSTM[24, 20] over x from (h0, c0)\n"
+                     "  w, (k, d) = scan LSTM[20, 20] over z from (c0, h0)\n"
+                     "  y = concat(h * w[0], c + z[0]) - concat(k, d)\n"),
+      {});
   CHECK(layers_of(step.graph) >= 1);
   check_results(step, {extents_of(1, 9), extents_of(3, 17), extents_of(40, 8)});
 }
@@ -168,7 +149,7 @@ TEST_CASE("loops of which one waits for all of the other, or takes longer, run o
         "  y, _ = scan GRU[20, 20] over reverse(z, axis: 0)\n",
         "  y, _ = scan GRU[20, 40] over z\n", "  y, _ = scan LSTM[20, 20] over z\n"}) {
     INFO(rest);
-    const TrainingStep step = make_training_step(loss_of(first + rest), {});
+    const TrainingStep step = make_training_step(loss_of_layers(first + rest), {});
     CHECK(layers_of(step.graph) == 0);
     check_results(step, {extents_of(1, 9), extents_of(2, 12)});
   }
@@ -176,8 +157,8 @@ TEST_CASE("loops of which one waits for all of the other, or takes longer, run o
 
 TEST_CASE("a last state is no turn's") {
   const TrainingStep step =
-      make_training_step(loss_of("  z, h = scan reverse GRU[24, 20] over x\n"
-                                 "  y, _ = scan reverse GRU[20, 20] over z + h\n"),
+      make_training_step(loss_of_layers("  z, h = scan reverse GRU[24, 20] over x\n"
+                                        "  y, _ = scan reverse GRU[20, 20] over z + h\n"),
                          {});
   CHECK(layers_of(step.graph) == 0);
   check_results(step, {extents_of(1, 9), extents_of(12, 12)});
@@ -217,8 +198,8 @@ TEST_CASE("the same bits in f32 and bf16, and on processors with less") {
 TEST_CASE("both layers' weights must stay in a core's cache") {
   const auto layers = [](const std::string& n) {
     const std::string scan = ", _ = scan RNN[" + n + ", " + n + "] over ";
-    return loss_of("  x0 = concat(x, x, x, x)\n  x1, _ = scan RNN[96, " + n + "] over x0\n  y" +
-                   scan + "x1\n");
+    return loss_of_layers("  x0 = concat(x, x, x, x)\n  x1, _ = scan RNN[96, " + n +
+                          "] over x0\n  y" + scan + "x1\n");
   };
   CHECK(layers_of(make_evaluation_step(layers("270")).graph) == 1);
   CHECK(layers_of(make_evaluation_step(layers("290")).graph) == 0);
@@ -226,7 +207,7 @@ TEST_CASE("both layers' weights must stay in a core's cache") {
 
 TEST_CASE("the table of kernels says which loops are layers") {
   const TrainingStep step = make_evaluation_step(
-      loss_of("  z, _ = scan GRU[24, 20] over x\n  y, _ = scan GRU[20, 20] over z\n"));
+      loss_of_layers("  z, _ = scan GRU[24, 20] over x\n  y, _ = scan GRU[20, 20] over z\n"));
   const std::string table = kernel_table(compiled_kernels(lower(step.graph), {}), {});
   CHECK(table.find(": two loops, one some turns behind the other, each half of the threads' "
                    "where there are few rows") != std::string::npos);
@@ -234,7 +215,9 @@ TEST_CASE("the table of kernels says which loops are layers") {
 
 TEST_CASE("a profile counts steps between layers once") {
   const TrainingStep step = make_training_step(
-      loss_of("  z, _ = scan GRU[24, 20] over x\n  y, _ = scan GRU[20, 20] over dropout(z)\n"), {});
+      loss_of_layers(
+          "  z, _ = scan GRU[24, 20] over x\n  y, _ = scan GRU[20, 20] over dropout(z)\n"),
+      {});
   const std::vector<Tensor> inputs = step_inputs(step.graph, extents_of(1, 14));
   Team alone(1);
   const std::vector<Tensor> expected =

@@ -7,7 +7,6 @@
 #include "driver/compile.h"
 #include "driver/inspect/kernels.h"
 #include "driver/step_profile.h"
-#include "ir/eval/evaluate.h"
 #include "passes/training_step.h"
 #include "runtime/profile.h"
 #include "runtime/team.h"
@@ -19,10 +18,6 @@ using namespace treadle;
 using namespace treadle::test;
 
 namespace {
-
-Graph loss_of(const std::string& layers) {
-  return mean_square_of("model M(x: real[T, 24]) {\n" + layers + "  return y: y\n}\n");
-}
 
 // How many loops run beside the next one.
 std::int64_t pairs_of(const Graph& whole) {
@@ -44,26 +39,9 @@ void check_results(const TrainingStep& step, const std::vector<DimEnv>& extents)
   const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
   for (const DimEnv& env : extents) {
     INFO(env.at("B") << " rows, " << env.at("T") << " steps");
-    const std::vector<Tensor> inputs = step_inputs(step.graph, env);
-    // What is left in memory by a run on these is not what the next one should find.
-    std::vector<Tensor> others = inputs;
-    for (Tensor& tensor : others)
-      if (is_float(tensor.dtype()))
-        for (std::int64_t i = 0; i < tensor.size(); ++i) tensor.set(i, tensor.get(i) / 2);
-    std::vector<Tensor> first;
-    for (const int threads : {1, 2, 3, 4}) {
-      INFO(threads << " threads");
-      Team team(threads);
-      run_with(*program, others, team);
-      const std::vector<Tensor> results = run_with(*program, inputs, team);
-      if (first.empty()) {
-        if (env.at("T") > 0)
-          require_close(step.graph, results, evaluate(step.graph, inputs), 1e-10);
-        first = results;
-      }
-      for (std::size_t i = 0; i < results.size(); ++i)
-        REQUIRE(treadle::same_bits(results[i], first[i]));
-    }
+    const auto tolerance = env.at("T") > 0 ? std::optional(1e-10) : std::nullopt;
+    require_same_for_threads(step.graph, *program, step_inputs(step.graph, env), tolerance,
+                             {1, 2, 3, 4});
   }
 }
 
@@ -80,7 +58,7 @@ std::vector<DimEnv> all_extents() {
 TEST_CASE("both directions of a layer run at the same time, as do their gradients") {
   for (const char* block : {"BiLSTM[20]", "BiGRU[33]", "BiRNN[8]"}) {
     INFO(block);
-    const Graph loss = loss_of("  y = " + std::string(block) + "(x)\n");
+    const Graph loss = loss_of_layers("  y = " + std::string(block) + "(x)\n");
     const TrainingStep forward = make_evaluation_step(loss);
     CHECK(pairs_of(forward.graph) == 1);
     check_results(forward, all_extents());
@@ -109,7 +87,7 @@ model M(x: real[T, 24]) {
   CHECK(pairs_of(step.graph) == 2);
   check_results(step, all_extents());
   const TrainingStep two =
-      make_training_step(loss_of("  z = BiGRU[18](x)\n  y = BiLSTM[16](z)\n"), {});
+      make_training_step(loss_of_layers("  z = BiGRU[18](x)\n  y = BiLSTM[16](z)\n"), {});
   CHECK(pairs_of(two.graph) == 4);
   check_results(two, {{{"B", 1}, {"T", 9}}, {{"B", 3}, {"T", 4}}});
 }
@@ -122,7 +100,7 @@ TEST_CASE("loops that wait for one another or take longer run one after the othe
         "  a, h = scan GRU[24, 20] over x\n  c, _ = scan reverse GRU[24, 20] over x from h\n"
         "  y = concat(a, c)\n"}) {
     INFO(layers);
-    const TrainingStep step = make_training_step(loss_of(layers), {});
+    const TrainingStep step = make_training_step(loss_of_layers(layers), {});
     CHECK(pairs_of(step.graph) == 0);
     check_results(step, {{{"B", 1}, {"T", 5}}});
   }
@@ -130,8 +108,8 @@ TEST_CASE("loops that wait for one another or take longer run one after the othe
 
 TEST_CASE("three loops are a pair and one more") {
   const TrainingStep step = make_training_step(
-      loss_of("  a, _ = scan GRU[24, 20] over x\n  c, _ = scan reverse GRU[24, 20] over x\n"
-              "  d, _ = scan GRU[24, 20] over x\n  y = concat(concat(a, c), d)\n"),
+      loss_of_layers("  a, _ = scan GRU[24, 20] over x\n  c, _ = scan reverse GRU[24, 20] over x\n"
+                     "  d, _ = scan GRU[24, 20] over x\n  y = concat(concat(a, c), d)\n"),
       {});
   CHECK(pairs_of(step.graph) == 2);
   check_results(step, {{{"B", 2}, {"T", 5}}});
@@ -139,7 +117,7 @@ TEST_CASE("three loops are a pair and one more") {
 
 // c follows from b, a does not: what moves past the pair of a and c moves past both.
 TEST_CASE("a pair stays together when another one is made") {
-  const Graph loss = loss_of(
+  const Graph loss = loss_of_layers(
       "  a, _ = scan GRU[24, 20] over x\n  b, _ = scan LSTM[24, 32] over x\n"
       "  c, _ = scan GRU[32, 20] over b\n  d, _ = scan reverse LSTM[24, 32] over x\n"
       "  y = concat(concat(a, b), concat(c, d))\n");
@@ -152,20 +130,20 @@ TEST_CASE("a pair stays together when another one is made") {
 }
 
 TEST_CASE("weights that no core's cache holds are shared out") {
-  const TrainingStep step = make_evaluation_step(loss_of("  y = BiRNN[400](x)\n"));
+  const TrainingStep step = make_evaluation_step(loss_of_layers("  y = BiRNN[400](x)\n"));
   CHECK(pairs_of(step.graph) == 0);
   check_results(step, {{{"B", 1}, {"T", 5}}});
 }
 
 TEST_CASE("the table of kernels says which loops are a pair") {
-  const TrainingStep step = make_evaluation_step(loss_of("  y = BiLSTM[20](x)\n"));
+  const TrainingStep step = make_evaluation_step(loss_of_layers("  y = BiLSTM[20](x)\n"));
   const std::string table = kernel_table(compiled_kernels(lower(step.graph), {}), {});
   CHECK(table.find(": two loops, each half of the threads' where there are few rows") !=
         std::string::npos);
 }
 
 TEST_CASE("a profile counts what half of the threads did once") {
-  const TrainingStep step = make_training_step(loss_of("  y = BiLSTM[20](x)\n"), {});
+  const TrainingStep step = make_training_step(loss_of_layers("  y = BiLSTM[20](x)\n"), {});
   const std::vector<Tensor> inputs = step_inputs(step.graph, {{"B", 1}, {"T", 6}});
   Team alone(1);
   const std::vector<Tensor> expected =

@@ -19,9 +19,6 @@ using namespace treadle::test;
 
 namespace {
 
-Graph loss_of(const std::string& layers) {
-  return mean_square_of("model M(x: real[T, 24]) {\n" + layers + "  return y: y\n}\n");
-}
 const char* const layer =
     "  a = layer_norm[24](x)\n"
     "  y = x + dense[24, 70](gelu(dense[70, 24](a)))\n";
@@ -55,7 +52,7 @@ int products_of(const ProgramPlan& plan, std::size_t first) {
 }  // namespace
 
 TEST_CASE("a feed-forward layer and its norm are one run, forward and backward") {
-  const ProgramPlan plan = plan_of(make_training_step(loss_of(layer), {}));
+  const ProgramPlan plan = plan_of(make_training_step(loss_of_layers(layer), {}));
   std::vector<int> products;
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     if (!plan.steps[i].run) continue;
@@ -77,7 +74,7 @@ TEST_CASE("a feed-forward layer and its norm are one run, forward and backward")
 TEST_CASE("in blocks of rows, however many, the same comes out") {
   for (const char* text : {layer, two_layers, mixed, attends, recurrent}) {
     INFO(text);
-    const TrainingStep step = make_training_step(loss_of(text), {});
+    const TrainingStep step = make_training_step(loss_of_layers(text), {});
     const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
     const ProgramPlan plan = plan_of(step);
     CHECK(std::any_of(plan.steps.begin(), plan.steps.end(),
@@ -105,7 +102,7 @@ TEST_CASE("in blocks of rows, however many, the same comes out") {
 // Forward alone: what is between two products of a layer, 70 numbers a row, is needed for a
 // block at a time. With a row less than the threads need for blocks it is needed whole.
 TEST_CASE("what only a run uses takes the memory of a block") {
-  const TrainingStep step = make_evaluation_step(loss_of(layer));
+  const TrainingStep step = make_evaluation_step(loss_of_layers(layer));
   const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
   const DimEnv extents{{"B", 40}, {"T", 100}};
   const std::size_t whole = 40 * 100 * 70 * sizeof(double);
@@ -114,7 +111,7 @@ TEST_CASE("what only a run uses takes the memory of a block") {
 }
 
 TEST_CASE("a kernel that is called block by block is counted once") {
-  const TrainingStep step = make_training_step(loss_of(two_layers), {});
+  const TrainingStep step = make_training_step(loss_of_layers(two_layers), {});
   Profile profile;
   const auto program = compile(step.graph, {}, {"llvm", {}, {}, &profile});
   const std::vector<Tensor> inputs = step_inputs(step.graph, {{"B", 60}, {"T", 20}});

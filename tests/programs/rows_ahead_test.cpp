@@ -19,10 +19,6 @@ namespace {
 
 using PlannedStep = treadle::Step;
 
-Graph loss_of(const std::string& layers) {
-  return mean_square_of("model M(x: real[T, 24]) {\n" + layers + "  return y: y\n}\n");
-}
-
 const char* const lstm = "  y, _ = scan LSTM[24, 40] over x\n";
 const char* const lstm_over_gru =
     "  z, _ = scan GRU[24, 40] over x\n"
@@ -59,7 +55,8 @@ std::vector<Asked> asked_in(const Graph& whole, bool loops) {
 
 TEST_CASE("an LSTM's product asks for the stacks that the cell writes, and its gradient's") {
   // f64: 320 bytes a row for each state, four times as many for the gates.
-  const std::vector<Asked> asked = asked_in(make_training_step(loss_of(lstm), {}).graph, true);
+  const std::vector<Asked> asked =
+      asked_in(make_training_step(loss_of_layers(lstm), {}).graph, true);
   REQUIRE(asked.size() == 2);
   // What was computed of x, gates, c, h. In a turn's own product, nothing of the next.
   CHECK(std::count(asked[0].now.begin(), asked[0].now.end(), 1280) == 2);
@@ -73,7 +70,8 @@ TEST_CASE("an LSTM's product asks for the stacks that the cell writes, and its g
 
 TEST_CASE("a product asks for nothing that the turn itself brings") {
   // h alone is carried, and the step keeps nothing: the row of x's product, that of h.
-  const TrainingStep forward = make_evaluation_step(loss_of("  y, _ = scan RNN[24, 40] over x\n"));
+  const TrainingStep forward =
+      make_evaluation_step(loss_of_layers("  y, _ = scan RNN[24, 40] over x\n"));
   const std::vector<Asked> asked = asked_in(forward.graph, true);
   REQUIRE(asked.size() == 1);
   CHECK(asked[0].now == std::vector<std::int64_t>{320, 320});
@@ -83,7 +81,7 @@ TEST_CASE("a product asks for nothing that the turn itself brings") {
 // where that is deferred: it is not what asks.
 TEST_CASE("each layer of a stack asks for its rows") {
   const char* const two = "  z, _ = scan LSTM[24, 40] over x\n  y, _ = scan LSTM[40, 40] over z\n";
-  const Graph loss = loss_of(two);
+  const Graph loss = loss_of_layers(two);
   const std::vector<Asked> asked = asked_in(make_training_step(loss, {}).graph, true);
   REQUIRE(asked.size() == 4);
   for (std::size_t i = 2; i < 4; ++i) {
@@ -95,7 +93,7 @@ TEST_CASE("each layer of a stack asks for its rows") {
 
 TEST_CASE("loops of chunks ask for the rows of stacks around them") {
   const char* const chunks = "  y, _ = scan LSTM[24, 40] over x remat(budget: 1 MiB)\n";
-  const Graph loss = loss_of(chunks);
+  const Graph loss = loss_of_layers(chunks);
   const TrainingStep step = make_training_step(loss, {});
   const std::vector<Asked> asked = asked_in(step.graph, true);
   REQUIRE(asked.size() >= 3);
@@ -104,15 +102,15 @@ TEST_CASE("loops of chunks ask for the rows of stacks around them") {
 }
 
 TEST_CASE("the products of a run ask for the rows of a block") {
-  CHECK(asked_in(make_training_step(loss_of(feed_forward), {}).graph, true).empty());
-  CHECK(!asked_in(make_training_step(loss_of(feed_forward), {}).graph, false).empty());
+  CHECK(asked_in(make_training_step(loss_of_layers(feed_forward), {}).graph, true).empty());
+  CHECK(!asked_in(make_training_step(loss_of_layers(feed_forward), {}).graph, false).empty());
 }
 
 TEST_CASE("steps whose products ask give the same results for any number of threads") {
   const std::string chunks = "  y, _ = scan LSTM[24, 40] over x remat(budget: 1 MiB)\n";
   for (const std::string& layers :
        {std::string(lstm), std::string(lstm_over_gru), std::string(feed_forward), chunks}) {
-    const TrainingStep step = make_training_step(loss_of(layers), {});
+    const TrainingStep step = make_training_step(loss_of_layers(layers), {});
     const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
     for (const std::int64_t rows : {15, 16, 33, 70})
       for (const std::int64_t length : {1, 70}) {

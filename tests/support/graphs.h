@@ -1,5 +1,7 @@
 // Small models and comparisons that several tests share.
 #pragma once
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,11 +35,12 @@ void require_same_results(const Graph& before, const Graph& after);
 // A program on tensors.
 std::vector<Tensor> run_with(Program& program, const std::vector<Tensor>& inputs, Team& team);
 
-// The program finds what the evaluator finds, as `require_close`, and the same bits with
-// 1, 2 and 3 threads. Before each run it runs on other values, so that what it left in
-// memory is not what it should find there.
+// The program finds what the evaluator finds, as `require_close`, unless there is no tolerance,
+// and the same bits with so many threads each. Before each run it runs on other values, so that
+// what it left in memory is not what it should find there.
 void require_same_for_threads(const Graph& graph, Program& program,
-                              const std::vector<Tensor>& inputs, double tolerance);
+                              const std::vector<Tensor>& inputs, std::optional<double> tolerance,
+                              const std::set<int>& numbers_of_threads = {1, 2, 3});
 
 // Inputs for a graph under `env`, from a fixed seed.
 std::vector<Tensor> inputs_for(const Graph& graph, const DimEnv& env);

@@ -28,6 +28,10 @@ Graph mean_square_of(const std::string& model) {
   return experiment.loss(*experiment.find_train(), Mode::train);
 }
 
+Graph loss_of_layers(const std::string& layers) {
+  return mean_square_of("model M(x: real[T, 24]) {\n" + layers + "  return y: y\n}\n");
+}
+
 std::set<std::string> codes_of(const std::string& text, const std::string& path) {
   auto file = std::make_shared<SourceFile>();
   file->path = path;
