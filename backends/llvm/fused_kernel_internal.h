@@ -20,6 +20,9 @@ class FusedKernel {
 
   // One number.
   bool is_scalar() const { return domain_.empty(); }
+  // A reduction to one number, which is one unit however many elements there are.
+  bool is_one_sum() const { return reduction_ != nullptr && units_ == Dim(1); }
+  const Dim& elements() const { return count_; }
   // How many units there are.
   const Dim& units() const { return units_; }
   // How many elements the domain has, where the code is to be told.

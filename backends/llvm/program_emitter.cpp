@@ -270,6 +270,15 @@ std::array<llvm::Value*, 2> ProgramEmitter::share_of(llvm::IRBuilder<>& b, const
   return {begin, bound(b.CreateAdd(thread_, b.getInt64(1)))};
 }
 
+// One unit, by each thread in turn: of a step's sums over so many elements, as over the
+// gradient of each parameter, one thread would do all while the others wait.
+std::array<llvm::Value*, 2> ProgramEmitter::share_of_next(llvm::IRBuilder<>& b,
+                                                          const Dim& elements) {
+  llvm::Value* number = b.getInt64(sums_of_size_[elements.to_string()]++);
+  llvm::Value* mine = b.CreateICmpEQ(thread_, b.CreateURem(number, threads_));
+  return {b.CreateSelect(mine, b.getInt64(0), b.getInt64(1)), b.getInt64(1)};
+}
+
 // Equal kernels are one function, whatever memory they work on: layers of one
 // kind and parameters share theirs.
 void ProgramEmitter::call_kernel(llvm::IRBuilder<>& b, const std::string& key,
@@ -340,8 +349,10 @@ void ProgramEmitter::call_fused(llvm::IRBuilder<>& b, FusedKernel& kernel, std::
     pointers.insert(pointers.end(), places.begin(), places.end());
   }
   const auto count = kernel.count();
-  const auto share =
+  auto share =
       kernel.by_elements() ? share_of(b, *count, kernel.block()) : share_of(b, kernel.units());
+  if (kernel.is_one_sum() && !own_rows_ && !alone_ && counters_.empty())
+    share = share_of_next(b, kernel.elements());
   call_kernel(b, key, name, std::move(pointers), share, count,
               [&](llvm::IRBuilder<>& inside, const Kernel& k) {
                 auto next = k.pointers.begin();
@@ -451,56 +462,6 @@ const MatmulKernels& ProgramEmitter::kernels(DType dtype) {
       .emplace(dtype,
                emit_matmul_kernels(module_, target_, dtype, prefix.c_str(), {}, direct, asks))
       .first->second;
-}
-
-// Units are the panels, those of all batches, or of all turns of the loops of sums.
-void ProgramEmitter::pack(llvm::IRBuilder<>& b, const Step& step) {
-  const MatmulKernels& made = kernels(step.product_dtype);
-  const DType dtype = made.tile.dtype;
-  const Dim panels = (step.shape.n + Dim(made.tile.columns - 1)).floor_div(made.tile.columns);
-  if (step.shape.batch == Dim(1) && step.sum_loops.empty()) {
-    const auto size = [&](const Dim& dim) { return extent(b, dim_table_, dim); };
-    llvm::Value* from = b.CreateGEP(memory_type(b.getContext(), dtype),
-                                    pointer(b, step.in[0], dtype), size(step.view_b.offset));
-    llvm::Value* to = pointer(b, step.out[0], dtype);
-    llvm::Value* sums = llvm::ConstantPointerNull::get(b.getPtrTy());
-    const auto [begin, end] = share_of(b, panels);
-    b.CreateCall(made.pack, {from, size(step.view_b.contract_stride), size(step.view_b.free_stride),
-                             size(step.shape.k), size(step.shape.n), begin, end, to, sums});
-    return;
-  }
-  call_kernel(
-      b, key_of(step, "pack"), "pack",
-      {pointer(b, step.in[0], dtype), pointer(b, step.out[0], dtype)},
-      share_of(b, step.shape.batch * turns(step.sum_loops) * panels), std::nullopt,
-      [&](llvm::IRBuilder<>& c, const Kernel& k) {
-        const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
-        llvm::Type* element = memory_type(c.getContext(), dtype);
-        llvm::Value* from = c.CreateGEP(element, k.pointers[0], size(step.view_b.offset));
-        llvm::Value* to = k.pointers[1];
-        llvm::Value* one = c.getInt64(1);
-        const auto call = [&](llvm::Value* source, llvm::Value* target, llvm::Value* begin,
-                              llvm::Value* end) {
-          c.CreateCall(made.pack,
-                       {source, size(step.view_b.contract_stride), size(step.view_b.free_stride),
-                        size(step.shape.k), size(step.shape.n), begin, end, target,
-                        llvm::ConstantPointerNull::get(c.getPtrTy())});
-        };
-        emit_loop(c, k.begin, k.end, one, [&](llvm::Value* unit) {
-          llvm::Value* batch = c.CreateUDiv(unit, size(panels));
-          llvm::Value* panel = c.CreateURem(unit, size(panels));
-          llvm::Value* offset =
-              step.sum_loops.empty()
-                  ? c.CreateMul(batch, size(step.view_b.batch_stride))
-                  : loop_offset(c, step.sum_loops, &ProductView::Loop::b_stride, batch, size);
-          llvm::Value* source = c.CreateGEP(element, from, offset);
-          llvm::Value* target =
-              c.CreateGEP(element, to,
-                          c.CreateMul(batch, size(panels * Dim(made.tile.columns) *
-                                                  packed_depth(made.tile, step.shape.k))));
-          call(source, target, panel, c.CreateAdd(panel, one));
-        });
-      });
 }
 
 // Units are tiles of rows, counted through the turns of the loops of rows; the

@@ -72,6 +72,7 @@ class ProgramEmitter {
   void emit_barrier_unless_one(llvm::IRBuilder<>& b, const std::optional<Dim>& dim);
   std::array<llvm::Value*, 2> share_of(llvm::IRBuilder<>& b, const Dim& units,
                                        std::int64_t unit = 1);
+  std::array<llvm::Value*, 2> share_of_next(llvm::IRBuilder<>& b, const Dim& elements);
   void emit_turn(llvm::IRBuilder<>& b, const Step& step, llvm::Value* turn);
   void emit_own_rows(llvm::IRBuilder<>& b, const Dim& rows, const Dim& least,
                      const std::function<void()>& work);
@@ -109,6 +110,7 @@ class ProgramEmitter {
                   const std::vector<std::vector<llvm::Value*>>& outputs);
   void copy(llvm::IRBuilder<>& b, const Step& step);
   void pack(llvm::IRBuilder<>& b, const Step& step);
+  llvm::Function* pack_function(DType product_dtype);
   void matmul(llvm::IRBuilder<>& b, const Step& step);
   void product_of_rows(llvm::IRBuilder<>& b, const Step& step, std::vector<llvm::Value*>& arguments,
                        llvm::Value* rows);
@@ -148,7 +150,8 @@ class ProgramEmitter {
   DimTable dims_;
   std::map<DType, MatmulKernels> matmuls_;
   std::map<std::pair<DType, ProductKind>, llvm::Function*> products_;
-  std::map<std::string, llvm::Function*> kernels_;  // by what they compute
+  std::map<std::string, llvm::Function*> kernels_;     // by what they compute
+  std::map<std::string, std::uint64_t> sums_of_size_;  // that are one unit each
   int steps_emitted_ = 0;  // a kernel has the number of the first step that it is for
   // Functions that write the extents which a loop's bounds change into a
   // thread's table; they are written last, when the table is complete.
