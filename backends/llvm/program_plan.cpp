@@ -9,6 +9,7 @@
 #include "backends/llvm/column_shares.h"
 #include "backends/llvm/deferred_products.h"
 #include "backends/llvm/direct_products.h"
+#include "backends/llvm/early_steps.h"
 #include "backends/llvm/loop_layers.h"
 #include "backends/llvm/loop_pairs.h"
 #include "backends/llvm/preparation.h"
@@ -88,6 +89,7 @@ class Planner {
     share_rows(plan_.steps);
     pair_loops(plan_);
     gather_row_runs(plan_);
+    move_early(plan_);
     pair_layers(plan_);
     plan_barriers(plan_, tiles_.f32);
     defer_products(plan_);
