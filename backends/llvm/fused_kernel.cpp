@@ -40,31 +40,37 @@ FusedKernel::FusedKernel(const Target& target, DimTable& dims, const Graph& body
   lanes_ = static_cast<unsigned>(target.vector_bytes) / static_cast<unsigned>(widest);
   block_ = fused_block(target.vector_bytes, widest);
   flat_ = !domain_.empty() && is_flat(body_, domain_);
+  std::optional<std::int64_t> extent;
   if (!domain_.empty()) {
-    const auto extent = (flat_ ? count_ : domain_.back()).constant();
-    // Two vectors side by side: a processor looks ahead over one chain of
-    // functions, as of an LSTM's cell, and no further. On Zen 3 that kernel takes
-    // three quarters of the time with two, and no less with four.
-    const std::int64_t two = 2 * std::int64_t{lanes_};
-    if ((!extent || *extent % two == 0 || *extent >= 4 * two) &&
-        std::any_of(body_.nodes().begin(), body_.nodes().end(), is_long_chain))
-      whole_lanes_ = 2;
-    whole_lanes_ *= lanes_;
-    // Of what is flat a thread may do the elements of some rows, any number of them.
-    divisible_ = !flat_ && extent && *extent % whole_lanes_ == 0;
-    narrow_ = extent && *extent < whole_lanes_;
+    extent = (flat_ ? count_ : domain_.back()).constant();
+    whole_lanes_ = lanes_;
   }
+  const auto take_together = [&](unsigned vectors) {
+    const std::int64_t width = std::int64_t{vectors} * lanes_;
+    if (!extent || *extent % width == 0 || *extent >= 4 * width) whole_lanes_ = vectors * lanes_;
+  };
+  // Two vectors side by side: a processor looks ahead over one chain of functions, as of an
+  // LSTM's cell, and no further. On Zen 3 that kernel takes three quarters of the time with two,
+  // and no less with four. A chain that is not cut in two stages is longer: with registers for
+  // it, GELU and its derivative take 0.93 of the time with four on Zen 4, an LSTM's stages 1.004.
+  const bool has_chains =
+      !domain_.empty() && std::any_of(body_.nodes().begin(), body_.nodes().end(), is_long_chain);
+  if (has_chains) take_together(2);
   if (flat_) flatten();
   const Node& first = body_.node(body_.outputs()[0].value.node);
   if (!is_reduction(first.op)) {
     find_parts();
-    if (whole_lanes_ > lanes_ && !narrow_) find_stages();
+    if (whole_lanes_ > lanes_ && (!extent || *extent >= whole_lanes_)) find_stages();
+    if (has_chains && kept_values_.empty() && target.vector_registers >= 32) take_together(4);
     if (domain_.empty())
       units_ = 1;
     else
       units_ = flat_
                    ? blocks_of(count_)
                    : product(Dims(domain_.begin(), domain_.end() - 1)) * blocks_of(domain_.back());
+    // Of what is flat a thread may do the elements of some rows, any number of them.
+    divisible_ = !flat_ && extent && *extent % whole_lanes_ == 0;
+    narrow_ = extent && *extent < whole_lanes_;
     return;
   }
   reduction_ = &first;
@@ -231,7 +237,7 @@ void FusedKernel::emit_columns(KernelEmitter& e, const LaneIndices& row, llvm::V
     emit_loop(b, from, whole, e.integer(whole_lanes_),
               [&](llvm::Value* column) { body(column, nullptr, whole_lanes_); });
   if (divisible_) return;
-  // At most one turn, of two vectors two; none when the threads share no column
+  // So many turns as vectors side by side at the most; none when the threads share no column
   // here.
   emit_loop(b, narrow_ ? from : whole, to, e.integer(lanes_), [&](llvm::Value* column) {
     std::vector<llvm::Constant*> steps;
