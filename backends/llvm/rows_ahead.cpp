@@ -28,7 +28,9 @@ class Asking {
   void run() {
     for (std::size_t i = 0; i < steps_.size(); ++i) {
       const Step& kernel = steps_[i];
-      if (kernel.kind != Step::Kind::fused) continue;
+      // In a run a product's own result may go to memory, too.
+      const bool product_of_run = loop_ < 0 && kernel.kind == Step::Kind::matmul;
+      if (kernel.kind != Step::Kind::fused && !product_of_run) continue;
       std::uint64_t turns = 0;
       Step* product = last_product(steps_.first(i));
       if (product == nullptr && loop_ >= 0) {
@@ -40,7 +42,7 @@ class Asking {
       const auto ask = [&](const Location& place, const Type& type) {
         if (!is_near(place, i)) add(*product, place, type, turns);
       };
-      for (std::size_t k = 0; k < kernel.in.size(); ++k)
+      for (std::size_t k = 0; k < kernel.in.size() && !product_of_run; ++k)
         ask(kernel.in[k], kernel.graph->type(node.operands[k]));
       for (std::size_t k = 0; k < kernel.out.size(); ++k)
         ask(kernel.out[k], node.types[kernel.out_index[k]]);

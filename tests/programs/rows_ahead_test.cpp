@@ -106,6 +106,32 @@ TEST_CASE("the products of a run ask for the rows of a block") {
   CHECK(!asked_in(make_training_step(loss_of_layers(feed_forward), {}).graph, false).empty());
 }
 
+TEST_CASE("a product of a run asks for where the next one's result goes, if that is memory") {
+  const TrainingStep step = make_training_step(loss_of_layers(feed_forward), {});
+  const ProgramPlan plan = plan_program(lower(step.graph), {}, matmul_tiles(host_target()));
+  int results = 0;
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    if (!plan.steps[i].run) continue;
+    std::vector<RowsAhead> asked;
+    const auto end = i + static_cast<std::size_t>(plan.steps[i].run->steps);
+    for (bool first = true; i < end; ++i) {
+      const PlannedStep& product = plan.steps[i];
+      if (product.kind != PlannedStep::Kind::matmul) continue;
+      const auto buffer = static_cast<std::size_t>(product.out[0].buffer);
+      if (!first && !plan.buffers[buffer].turn) {
+        ++results;
+        CHECK(std::any_of(asked.begin(), asked.end(), [&](const RowsAhead& rows) {
+          return rows.place.buffer == product.out[0].buffer;
+        }));
+      }
+      first = false;
+      asked.insert(asked.end(), product.ahead.begin(), product.ahead.end());
+    }
+    --i;
+  }
+  CHECK(results > 0);
+}
+
 TEST_CASE("steps whose products ask give the same results for any number of threads") {
   const std::string chunks = "  y, _ = scan LSTM[24, 40] over x remat(budget: 1 MiB)\n";
   for (const std::string& layers :
