@@ -52,17 +52,21 @@ class PackEmitter {
       Value* width = minimum(columns, b_.CreateSub(n_, first));
       Value* to = element_at(packed_, b_.CreateMul(first, k_));
       Value* source = element_at(from_, b_.CreateMul(first, b_n_));
-      Value* turned = b_.CreateAnd(b_.CreateICmpEQ(b_k_, i64(1)), b_.CreateICmpEQ(width, columns));
-      Value* done = b_.CreateSelect(turned, b_.CreateAnd(k_, i64(-tile_.lanes)), i64(0));
-      copy_turned(source, done, to);
-      Value* dense = b_.CreateAnd(width, i64(-tile_.lanes));
-      dense = b_.CreateSelect(b_.CreateICmpEQ(b_n_, i64(1)), dense, i64(0));
-      dense = b_.CreateSelect(turned, i64(0), dense);
+      // Whole vectors of columns, where either these or the rows of B are dense.
+      Value* whole = b_.CreateAnd(width, i64(-tile_.lanes));
+      Value* turned = b_.CreateAnd(k_, i64(-tile_.lanes));  // so many rows
+      turned = b_.CreateSelect(b_.CreateICmpEQ(b_k_, i64(1)), turned, i64(0));
+      copy_turned(source, turned, whole, to);
+      Value* rows_dense =
+          b_.CreateAnd(b_.CreateICmpEQ(b_n_, i64(1)), b_.CreateICmpEQ(turned, i64(0)));
+      Value* dense = b_.CreateSelect(rows_dense, whole, i64(0));
       Value* sums = element_at(sums_, first);
       emit_if(
           b_, with_sums, [&] { copy_columns(source, dense, to, sums); },
           [&] { copy_columns(source, dense, to, nullptr); });
-      copy_elements(source, done, dense, width, to);
+      copy_elements(source, i64(0), turned, whole, width, to);
+      copy_elements(source, turned, k_, dense, width, to);
+      clear_columns(width, to);
       emit_if(
           b_, with_sums, [&] { sum_panel(to, sums, dense, width); }, [] {});
     });
@@ -137,11 +141,11 @@ class PackEmitter {
     });
   }
 
-  // A panel whose columns lie dense in memory, up to row k: squares of as many
-  // rows as a vector has lanes.
-  void copy_turned(Value* source, Value* k, Value* to) {
+  // The first `width` columns of a panel, which lie dense in memory, up to row k: squares of as
+  // many rows as a vector has lanes.
+  void copy_turned(Value* source, Value* k, Value* width, Value* to) {
     emit_loop(b_, i64(0), k, i64(tile_.lanes), [&](Value* l) {
-      emit_loop(b_, i64(0), i64(tile_.columns), i64(tile_.lanes), [&](Value* column) {
+      emit_loop(b_, i64(0), width, i64(tile_.lanes), [&](Value* column) {
         std::vector<Value*> square;
         for (int j = 0; j < tile_.lanes; ++j) {
           Value* from = b_.CreateAdd(b_.CreateMul(b_.CreateAdd(column, i64(j)), b_n_), l);
@@ -157,17 +161,32 @@ class PackEmitter {
     });
   }
 
-  // From row `done` and column `begin` on.
-  void copy_elements(Value* source, Value* done, Value* begin, Value* width, Value* to) {
-    emit_loop(b_, done, k_, i64(1), [&](Value* l) {
+  // Rows from ... end - 1 of columns begin ... width - 1.
+  void copy_elements(Value* source, Value* from, Value* end, Value* begin, Value* width,
+                     Value* to) {
+    Value* none = b_.CreateICmpSGE(begin, width);
+    emit_loop(b_, b_.CreateSelect(none, end, from), end, i64(1), [&](Value* l) {
       Value* row = element_at(source, b_.CreateMul(l, b_k_));
       Value* out = element_at(to, b_.CreateMul(l, i64(tile_.columns)));
       emit_loop(b_, begin, width, i64(1), [&](Value* j) {
         Value* value = b_.CreateLoad(element_, element_at(row, b_.CreateMul(j, b_n_)));
         b_.CreateStore(value, element_at(out, j));
       });
-      emit_loop(b_, width, i64(tile_.columns), i64(1), [&](Value* j) {
+    });
+  }
+
+  // The columns that a panel misses are zero.
+  void clear_columns(Value* width, Value* to) {
+    Value* columns = i64(tile_.columns);
+    Value* vectors = b_.CreateAnd(b_.CreateAdd(width, i64(tile_.lanes - 1)), i64(-tile_.lanes));
+    Value* all = b_.CreateICmpEQ(width, columns);
+    emit_loop(b_, b_.CreateSelect(all, k_, i64(0)), k_, i64(1), [&](Value* l) {
+      Value* out = element_at(to, b_.CreateMul(l, columns));
+      emit_loop(b_, width, vectors, i64(1), [&](Value* j) {
         b_.CreateStore(llvm::Constant::getNullValue(element_), element_at(out, j));
+      });
+      emit_loop(b_, vectors, columns, i64(tile_.lanes), [&](Value* j) {
+        store(llvm::Constant::getNullValue(vector_), element_at(out, j), 0);
       });
     });
   }
