@@ -127,8 +127,9 @@ void run_direct(const Gradient& s, const MatmulTile& tile, DirectGemmFunction<fl
   const double time = best([&] {
     WorkShare whole;
     whole.count = panels;
-    gemm(a.data(), 1, s.m, b.data(), c.data(), s.n, 0, s.m, s.n, s.k, 0, panels, s.n, sums.data(),
-         s.k, 0, a.data() + s.m * s.k, 1, s.m2, s.k, 0, c.data() + s.m * s.n, s.m2, &whole, 0);
+    gemm(a.data(), 1, s.m, b.data(), c.data(), s.n, 0, s.m, s.n, s.k, 0, panels, panels, s.n,
+         sums.data(), s.k, 0, a.data() + s.m * s.k, 1, s.m2, s.k, 0, c.data() + s.m * s.n, s.m2,
+         &whole, 0);
   });
   const double rate = 2e-9 * static_cast<double>((s.m + s.m2) * s.n * s.k) / time;
   fmt::print("{:5} + {:4} {:5} {:5} B where it stands {:7.1f} GFLOP/s {:5.1f} % of {:5.1f}\n", s.m,

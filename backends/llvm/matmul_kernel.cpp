@@ -141,11 +141,11 @@ class KernelEmitter {
   llvm::Function* emit_direct() {
     panel_function_ = emit_panel_function();
     llvm::Type *p = b_.getPtrTy(), *i = b_.getInt64Ty();
-    auto* f = begin(
-        "direct_gemm",
-        llvm::FunctionType::get(b_.getVoidTy(), {p, i, i, p, p, i, i, i, i, i, i, i, i, p, i, i,  //
-                                                 p, i, i, i, i, p, i, p, i},
-                                false));
+    auto* f = begin("direct_gemm",
+                    llvm::FunctionType::get(b_.getVoidTy(),
+                                            {p, i, i, p, p, i, i, i, i, i, i, i, i, i, p, i, i,  //
+                                             p, i, i, i, i, p, i, p, i},
+                                            false));
     const auto given = [&](unsigned from, unsigned to) {
       for (; from < to; ++from) given_.push_back(f->getArg(from));
     };
@@ -153,14 +153,15 @@ class KernelEmitter {
     given(0, 6);
     given_.insert(given_.end(), {null(), i64(0)});
     given(6, 12);
-    b_k_ = f->getArg(12);
-    sums_ = f->getArg(13);
-    run_ = f->getArg(14);
-    a_run_ = f->getArg(15);
-    second_ = Second{f->getArg(16), f->getArg(17), f->getArg(18), f->getArg(19),
-                     f->getArg(20), f->getArg(21), f->getArg(22)};
-    share_ = f->getArg(23);
-    first_turn_ = f->getArg(24);
+    panels_ = f->getArg(12);
+    b_k_ = f->getArg(13);
+    sums_ = f->getArg(14);
+    run_ = f->getArg(15);
+    a_run_ = f->getArg(16);
+    second_ = Second{f->getArg(17), f->getArg(18), f->getArg(19), f->getArg(20),
+                     f->getArg(21), f->getArg(22), f->getArg(23)};
+    share_ = f->getArg(24);
+    first_turn_ = f->getArg(25);
     panel_ = b_.CreateAlloca(
         llvm::ArrayType::get(element_, static_cast<std::uint64_t>(k_block * tile_.columns)));
     panel_->setAlignment(llvm::Align(64));
@@ -251,15 +252,35 @@ class KernelEmitter {
     std::optional<Block> second;
     if (second_) second = emit_block(second_of_a(block), k0);
     emit_loop(b_, given_[gemm_panel_begin], given_[gemm_panel_end], i64(1), [&](Value* panel) {
-      Value* column = b_.CreateMul(panel, i64(tile_.columns));
-      const BlockOfB b = b_block(block, column);
-      if (!second) return emit_panel(block, panel, column, b);
-      call_panel(block, panel, column, b);
+      const Columns columns = columns_of(panel);
+      const BlockOfB b = b_block(block, columns);
+      if (!second) return emit_panel(block, panel, columns, b);
+      call_panel(block, panel, columns, b);
       const BlockOfB packed = {b.packed, null(), null()};
       emit_if(
           b_, b_.CreateICmpSGT(second_->m, i64(0)),
-          [&] { call_panel(*second, panel, column, packed); }, [] {});
+          [&] { call_panel(*second, panel, columns, packed); }, [] {});
     });
+  }
+
+  // A panel's columns. Panels of a B where it stands are of even numbers of vectors, the wider
+  // ones first among equals (DirectGemmFunction).
+  struct Columns {
+    Value *first, *width;
+  };
+  Value* first_column(Value* panel) {
+    if (panels_ == nullptr) return b_.CreateMul(panel, i64(tile_.columns));
+    Value* vectors =
+        b_.CreateUDiv(b_.CreateAdd(given_[gemm_n], i64(tile_.lanes - 1)), i64(tile_.lanes));
+    Value* before = b_.CreateAdd(b_.CreateMul(panel, vectors), b_.CreateSub(panels_, i64(1)));
+    return b_.CreateMul(b_.CreateUDiv(before, panels_), i64(tile_.lanes));
+  }
+  Columns columns_of(Value* panel) {
+    Value* first = first_column(panel);
+    Value* left = b_.CreateSub(given_[gemm_n], first);
+    if (panels_ == nullptr) return {first, minimum(i64(tile_.columns), left)};
+    Value* next = first_column(b_.CreateAdd(panel, i64(1)));
+    return {first, minimum(b_.CreateSub(next, first), left)};
   }
 
   // A panel's block of B, and what is told of it where the first tile packs it.
@@ -374,14 +395,13 @@ class KernelEmitter {
   Value* depth(Value* k) { return emit_depth(b_, tile_, k); }
 
   // A block of a panel, packed, or to be.
-  BlockOfB b_block(const Block& block, Value* column) {
-    Value *k0 = block.k0, *b = given_[gemm_b];
+  BlockOfB b_block(const Block& block, const Columns& columns) {
+    Value *k0 = block.k0, *b = given_[gemm_b], *column = columns.first, *width = columns.width;
     if (b_k_ == nullptr) {
       Value* panel = b_.CreateMul(column, depth(given_[gemm_k]));
       panel = b_.CreateAdd(panel, b_.CreateMul(depth(k0), i64(tile_.columns)));
       return {element_at(b, panel), null(), null()};
     }
-    Value* width = minimum(i64(tile_.columns), b_.CreateSub(given_[gemm_n], column));
     Value* sums = element_at(sums_, column);
     Value* summing = b_.CreateAnd(b_.CreateIsNotNull(sums_), b_.CreateICmpEQ(block.row, i64(0)));
     emit_if(
@@ -401,8 +421,9 @@ class KernelEmitter {
       pack();
       return {panel_, null(), null()};
     }
-    Value* whole = b_.CreateAnd(b_.CreateICmpEQ(width, i64(tile_.columns)),
-                                b_.CreateICmpSGE(block.rows, i64(tile_.rows)));
+    Value* whole = b_.CreateOr(b_.CreateICmpEQ(width, i64(tile_.columns)),
+                               b_.CreateICmpEQ(width, i64(least_vectors(tile_) * tile_.lanes)));
+    whole = b_.CreateAnd(whole, b_.CreateICmpSGE(block.rows, i64(tile_.rows)));
     emit_if(
         b_, whole, [] {}, pack);
     return {panel_, b_.CreateSelect(whole, from, null()), b_.CreateSelect(summing, sums, unread_)};
@@ -419,7 +440,7 @@ class KernelEmitter {
     Value* last = b_.CreateICmpSGE(next, given_[gemm_panel_end]);
     next = b_.CreateSelect(last, given_[gemm_panel_begin], next);
     Value* row = b_.CreateAdd(block.k0, b_.CreateSelect(last, i64(k_block), i64(0)));
-    Value* element = b_.CreateAdd(b_.CreateMul(row, b_k_), b_.CreateMul(next, i64(tile_.columns)));
+    Value* element = b_.CreateAdd(b_.CreateMul(row, b_k_), first_column(next));
     Value* first = element_at(given_[gemm_b], element);
     if (copies_) {
       Value* asks = b_.CreateICmpNE(block.asks, i64(0));
@@ -438,18 +459,14 @@ class KernelEmitter {
     Value* size = bytes(b_.CreateMul(b_.CreateMul(panels, columns), depth(given_[gemm_k])));
     Value* wanted = b_.CreateAnd(b_.CreateICmpSLE(block.rows, i64(most_rows_to_ask)),
                                  b_.CreateICmpSGE(size, i64(least_bytes_to_ask)));
-    Value* column = b_.CreateMul(b_.CreateAdd(panel, i64(1)), columns);
-    return {b_.CreateSelect(wanted, b_block(block, column).packed, null()), bytes(columns), i64(0)};
+    const Columns next = columns_of(b_.CreateAdd(panel, i64(1)));
+    return {b_.CreateSelect(wanted, b_block(block, next).packed, null()), bytes(columns), i64(0)};
   }
 
-  Value* width_of(Value* column) {
-    return minimum(i64(tile_.columns), b_.CreateSub(given_[gemm_n], column));
-  }
-  void emit_panel(const Block& block, Value* panel, Value* column, const BlockOfB& b) {
-    Value* width = width_of(column);
-    const std::vector<Value*> arguments = strip_arguments(block, panel, column, b);
-    if (tile_.amx) return emit_amx_panel(block, arguments, width);
-    emit_strips(arguments, width);
+  void emit_panel(const Block& block, Value* panel, const Columns& columns, const BlockOfB& b) {
+    const std::vector<Value*> arguments = strip_arguments(block, panel, columns.first, b);
+    if (tile_.amx) return emit_amx_panel(block, arguments, columns.width);
+    emit_strips(arguments, columns.width);
   }
 
   // (a strip's arguments, width)
@@ -467,9 +484,9 @@ class KernelEmitter {
     b_.CreateRetVoid();
     return f;
   }
-  void call_panel(const Block& block, Value* panel, Value* column, const BlockOfB& b) {
-    std::vector<Value*> arguments = strip_arguments(block, panel, column, b);
-    arguments.push_back(width_of(column));
+  void call_panel(const Block& block, Value* panel, const Columns& columns, const BlockOfB& b) {
+    std::vector<Value*> arguments = strip_arguments(block, panel, columns.first, b);
+    arguments.push_back(columns.width);
     b_.CreateCall(panel_function_, arguments);
   }
 
@@ -560,7 +577,7 @@ class KernelEmitter {
   BlockSize block_size_;
   std::vector<Value*> given_;  // by GemmArgument
   Value *b_k_ = nullptr, *sums_ = nullptr, *run_ = nullptr, *a_run_ = nullptr, *share_ = nullptr,
-        *first_turn_ = nullptr;
+        *first_turn_ = nullptr, *panels_ = nullptr;
   struct Second {
     Value *a, *a_m, *a_k, *run, *a_run, *c, *m;
   };

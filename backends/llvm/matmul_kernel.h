@@ -101,9 +101,12 @@ using AskingGemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, 
 
 // GemmFunction with B where it stands, rows of n dense elements that are b_k apart: each
 // block of a panel is copied before it is used, once for each 256 rows of A. `initial`
-// is zero. Unless `sums` is null, sums[j] becomes the sum of B's column j, by the call
-// whose m_begin is 0. A's columns stand in runs of `run`: element (i, l) is
-// a[i * a_m + l / run * a_run + l % run * a_k]; where k is more than `run`, a_m is 1.
+// is zero. B's columns make `panels` panels, at least as many as they fill, of numbers of
+// vectors as even as can be: panel p begins with vector ceil(p * vectors / panels), so that
+// threads that have as many panels each have as many columns. Unless `sums` is null, sums[j]
+// becomes the sum of B's column j, by the call whose m_begin is 0. A's columns stand in runs
+// of `run`: element (i, l) is a[i * a_m + l / run * a_run + l % run * a_k]; where k is more
+// than `run`, a_m is 1.
 // Unless m2 is 0, a second A of m2 rows is multiplied by the same B, whose blocks are then
 // copied once for both; C is c2, as far apart as c. The two have rows_of_two at the most.
 // Panels may be given away while it runs, those of `share`: each block of rows and k is a
@@ -113,10 +116,11 @@ template <typename T>
 using DirectGemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const T* b, T* c,
                                 std::int64_t c_m, std::int64_t m_begin, std::int64_t m_end,
                                 std::int64_t n, std::int64_t k, std::int64_t panel_begin,
-                                std::int64_t panel_end, std::int64_t b_k, T* sums, std::int64_t run,
-                                std::int64_t a_run, const T* a2, std::int64_t a2_m,
-                                std::int64_t a2_k, std::int64_t run2, std::int64_t a2_run, T* c2,
-                                std::int64_t m2, WorkShare* share, std::int64_t first_turn);
+                                std::int64_t panel_end, std::int64_t panels, std::int64_t b_k,
+                                T* sums, std::int64_t run, std::int64_t a_run, const T* a2,
+                                std::int64_t a2_m, std::int64_t a2_k, std::int64_t run2,
+                                std::int64_t a2_run, T* c2, std::int64_t m2, WorkShare* share,
+                                std::int64_t first_turn);
 
 // How many rows a panel of packed B has, and how many elements the B of all batches.
 Dim packed_depth(const MatmulTile& tile, const Dim& k);

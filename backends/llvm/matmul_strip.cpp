@@ -27,18 +27,22 @@ class StripEmitter {
           prefix + ".tile_" + std::to_string(rows) + "x" + std::to_string(vectors * tile.lanes);
       tiles_.push_back(emit_tile_function(module, target, tile, rows, vectors, name, epilogue));
     }
-    if (vectors == tile.vectors && !epilogue)
-      asking_ = emit_asking_tile_function(module, target, tile, prefix + ".asking_tile");
-    if (vectors == tile.vectors && copies)
-      copying_ = emit_copying_tile_function(module, target, tile, prefix + ".copying_tile");
+    const std::string width = "_" + std::to_string(vectors * tile.lanes);
+    const bool wide = vectors == tile.vectors || (copies && vectors >= least_vectors(tile));
+    if (wide && !epilogue)
+      asking_ =
+          emit_asking_tile_function(module, target, tile, vectors, prefix + ".asking_tile" + width);
+    if (wide && copies)
+      copying_ = emit_copying_tile_function(module, target, tile, vectors,
+                                            prefix + ".copying_tile" + width);
     std::vector<llvm::Type*> types = tiles_[0]->getFunctionType()->params();
     llvm::Type* i64_type = b_.getInt64Ty();
     llvm::Type* pointer = b_.getPtrTy();
     types.insert(types.end(), {pointer, i64_type, i64_type, pointer, pointer, i64_type, i64_type,
                                pointer, i64_type});
-    strip_ = llvm::Function::Create(
-        llvm::FunctionType::get(b_.getVoidTy(), types, false), llvm::Function::InternalLinkage,
-        prefix + ".strip_" + std::to_string(vectors * tile.lanes), module);
+    strip_ =
+        llvm::Function::Create(llvm::FunctionType::get(b_.getVoidTy(), types, false),
+                               llvm::Function::InternalLinkage, prefix + ".strip" + width, module);
     set_target_attributes(*strip_, target);
     strip_->addFnAttr(llvm::Attribute::NoInline);
     strip_->setDoesNotThrow();

@@ -131,9 +131,9 @@ class TileEmitter {
     }
   }
 
-  // Of the tile that does most of the work.
+  // Of the tiles that do most of the work.
   unsigned steps() const {
-    return rows_ == tile_.rows && vectors_ == tile_.vectors ? steps_together : 1;
+    return rows_ == tile_.rows && vectors_ >= least_vectors(tile_) ? steps_together : 1;
   }
   int byte(int vector) const { return vector * tile_.lanes * size_; }
 
@@ -270,13 +270,19 @@ llvm::Function* emit_apart_tile_function(llvm::Module& module, const Target& tar
 }
 
 llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& target,
-                                          const MatmulTile& tile, const std::string& name) {
-  return emit_tile(module, target, tile, tile.rows, tile.vectors, name, {}, Reads::asking);
+                                          const MatmulTile& tile, int vectors,
+                                          const std::string& name) {
+  return emit_tile(module, target, tile, tile.rows, vectors, name, {}, Reads::asking);
 }
 
 llvm::Function* emit_copying_tile_function(llvm::Module& module, const Target& target,
-                                           const MatmulTile& tile, const std::string& name) {
-  return emit_tile(module, target, tile, tile.rows, tile.vectors, name, {}, Reads::copying);
+                                           const MatmulTile& tile, int vectors,
+                                           const std::string& name) {
+  return emit_tile(module, target, tile, tile.rows, vectors, name, {}, Reads::copying);
+}
+
+int least_vectors(const MatmulTile& tile) {
+  return tile.vectors >= 3 ? tile.vectors - 1 : tile.vectors;
 }
 
 bool copies_b(const Target& target, const MatmulTile& tile) {

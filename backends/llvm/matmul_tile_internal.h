@@ -65,12 +65,18 @@ llvm::Function* emit_apart_tile_function(llvm::Module& module, const Target& tar
 inline constexpr int tiles_that_ask = 2;
 inline constexpr int rows_asked = steps_together / tiles_that_ask;
 llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& target,
-                                          const MatmulTile& tile, const std::string& name);
+                                          const MatmulTile& tile, int vectors,
+                                          const std::string& name);
 
 // The apart one's, of most rows, that packs B's panel as it reads it and adds its rows to
 // `sums`, as PackFunction does. Only where there are registers enough: copies_b.
 llvm::Function* emit_copying_tile_function(llvm::Module& module, const Target& target,
-                                           const MatmulTile& tile, const std::string& name);
+                                           const MatmulTile& tile, int vectors,
+                                           const std::string& name);
+
+// Vectors of a panel that is narrower than others for that they are of even widths. With one of
+// two vectors a tile would wait for its multiply-adds.
+int least_vectors(const MatmulTile& tile);
 
 // Does the first tile of a panel pack B where it stands? To pack it before takes 3 to 6 % of
 // the time of a weight's gradient; with 16 registers there are none left for that.

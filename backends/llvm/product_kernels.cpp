@@ -1,6 +1,7 @@
 // How the threads share out a product.
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_pairs_internal.h"
+#include "backends/llvm/matmul_tile_internal.h"
 #include "backends/llvm/matmul_turn_internal.h"
 #include "backends/llvm/program_emitter_internal.h"
 #include "backends/llvm/row_product_internal.h"
@@ -236,7 +237,16 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
   const MatmulKernels& made = kernels(dtype);
   const Arguments x(f);
   llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *height = constant(b, rows_of_tile);
+  // In vectors: the last panel may have few.
+  llvm::Value* vectors = rounded_up(b, x.n, constant(b, made.tile.lanes));
   llvm::Value* panels = rounded_up(b, x.n, constant(b, made.tile.columns));
+  // Where panels are of even widths, so many that each thread has as many.
+  const int narrow = least_vectors(made.tile);
+  if (direct && narrow < made.tile.vectors) {
+    llvm::Value* even = b.CreateMul(rounded_up(b, panels, x.threads), x.threads);
+    llvm::Value* fits = b.CreateICmpULE(b.CreateMul(even, constant(b, narrow)), vectors);
+    panels = b.CreateSelect(fits, even, panels);
+  }
   llvm::Value* tiles = rounded_up(b, x.m, height);
   const auto row_at = [&](llvm::Value* tile) { return smaller(b, b.CreateMul(tile, height), x.m); };
   const auto gemm = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
@@ -250,19 +260,18 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
   };
   const auto direct_gemm = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
                                llvm::Value* p_end, llvm::Value* share, llvm::Value* first_turn) {
-    std::vector<llvm::Value*> arguments{x.a,     x.a_m, x.a_k, x.packed, x.c,     x.n,
-                                        m_begin, m_end, x.n,   x.k,      p_begin, p_end};
+    std::vector<llvm::Value*> arguments{x.a,   x.a_m, x.a_k, x.packed, x.c,   x.n,   m_begin,
+                                        m_end, x.n,   x.k,   p_begin,  p_end, panels};
     for (unsigned i = 10; i < direct_arguments; ++i) arguments.push_back(f->getArg(i));
     arguments.insert(arguments.end(), {share, first_turn});
     b.CreateCall(made.direct, arguments);
   };
   llvm::Value* own_tiles = rounded_up(b, tiles, x.threads);
   llvm::Value* own_panels = rounded_up(b, panels, x.threads);
-  // In vectors: the last panel may have few.
-  llvm::Value* vectors = rounded_up(b, x.n, constant(b, made.tile.lanes));
   llvm::Value* by_rows = b.CreateMul(own_tiles, vectors);
-  llvm::Value* by_panels =
-      b.CreateMul(b.CreateMul(own_panels, constant(b, made.tile.vectors)), tiles);
+  llvm::Value* own_vectors = direct ? rounded_up(b, b.CreateMul(own_panels, vectors), panels)
+                                    : b.CreateMul(own_panels, constant(b, made.tile.vectors));
+  llvm::Value* by_panels = b.CreateMul(own_vectors, tiles);
   if (direct) {
     // In half cycles for one of k: two vectors are multiplied a cycle, two elements copied.
     llvm::Value* tile = constant(b, rows_of_tile);

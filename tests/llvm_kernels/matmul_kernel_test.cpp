@@ -119,7 +119,10 @@ namespace {
 // B where it stands, in rows wider than the product's; its rows' sum on the way.
 template <typename T>
 void check_direct(const Problem& p, const Kernels<T>& kernels, int rows, int columns) {
-  const std::int64_t b_k = p.n + 7, panels = kernels.tile.panels(p.n);
+  const std::int64_t b_k = p.n + 7, lanes = kernels.tile.lanes;
+  // Some more than the columns fill, so that some have fewer vectors.
+  const std::int64_t panels =
+      std::min(kernels.tile.panels(p.n) + p.m % 3, (p.n + lanes - 1) / lanes);
   Operands<T> o(p);
   const std::vector<T> want = expected(p, o, kernels.has_fma);
   std::vector<T> b(static_cast<std::size_t>(p.k * b_k), NAN),
@@ -138,8 +141,8 @@ void check_direct(const Problem& p, const Kernels<T>& kernels, int rows, int col
       for (int t = 0; t < columns; ++t)
         kernels.direct(fresh.a.data(), fresh.a_m, fresh.a_k, b.data(), fresh.c.data(), fresh.c_m,
                        p.m * s / rows, p.m * (s + 1) / rows, p.n, p.k, panels * t / columns,
-                       panels * (t + 1) / columns, b_k, summing ? sums.data() : nullptr, INT64_MAX,
-                       0, nullptr, 0, 0, INT64_MAX, 0, nullptr, 0, &whole, 0);
+                       panels * (t + 1) / columns, panels, b_k, summing ? sums.data() : nullptr,
+                       INT64_MAX, 0, nullptr, 0, 0, INT64_MAX, 0, nullptr, 0, &whole, 0);
     INFO("m " << p.m << " n " << p.n << " k " << p.k << " transposed " << p.a_transposed << " sums "
               << summing << " parts " << rows << " x " << columns);
     REQUIRE(std::memcmp(fresh.c.data(), want.data(), want.size() * sizeof(T)) == 0);
@@ -162,7 +165,8 @@ TEMPLATE_TEST_CASE("products of a matrix that is not packed, and the sum of its 
     for (int i = 0; i < 100; ++i)
       check_direct(Problem{size(), size(), size(), (i & 1) != 0}, kernels, 1 + i % 2, 1 + i % 3);
     for (std::int64_t k : {0, 1, 31, 32, 33, 255, 256, 257, 700})
-      check_direct(Problem{40, 5 * kernels.tile.columns + 3, k, true}, kernels, 1, 2);
+      for (const std::int64_t m : {39, 40, 41})
+        check_direct(Problem{m, 5 * kernels.tile.columns + 3, k, true}, kernels, 1, 2);
     check_direct(Problem{300, 2 * kernels.tile.columns, 513, true}, kernels, 2, 1);
   }
 }
@@ -184,9 +188,10 @@ TEMPLATE_TEST_CASE("products of a matrix whose columns stand in runs", "", float
                   o.a[static_cast<std::size_t>((q * run + j) * p.m + i)];
         INFO("run " << run << " runs " << runs << " n " << n);
         WorkShare whole;
+        const std::int64_t panels = kernels.tile.panels(p.n);
         kernels.direct(a.data(), 1, runs * p.m, o.b.data(), o.c.data(), o.c_m, 0, p.m, p.n, p.k, 0,
-                       kernels.tile.panels(p.n), p.n, nullptr, run, p.m, nullptr, 0, 0, INT64_MAX,
-                       0, nullptr, 0, &whole, 0);
+                       panels, panels, p.n, nullptr, run, p.m, nullptr, 0, 0, INT64_MAX, 0, nullptr,
+                       0, &whole, 0);
         REQUIRE(std::memcmp(o.c.data(), want.data(), want.size() * sizeof(TestType)) == 0);
       }
 }
@@ -210,11 +215,13 @@ TEMPLATE_TEST_CASE("two products of one matrix have the bits of each alone", "",
       REQUIRE(o.b_n == 1);
       REQUIRE(o.c_m == o2.c_m);
       std::vector<TestType> sums(static_cast<std::size_t>(n), NAN);
-      const std::int64_t panels = kernels.tile.panels(n), columns = 1 + i % 3;
+      const std::int64_t vectors = (n + kernels.tile.lanes - 1) / kernels.tile.lanes;
+      const std::int64_t panels = std::min(kernels.tile.panels(n) + i % 2, vectors);
+      const std::int64_t columns = 1 + i % 3;
       WorkShare whole;
       for (std::int64_t t = 0; t < columns; ++t)
         kernels.direct(o.a.data(), o.a_m, o.a_k, o.b.data(), o.c.data(), o.c_m, 0, m, n, k,
-                       panels * t / columns, panels * (t + 1) / columns, o.b_k, sums.data(),
+                       panels * t / columns, panels * (t + 1) / columns, panels, o.b_k, sums.data(),
                        INT64_MAX, 0, o2.a.data(), o2.a_m, o2.a_k, INT64_MAX, 0, o2.c.data(), m2,
                        &whole, 0);
       INFO("m " << m << " and " << m2 << " n " << n << " k " << k);
@@ -248,7 +255,7 @@ TEMPLATE_TEST_CASE("panels that are given away on the way have the bits they wou
         const auto product = [&](std::int64_t begin, std::int64_t end, WorkShare& share,
                                  std::int64_t first_turn) {
           kernels.direct(o.a.data(), o.a_m, o.a_k, o.b.data(), o.c.data(), o.c_m, 0, m, n, k, begin,
-                         end, o.b_k, sums.data(), INT64_MAX, 0, nullptr, 0, 0, INT64_MAX, 0,
+                         end, panels, o.b_k, sums.data(), INT64_MAX, 0, nullptr, 0, 0, INT64_MAX, 0,
                          nullptr, 0, &share, first_turn);
         };
         std::atomic<std::int64_t> taken{0};
