@@ -3,6 +3,7 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "backends/llvm/matmul_amx_internal.h"
 #include "backends/llvm/matmul_pack_internal.h"
 #include "backends/llvm/matmul_pairs_internal.h"
+#include "backends/llvm/matmul_panel_internal.h"
 #include "backends/llvm/matmul_strip_internal.h"
 #include "backends/llvm/matmul_tile_internal.h"
 #include "backends/llvm/matmul_turn_internal.h"
@@ -53,15 +55,16 @@ class KernelEmitter {
   MatmulKernels run(bool direct, bool asks) {
     MatmulKernels kernels;
     kernels.tile = tile_;
+    strips_.with_epilogue = bool(epilogue_);
     if (!epilogue_)
       pack_ = kernels.pack =
           tile_.pairs ? emit_pair_pack_function(module_, target_, tile_, prefix_ + ".pack")
                       : emit_pack_function(module_, target_, tile_, prefix_ + ".pack");
     copies_ = direct && copies_b(target_, tile_);
     for (int vectors = 1; vectors <= tile_.vectors && !tile_.amx; ++vectors)
-      strips_.push_back(
+      strips_.by_vectors.push_back(
           emit_strip_function(module_, target_, tile_, vectors, prefix_, epilogue_, copies_));
-    if (tile_.amx) amx_strip_ = emit_amx_strip(module_, target_, prefix_ + ".amx_strip");
+    if (tile_.amx) strips_.amx = emit_amx_strip(module_, target_, prefix_ + ".amx_strip");
     turn_ = tile_.pairs ? emit_pair_copy_function(module_, target_, tile_, prefix_ + ".copy_pairs")
                         : emit_turn_function(module_, target_, tile_, prefix_ + ".turn");
     kernels.gemm = emit_gemm("gemm", false);
@@ -100,9 +103,6 @@ class KernelEmitter {
     return f;
   }
 
-  Value* a_row(Value* a, Value* a_m, Value* a_strip, Value* i) {
-    return emit_a_row(b_, tile_, a, a_m, a_strip, i);
-  }
   Value* turned_strip(Value* k) { return emit_turned_strip(b_, tile_, k); }
 
   enum GemmArgument : unsigned {
@@ -133,7 +133,7 @@ class KernelEmitter {
     given_.clear();
     for (llvm::Argument& argument : f->args()) given_.push_back(&argument);
     if (asks) ahead_ = b_.CreateAlloca(ahead_state_type(b_.getContext()));
-    emit_blocks(f);
+    emit_blocks();
     return f;
   }
 
@@ -162,32 +162,29 @@ class KernelEmitter {
                      f->getArg(21), f->getArg(22), f->getArg(23)};
     share_ = f->getArg(24);
     first_turn_ = f->getArg(25);
+    const auto depth = static_cast<std::uint64_t>(tile_.direct_k_block());
     panel_ = b_.CreateAlloca(
-        llvm::ArrayType::get(element_, static_cast<std::uint64_t>(k_block * tile_.columns)));
+        llvm::ArrayType::get(element_, depth * static_cast<std::uint64_t>(tile_.columns)));
     panel_->setAlignment(llvm::Align(64));
+    for (llvm::AllocaInst*& columns : columns_)
+      if (copies_) columns = b_.CreateAlloca(llvm::ArrayType::get(b_.getInt64Ty(), 2 * depth));
     auto* row = llvm::ArrayType::get(element_, static_cast<std::uint64_t>(tile_.columns));
     unread_ = b_.CreateAlloca(row);  // where a tile that packs adds rows that nobody asked for
     b_.CreateStore(llvm::Constant::getNullValue(row), unread_);
-    emit_blocks(f);
+    emit_blocks();
     return f;
   }
 
-  void emit_buffer() {
-    buffer_ = b_.CreateAlloca(
-        llvm::ArrayType::get(element_, static_cast<std::uint64_t>(tile_.rows * tile_.columns)));
-    buffer_->setAlignment(llvm::Align(64));
-  }
-
-  // The body of `f`, a gemm whose arguments are given_.
-  void emit_blocks(llvm::Function* f) {
-    gemm_ = f;
-    if (!second_) emit_buffer();
+  // The body of a gemm whose arguments are given_.
+  void emit_blocks() {
+    if (!second_) buffer_ = emit_panel_buffer(b_, tile_);
     // A second A's rows begin a strip of their own.
     const int strips = (row_block + tile_.rows - 1) / tile_.rows + (second_ ? 1 : 0);
     const int turned_rows = strips * tile_.rows;
     const int lines = strips * (64 / size_);
+    const int depth = b_k_ != nullptr ? tile_.direct_k_block() : k_block;
     turned_ = b_.CreateAlloca(
-        llvm::ArrayType::get(element_, static_cast<std::uint64_t>(turned_rows * k_block + lines)));
+        llvm::ArrayType::get(element_, static_cast<std::uint64_t>(turned_rows * depth + lines)));
     turned_->setAlignment(llvm::Align(64));
     if (tile_.amx) emit_amx_begin(b_);
     Value *m_begin = given_[gemm_m_begin], *m_end = given_[gemm_m_end];
@@ -198,11 +195,11 @@ class KernelEmitter {
                                   given_[gemm_a_m]);
     if (ahead_ != nullptr) emit_ahead_state(k_bound);
     Value *first_row = m_begin, *first_k = i64(0);
-    Value* blocks = emit_blocks_of(b_, k_bound, k_block);
+    Value* blocks = emit_blocks_of(b_, k_bound, depth);
     if (share_ != nullptr) {
       Value* rows_before = b_.CreateMul(b_.CreateUDiv(first_turn_, blocks), i64(row_block));
       first_row = b_.CreateAdd(m_begin, rows_before);
-      first_k = b_.CreateMul(b_.CreateURem(first_turn_, blocks), i64(k_block));
+      first_k = b_.CreateMul(b_.CreateURem(first_turn_, blocks), i64(depth));
     }
     emit_loop(b_, first_row, m_end, block_size_.rows, [&](Value* row) {
       Value* rows = minimum(block_size_.rows, b_.CreateSub(m_end, row));
@@ -216,8 +213,7 @@ class KernelEmitter {
         emit_block_of_rows(row, rows, k0);
         given_[gemm_panel_end] = all;
         Value* rows_done = b_.CreateUDiv(b_.CreateSub(row, m_begin), i64(row_block));
-        Value* turn =
-            b_.CreateAdd(b_.CreateMul(rows_done, blocks), b_.CreateUDiv(k0, i64(k_block)));
+        Value* turn = b_.CreateAdd(b_.CreateMul(rows_done, blocks), b_.CreateUDiv(k0, i64(depth)));
         emit_end_turn(b_, share_, b_.CreateAdd(turn, i64(1)));
       });
     });
@@ -292,21 +288,26 @@ class KernelEmitter {
   struct Block {
     Value *row, *rows, *k0, *k, *a, *a_m, *a_k, *a_strip, *ahead, *c;
     Value* asks;  // 0: nothing of B is asked for beside it
+    // Of direct tiles: strip_columns_at, whether A was copied, strip_b_asked and _b_tiles.
+    Value *columns, *turned, *asked, *can_ask;
   };
   // Rows of A from `row` on, where they and those of C stand, with A's strides.
   struct Operand {
     Value *row, *rows, *a, *a_m, *a_k, *run, *a_run, *c, *turned;
+    llvm::AllocaInst* columns;
+    Value* before;  // rows of the A that goes before, unless null
   };
   Operand first_of_a(Value* row, Value* rows) {
     Value* a = offset(given_[gemm_a], b_.CreateMul(row, bytes(given_[gemm_a_m])));
     Value* c = offset(given_[gemm_c], b_.CreateMul(row, bytes(given_[gemm_c_m])));
-    return {row, rows, a, given_[gemm_a_m], given_[gemm_a_k], run_, a_run_, c, turned_};
+    return {row,    rows, a,       given_[gemm_a_m], given_[gemm_a_k], run_,
+            a_run_, c,    turned_, columns_[0],      nullptr};
   }
   Operand second_of_a(const Block& first) {
     Value* strips = b_.CreateUDiv(b_.CreateAdd(first.rows, i64(tile_.rows - 1)), i64(tile_.rows));
     Value* turned = element_at(turned_, b_.CreateMul(strips, turned_strip(first.k)));
-    return {i64(0),       second_->m,     second_->a, second_->a_m, second_->a_k,
-            second_->run, second_->a_run, second_->c, turned};
+    return {i64(0),         second_->m, second_->a, second_->a_m, second_->a_k, second_->run,
+            second_->a_run, second_->c, turned,     columns_[1],  first.rows};
   }
 
   Block emit_block(const Operand& of, Value* k0) {
@@ -318,7 +319,8 @@ class KernelEmitter {
     if (tile_.pairs) {
       b_.CreateCall(turn_, {a, a_m, a_k, rows, k, turned_});
       Value* strip = b_.CreateMul(depth(k), i64(step));
-      return {row, rows, k0, depth(k), turned_, i64(size_), i64(step), strip, i64(0), of.c, i64(0)};
+      return {row,    rows, k0,     depth(k), turned_, i64(size_), i64(step), strip,
+              i64(0), of.c, i64(0), null(),   nullptr, i64(0),     i64(0)};
     }
     Value* panels = b_.CreateSub(given_[gemm_panel_end], given_[gemm_panel_begin]);
     Value* turn = b_.getFalse();
@@ -331,7 +333,10 @@ class KernelEmitter {
     if (of.run != nullptr) {
       run = of.run;
       a_run = bytes(of.a_run);
-      turn = b_.CreateOr(turn, b_.CreateICmpSLT(run, given_[gemm_k]));
+      Value* in_runs = b_.CreateICmpSLT(run, given_[gemm_k]);
+      if (copies_) in_runs = b_.CreateAnd(in_runs, b_.CreateNot(emit_only_direct_tiles(rows)));
+      turn = b_.CreateOr(turn, in_runs);
+      a = offset(of.a, emit_column_at(b_, {a_k, run, a_run}, k0));
     }
     emit_if(
         b_, turn,
@@ -339,6 +344,25 @@ class KernelEmitter {
           b_.CreateCall(turn_, {of.a, a_k, run, a_run, k0, rows, k, of.turned});
         },
         [] {});
+    Value *columns = null(), *asked = i64(0), *can_ask = i64(0);
+    if (of.columns != nullptr) {
+      const ColumnRuns stand{b_.CreateSelect(turn, i64(step), a_k),
+                             b_.CreateSelect(turn, i64(INT64_MAX), run), a_run};
+      emit_if(
+          b_, b_.CreateICmpSGT(rows, i64(0)),
+          [&] {
+            emit_list_columns(b_, stand, k0, given_[gemm_k], 2 * tile_.direct_k_block(),
+                              of.columns);
+          },
+          [] {});
+      columns = b_.CreateSelect(b_.CreateICmpEQ(of.a_m, i64(1)), of.columns, null());
+      // All tiles of both As but the one that copies B.
+      const auto whole = [&](Value* x) { return b_.CreateAnd(x, i64(-tile_.rows)); };
+      Value* before = of.before != nullptr ? of.before : i64(0);
+      asked = b_.CreateSub(whole(before), i64(tile_.rows));
+      Value* others = of.before != nullptr ? before : second_->m;
+      can_ask = b_.CreateSub(b_.CreateAdd(whole(others), whole(rows)), i64(tile_.rows));
+    }
     // Rows of a few lines are behind one another in memory, or read again soon: with 64
     // columns, as in attention, to ask takes longer than it saves.
     Value* ahead = b_.CreateAnd(b_.CreateICmpEQ(a_k, i64(size_)),
@@ -356,7 +380,11 @@ class KernelEmitter {
             one_of(bytes(turned_strip(k)), b_.CreateMul(a_m, i64(tile_.rows))),
             b_.CreateSelect(ahead, bytes(k), i64(0)),
             of.c,
-            i64(of.turned == turned_ ? 1 : 0)};
+            i64(of.turned == turned_ ? 1 : 0),
+            columns,
+            turn,
+            asked,
+            can_ask};
   }
 
   // The arguments of a strip for one block of A and one of B.
@@ -387,8 +415,31 @@ class KernelEmitter {
     const Rows next = next_rows_of_b(block, panel);
     Value* of_turn = ahead_ != nullptr ? ahead_ : null();
     arguments.insert(arguments.end(), {next.first, next.stride, next.count, b.from, b.sums, ahead,
-                                       block.a_strip, of_turn, block.rows});
+                                       block.columns, asks_for_a(block, panel), block.asked,
+                                       block.can_ask, block.a_strip, of_turn, block.rows});
     return arguments;
+  }
+
+  // The first panel's tiles are the first to read a block of A. Turned columns are in cache.
+  Value* asks_for_a(const Block& block, Value* panel) {
+    if (block.turned == nullptr) return i64(0);
+    const auto at = [&](Value* end, AsksForA what) {
+      return b_.CreateSelect(b_.CreateICmpEQ(panel, end), i64(what), i64(0));
+    };
+    Value* last = b_.CreateSub(given_[gemm_panel_end], i64(1));
+    Value* asks = b_.CreateOr(at(given_[gemm_panel_begin], a_next_line), at(last, a_next_block));
+    return b_.CreateSelect(block.turned, i64(0), asks);
+  }
+
+  // Do tiles of most rows and panels of whole vectors, not too few, make up the product? The
+  // others read columns of A that stand at equal distances.
+  Value* emit_only_direct_tiles(Value* rows) {
+    Value* n = given_[gemm_n];
+    Value* vectors = b_.CreateUDiv(n, i64(tile_.lanes));
+    Value* wide = b_.CreateICmpULE(b_.CreateMul(panels_, i64(least_vectors(tile_))), vectors);
+    Value* left =
+        b_.CreateOr(b_.CreateURem(n, i64(tile_.lanes)), b_.CreateURem(rows, i64(tile_.rows)));
+    return b_.CreateAnd(wide, b_.CreateICmpEQ(left, i64(0)));
   }
 
   // Rows of a panel.
@@ -424,6 +475,7 @@ class KernelEmitter {
     Value* whole = b_.CreateOr(b_.CreateICmpEQ(width, i64(tile_.columns)),
                                b_.CreateICmpEQ(width, i64(least_vectors(tile_) * tile_.lanes)));
     whole = b_.CreateAnd(whole, b_.CreateICmpSGE(block.rows, i64(tile_.rows)));
+    whole = b_.CreateAnd(whole, b_.CreateIsNotNull(block.columns));
     emit_if(
         b_, whole, [] {}, pack);
     return {panel_, b_.CreateSelect(whole, from, null()), b_.CreateSelect(summing, sums, unread_)};
@@ -439,16 +491,17 @@ class KernelEmitter {
     Value* next = b_.CreateAdd(panel, i64(1));
     Value* last = b_.CreateICmpSGE(next, given_[gemm_panel_end]);
     next = b_.CreateSelect(last, given_[gemm_panel_begin], next);
-    Value* row = b_.CreateAdd(block.k0, b_.CreateSelect(last, i64(k_block), i64(0)));
+    Value* row = b_.CreateAdd(block.k0, b_.CreateSelect(last, block_size_.k, i64(0)));
     Value* element = b_.CreateAdd(b_.CreateMul(row, b_k_), first_column(next));
     Value* first = element_at(given_[gemm_b], element);
-    if (copies_) {
-      Value* asks = b_.CreateICmpNE(block.asks, i64(0));
-      return {b_.CreateSelect(asks, first, null()), bytes(b_k_), i64(0)};
-    }
     Value* tiles = b_.CreateAdd(b_.CreateUDiv(block.rows, i64(tile_.rows)), i64(1));
     Value* count = b_.CreateAdd(b_.CreateUDiv(block.k, tiles), i64(1));
-    return {first, bytes(b_k_), b_.CreateMul(count, block.asks)};
+    count = b_.CreateMul(count, block.asks);
+    // The tiles of a second A that are not direct ask for nothing.
+    Value* direct = b_.CreateIsNotNull(block.columns);
+    Value* asks = b_.CreateOr(direct, b_.CreateICmpNE(block.asks, i64(0)));
+    return {b_.CreateSelect(asks, first, null()), bytes(b_k_),
+            b_.CreateSelect(direct, i64(0), count)};
   }
 
   // Of packed B, which tiles ask for: where few rows read all of it, and it does not stay in
@@ -465,22 +518,20 @@ class KernelEmitter {
 
   void emit_panel(const Block& block, Value* panel, const Columns& columns, const BlockOfB& b) {
     const std::vector<Value*> arguments = strip_arguments(block, panel, columns.first, b);
-    if (tile_.amx) return emit_amx_panel(block, arguments, columns.width);
-    emit_strips(arguments, columns.width);
+    emit_panel_strips(b_, tile_, strips_, buffer_, arguments, columns.width);
   }
 
   // (a strip's arguments, width)
   llvm::Function* emit_panel_function() {
-    std::vector<llvm::Type*> types = strips_[0]->getFunctionType()->params();
+    std::vector<llvm::Type*> types = strips_.by_vectors[0]->getFunctionType()->params();
     types.push_back(b_.getInt64Ty());
     auto* f = begin("panel", llvm::FunctionType::get(b_.getVoidTy(), types, false));
-    gemm_ = f;
-    emit_buffer();
+    buffer_ = emit_panel_buffer(b_, tile_);
     std::vector<Value*> arguments;
     for (llvm::Argument& argument : f->args()) arguments.push_back(&argument);
     Value* width = arguments.back();
     arguments.pop_back();
-    emit_strips(arguments, width);
+    emit_panel_strips(b_, tile_, strips_, buffer_, arguments, width);
     b_.CreateRetVoid();
     return f;
   }
@@ -488,77 +539,6 @@ class KernelEmitter {
     std::vector<Value*> arguments = strip_arguments(block, panel, columns.first, b);
     arguments.push_back(columns.width);
     b_.CreateCall(panel_function_, arguments);
-  }
-
-  void emit_strips(const std::vector<Value*>& arguments, Value* width) {
-    Value* vectors = b_.CreateSDiv(b_.CreateAdd(width, i64(tile_.lanes - 1)), i64(tile_.lanes));
-    Value* partial = b_.CreateICmpNE(b_.CreateMul(vectors, i64(tile_.lanes)), width);
-    emit_if(
-        b_, partial, [&] { emit_edge(arguments, width, vectors); },
-        [&] { call_strip(arguments, vectors); });
-  }
-
-  // Whole tiles where C stands, what is left over by way of the buffer.
-  void emit_amx_panel(const Block& block, std::vector<Value*> arguments, Value* width) {
-    Value* whole = b_.CreateAnd(block.rows, i64(-tile_.rows));
-    whole = b_.CreateSelect(b_.CreateICmpEQ(width, i64(tile_.columns)), whole, i64(0));
-    arguments.back() = whole;
-    call_strip(arguments, nullptr);
-    const auto advance = [&](unsigned pointer, Value* stride) {
-      arguments[pointer] = offset(arguments[pointer], b_.CreateMul(whole, stride));
-    };
-    arguments[tile_a] = a_row(arguments[tile_a], arguments[tile_a_m], block.a_strip, whole);
-    advance(tile_c, arguments[tile_c_m]);
-    advance(tile_initial, arguments[tile_initial_m]);
-    arguments.back() = b_.CreateSub(block.rows, whole);
-    emit_edge(arguments, width, nullptr);
-  }
-
-  // The strip that has `vectors` vectors.
-  void call_strip(const std::vector<Value*>& arguments, Value* vectors) {
-    if (tile_.amx) {
-      b_.CreateCall(amx_strip_, {arguments[tile_a], arguments[tile_b], arguments[tile_c],
-                                 arguments[tile_c_m], arguments[tile_initial],
-                                 arguments[tile_initial_m], arguments[tile_k], arguments.back()});
-      return;
-    }
-    auto* after = llvm::BasicBlock::Create(b_.getContext(), "after_strip", gemm_);
-    llvm::SwitchInst* choice =
-        b_.CreateSwitch(vectors, after, static_cast<unsigned>(strips_.size()));
-    for (std::size_t v = 0; v < strips_.size(); ++v) {
-      auto* block = llvm::BasicBlock::Create(b_.getContext(), "strip", gemm_);
-      choice->addCase(b_.getInt64(v + 1), block);
-      b_.SetInsertPoint(block);
-      b_.CreateCall(strips_[v], arguments);
-      b_.CreateBr(after);
-    }
-    b_.SetInsertPoint(after);
-  }
-
-  // A strip whose last vector reaches past n: by way of a buffer, a tile's
-  // height at a time.
-  void emit_edge(const std::vector<Value*>& arguments, Value* width, Value* vectors) {
-    Value* m = arguments.back();
-    emit_loop(b_, i64(0), m, i64(tile_.rows), [&](Value* i) {
-      Value* rows = minimum(i64(tile_.rows), b_.CreateSub(m, i));
-      Value* c = offset(arguments[tile_c], b_.CreateMul(i, arguments[tile_c_m]));
-      Value* from = offset(arguments[tile_initial], b_.CreateMul(i, arguments[tile_initial_m]));
-      Value* buffer_m = i64(tile_.columns * size_);
-      emit_copy_rows(b_, element_, {from, arguments[tile_initial_m]}, {buffer_, buffer_m}, rows,
-                     width);
-      std::vector<Value*> inner = arguments;
-      const std::size_t strip = arguments.size() - strip_argument_count;
-      inner[tile_a] =
-          a_row(arguments[tile_a], arguments[tile_a_m], arguments[strip + strip_a_height], i);
-      inner[tile_c] = buffer_;
-      inner[tile_c_m] = buffer_m;
-      inner[tile_initial] = buffer_;
-      inner[tile_initial_m] = buffer_m;
-      if (epilogue_) inner[tile_row] = b_.CreateAdd(arguments[tile_row], i);
-      inner.back() = rows;
-      call_strip(inner, vectors);
-      emit_copy_rows(b_, element_, {buffer_, buffer_m}, {c, arguments[tile_c_m]}, rows, width);
-    });
   }
 
   llvm::Module& module_;
@@ -569,11 +549,9 @@ class KernelEmitter {
   llvm::IRBuilder<> b_;
   int size_;
   llvm::Type* element_;
-  std::vector<llvm::Function*> strips_;
-  llvm::Function *pack_ = nullptr, *turn_ = nullptr, *amx_strip_ = nullptr,
-                 *panel_function_ = nullptr;
+  PanelStrips strips_;
+  llvm::Function *pack_ = nullptr, *turn_ = nullptr, *panel_function_ = nullptr;
   // Of the gemm that is being emitted:
-  llvm::Function* gemm_ = nullptr;
   BlockSize block_size_;
   std::vector<Value*> given_;  // by GemmArgument
   Value *b_k_ = nullptr, *sums_ = nullptr, *run_ = nullptr, *a_run_ = nullptr, *share_ = nullptr,
@@ -584,7 +562,8 @@ class KernelEmitter {
   std::optional<Second> second_;
   llvm::AllocaInst *buffer_ = nullptr, *turned_ = nullptr, *panel_ = nullptr, *unread_ = nullptr;
   bool copies_ = false;
-  llvm::AllocaInst* ahead_ = nullptr;  // of a gemm that asks ahead
+  std::array<llvm::AllocaInst*, 2> columns_{};  // strip_columns_at, of each A
+  llvm::AllocaInst* ahead_ = nullptr;           // of a gemm that asks ahead
 };
 
 }  // namespace

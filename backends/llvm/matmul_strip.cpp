@@ -3,8 +3,10 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "backends/llvm/loop_internal.h"
@@ -28,18 +30,20 @@ class StripEmitter {
       tiles_.push_back(emit_tile_function(module, target, tile, rows, vectors, name, epilogue));
     }
     const std::string width = "_" + std::to_string(vectors * tile.lanes);
-    const bool wide = vectors == tile.vectors || (copies && vectors >= least_vectors(tile));
-    if (wide && !epilogue)
-      asking_ =
-          emit_asking_tile_function(module, target, tile, vectors, prefix + ".asking_tile" + width);
-    if (wide && copies)
-      copying_ = emit_copying_tile_function(module, target, tile, vectors,
-                                            prefix + ".copying_tile" + width);
+    if (vectors == tile.vectors && !epilogue)
+      asking_ = emit_asking_tile_function(module, target, tile, prefix + ".asking_tile");
+    if (copies && vectors >= least_vectors(tile))
+      for (const auto& [kind, what] :
+           {std::pair{DirectTile::plain, ".direct_tile"}, std::pair{DirectTile::asks_b, ".b_tile"},
+            std::pair{DirectTile::asks_ab, ".ab_tile"},
+            std::pair{DirectTile::copies, ".copying_tile"}})
+        direct_.push_back(
+            emit_direct_tile_function(module, target, tile, vectors, kind, prefix + what + width));
     std::vector<llvm::Type*> types = tiles_[0]->getFunctionType()->params();
     llvm::Type* i64_type = b_.getInt64Ty();
     llvm::Type* pointer = b_.getPtrTy();
-    types.insert(types.end(), {pointer, i64_type, i64_type, pointer, pointer, i64_type, i64_type,
-                               pointer, i64_type});
+    types.insert(types.end(), {pointer, i64_type, i64_type, pointer, pointer, i64_type, pointer,
+                               i64_type, i64_type, i64_type, i64_type, pointer, i64_type});
     strip_ =
         llvm::Function::Create(llvm::FunctionType::get(b_.getVoidTy(), types, false),
                                llvm::Function::InternalLinkage, prefix + ".strip" + width, module);
@@ -71,25 +75,10 @@ class StripEmitter {
         if (t != 0) return call(tiles_[t], i);
         ask_for_a(next[0]);
         next[1] = ask_for_b(next[1]);
-        if (asking_ == nullptr) return call(tiles_[t], i);
-        Value* asks = b_.CreateAnd(b_.CreateICmpEQ(argument(strip_b_rows), i64(0)),
-                                   b_.CreateIsNotNull(argument(strip_b_next)));
-        Value* asked = i;  // rows of tiles that could have asked before
-        if (copying_ != nullptr)
-          asked = b_.CreateSub(i, b_.CreateSelect(copies(), i64(rows), i64(0)));
-        asks = b_.CreateAnd(asks, b_.CreateICmpULT(asked, i64(tiles_that_ask * rows)));
-        const auto read_b = [&] {
-          emit_if(
-              b_, asks, [&] { call_asking(i, asked); }, [&] { call(tiles_[t], i); });
-        };
-        const auto read = [&] {
-          emit_if(
-              b_, b_.CreateIsNotNull(argument(strip_ahead)), [&] { call_ahead(i, read_b); },
-              read_b);
-        };
-        if (copying_ == nullptr) return read();
+        if (direct_.empty()) return read(i);
         emit_if(
-            b_, b_.CreateAnd(copies(), b_.CreateICmpEQ(i, i64(0))), [&] { call_copying(); }, read);
+            b_, b_.CreateIsNotNull(argument(strip_columns_at)), [&] { read_direct(i, end); },
+            [&] { read(i); });
       })[0];
     }
     b_.CreateRetVoid();
@@ -97,6 +86,20 @@ class StripEmitter {
   }
 
  private:
+  // The tiles of most rows where B is packed, or is not whole.
+  void read(Value* i) {
+    if (asking_ == nullptr) return call(tiles_[0], i);
+    Value* asks = b_.CreateAnd(b_.CreateICmpEQ(argument(strip_b_rows), i64(0)),
+                               b_.CreateIsNotNull(argument(strip_b_next)));
+    asks = b_.CreateAnd(asks, b_.CreateICmpULT(i, i64(tiles_that_ask * tile_.rows)));
+    const auto read_b = [&] {
+      emit_if(
+          b_, asks, [&] { call_asking(i); }, [&] { call(tiles_[0], i); });
+    };
+    emit_if(
+        b_, b_.CreateIsNotNull(argument(strip_ahead)), [&] { call_ahead(i, read_b); }, read_b);
+  }
+
   Value* i64(std::int64_t value) { return b_.getInt64(static_cast<std::uint64_t>(value)); }
   Value* offset(Value* pointer, Value* by) { return b_.CreateGEP(b_.getInt8Ty(), pointer, by); }
   Value* argument(StripArgument which) {
@@ -148,11 +151,11 @@ class StripEmitter {
   }
   void call(llvm::Function* tile, Value* i) { b_.CreateCall(tile, arguments_of(tile, i)); }
   // Each of the first tiles asks for its part of the next panel's block.
-  void call_asking(Value* i, Value* asked) {
+  void call_asking(Value* i) {
     std::vector<Value*> arguments = arguments_of(asking_, i);
     Value* step = b_.CreateMul(argument(strip_b_k), i64(rows_asked));
     Value* part = b_.CreateMul(b_.CreateUDiv(arguments[tile_k], i64(steps_together)), step);
-    Value* parts = b_.CreateMul(b_.CreateUDiv(asked, i64(tile_.rows)), part);
+    Value* parts = b_.CreateMul(b_.CreateUDiv(i, i64(tile_.rows)), part);
     arguments[tile_b_k] = argument(strip_b_k);
     arguments[tile_next] = offset(argument(strip_b_next), parts);
     arguments[tile_next_step] = step;
@@ -196,22 +199,66 @@ class StripEmitter {
         },
         otherwise);
   }
-  Value* copies() { return b_.CreateIsNotNull(argument(strip_b_from)); }
-  void call_copying() {
-    std::vector<Value*> arguments = arguments_of(copying_, i64(0));
-    arguments[tile_packed] = arguments[tile_b];
-    arguments[tile_b] = argument(strip_b_from);
-    arguments[tile_b_k] = argument(strip_b_k);
-    arguments[tile_sums] = argument(strip_sums);
-    arguments[tile_next_step] = i64(0);
-    b_.CreateCall(copying_, arguments);
+  // Those where direct tiles read all of A's columns.
+  void read_direct(Value* i, Value* end) {
+    Value *zero = i64(0), *rows = i64(tile_.rows), *asks_for = argument(strip_a_asks);
+    const auto is = [&](AsksForA of) {
+      return b_.CreateICmpNE(b_.CreateAnd(asks_for, i64(of)), zero);
+    };
+    // B's next panel, by so many tiles: a line each time, or a row where tiles are few.
+    const int lines = std::max(1, tile_.columns * static_cast<int>(size_of(tile_.dtype)) / 64);
+    Value* few = b_.CreateICmpSLT(argument(strip_b_tiles),
+                                  i64(lines * static_cast<int>(steps_together) * tile_.rows));
+    Value* turn = b_.CreateUDiv(b_.CreateAdd(i, argument(strip_b_asked)), rows);
+    Value* in_row = b_.CreateSelect(few, i64(1), i64(lines));
+    Value* asks_b = b_.CreateICmpULT(turn, b_.CreateMul(in_row, i64(steps_together)));
+    asks_b = b_.CreateAnd(asks_b, b_.CreateIsNotNull(argument(strip_b_next)));
+    Value* last = b_.CreateAnd(is(a_next_block), b_.CreateICmpSGE(b_.CreateAdd(i, rows), end));
+    Value* copies =
+        b_.CreateAnd(b_.CreateIsNotNull(argument(strip_b_from)), b_.CreateICmpEQ(i, zero));
+    const auto call_direct = [&](DirectTile kind) {
+      llvm::Function* tile = direct_[static_cast<std::size_t>(kind)];
+      std::vector<Value*> arguments = arguments_of(tile, i);
+      Value *b_k = argument(strip_b_k), *columns = argument(strip_columns_at);
+      Value* row = b_.CreateMul(b_.CreateUDiv(turn, in_row), b_k);
+      Value* line = b_.CreateMul(b_.CreateURem(turn, in_row), i64(64));
+      Value* next = offset(argument(strip_b_next), b_.CreateAdd(row, line));
+      Value* step = b_.CreateMul(b_k, i64(steps_together));
+      // One that asks for A only asks for a line of B's that it reads, again and again.
+      if (kind == DirectTile::asks_ab) next = b_.CreateSelect(asks_b, next, arguments[tile_b]);
+      if (kind == DirectTile::asks_ab) step = b_.CreateSelect(asks_b, step, zero);
+      Value* another = offset(arguments[tile_a], i64(64));
+      Value* next_block = b_.CreateGEP(b_.getInt64Ty(), columns, arguments[tile_k]);
+      arguments[tile_b_k] = b_.CreateSelect(few, i64(64), zero);
+      arguments[tile_next] = next;
+      arguments[tile_next_step] = step;
+      arguments[tile_columns_at] = columns;
+      arguments[tile_asked_at] = b_.CreateSelect(last, next_block, columns);
+      arguments[tile_a_asked] = b_.CreateSelect(last, strip_->getArg(tile_a), another);
+      if (kind == DirectTile::copies) {
+        arguments[tile_packed] = arguments[tile_b];
+        arguments[tile_b] = argument(strip_b_from);
+        arguments[tile_b_k] = b_k;
+        arguments[tile_sums] = argument(strip_sums);
+      }
+      b_.CreateCall(tile, arguments);
+    };
+    const auto call_if = [&](Value* condition, DirectTile kind, const auto& otherwise) {
+      emit_if(
+          b_, condition, [&] { call_direct(kind); }, otherwise);
+    };
+    call_if(copies, DirectTile::copies, [&] {
+      call_if(b_.CreateOr(is(a_next_line), last), DirectTile::asks_ab, [&] {
+        call_if(asks_b, DirectTile::asks_b, [&] { call_direct(DirectTile::plain); });
+      });
+    });
   }
 
   const MatmulTile& tile_;
   const TileEpilogue& epilogue_;
   llvm::IRBuilder<> b_;
-  std::vector<llvm::Function*> tiles_;
-  llvm::Function *asking_ = nullptr, *copying_ = nullptr, *strip_ = nullptr;
+  std::vector<llvm::Function*> tiles_, direct_;  // direct_ by DirectTile
+  llvm::Function *asking_ = nullptr, *strip_ = nullptr;
 };
 
 }  // namespace

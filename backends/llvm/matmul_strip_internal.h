@@ -17,18 +17,27 @@ namespace treadle {
 
 // What a strip takes behind a tile function's arguments.
 enum StripArgument : unsigned {
-  strip_b_next,    // rows of B that are wanted next, to be asked for,
-  strip_b_k,       // how far apart, in bytes,
-  strip_b_rows,    // and how many at each tile; 0: unless b_next is null, the first tiles ask
-                   // for as many as they read, as they go
-  strip_b_from,    // unless null, where the first tile finds B, b_k apart, to pack it
-  strip_sums,      // what it adds B's rows to
-  strip_a_ahead,   // how many bytes of each of A's rows to ask for one tile ahead
-  strip_a_height,  // from one tile's height of A's rows to the next, in bytes
-  strip_ahead,     // unless null, the state of what is asked for ahead (ahead_state_type)
+  strip_b_next,      // rows of B that are wanted next, to be asked for,
+  strip_b_k,         // how far apart, in bytes,
+  strip_b_rows,      // and how many at each tile; 0: unless b_next is null, the first tiles ask
+                     // for as many as they read, as they go
+  strip_b_from,      // unless null, where the first tile finds B, b_k apart, to pack it
+  strip_sums,        // what it adds B's rows to
+  strip_a_ahead,     // how many bytes of each of A's rows to ask for one tile ahead
+  strip_columns_at,  // unless null, where A's columns stand, for direct tiles (tile_columns_at)
+  strip_a_asks,      // AsksForA
+  strip_b_asked,     // -1: B's next panel is asked for as strip_b_rows has it; by direct tiles:
+                     // the rows of those that could ask before,
+  strip_b_tiles,     // and of all that can
+  strip_a_height,    // from one tile's height of A's rows to the next, in bytes
+  strip_ahead,       // unless null, the state of what is asked for ahead (ahead_state_type)
   strip_rows,
   strip_argument_count,
 };
+
+// What direct tiles ask for of A: the next line of each of the columns that they read; the last
+// one for the first line of each of the next block's columns.
+enum AsksForA : std::int8_t { a_next_line = 1, a_next_block = 2 };
 
 // Of a product that asks ahead: the first run of AskedAhead that is left, and how many tiles
 // that could ask do not yet.

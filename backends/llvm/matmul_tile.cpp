@@ -18,9 +18,18 @@ namespace {
 
 using llvm::Value;
 
-// Who reads B: as it is packed, where its rows are apart, as it is packed and asking for more,
-// or where its rows are apart and packing them.
-enum class Reads : std::uint8_t { packed, apart, asking, copying };
+// Who reads B: as it is packed, where its rows are apart, as it is packed and asking for more;
+// those of listed columns of A (DirectTile): as it is packed, and asking for more, and for more
+// of A, too, or where its rows are apart and packing them.
+enum class Reads : std::uint8_t {
+  packed,
+  apart,
+  asking,
+  listed,
+  listed_asking,
+  listed_asking_a,
+  copying
+};
 
 class TileEmitter {
  public:
@@ -41,7 +50,8 @@ class TileEmitter {
 
   void run() {
     for (int i = 0; i < rows_; ++i)
-      a_rows_.push_back(b_.CreateMul(f_->getArg(tile_a_m), b_.getInt64(i)));
+      a_rows_.push_back(listed() ? b_.getInt64(i * size_)
+                                 : b_.CreateMul(f_->getArg(tile_a_m), b_.getInt64(i)));
     std::vector<Value*> values = initial_sums();
     values.push_back(f_->getArg(tile_a));  // its first row
     values.push_back(f_->getArg(tile_b));  // the row of B's panel
@@ -55,13 +65,15 @@ class TileEmitter {
     // processor foresees the end of a short loop.
     Value* k = f_->getArg(tile_k);
     Value* together = b_.CreateAnd(k, b_.getInt64(-static_cast<std::uint64_t>(steps())));
-    const bool ask = (reads_ == Reads::apart || reads_ == Reads::asking) && steps() > 1;
+    const bool ask = reads_ != Reads::packed && reads_ != Reads::listed &&
+                     reads_ != Reads::copying && steps() > 1;
     if (ask) values.push_back(f_->getArg(tile_next));
     values = emit_loop(b_, b_.getInt64(0), together, b_.getInt64(steps()), std::move(values),
-                       [&](Value*, std::vector<Value*>& v) {
+                       [&](Value* l, std::vector<Value*>& v) {
                          Value* next = v.back();
                          if (ask) v.pop_back();
-                         for (unsigned i = 0; i < steps(); ++i) step(v);
+                         for (unsigned i = 0; i < steps(); ++i)
+                           step(v, b_.CreateAdd(l, b_.getInt64(i)));
                          if (!ask) return;
                          ask_for(next);
                          v.push_back(hidden(offset(next, f_->getArg(tile_next_step))));
@@ -69,7 +81,7 @@ class TileEmitter {
     if (ask) values.pop_back();
     if (steps() > 1)
       values = emit_loop(b_, together, k, b_.getInt64(1), std::move(values),
-                         [&](Value*, std::vector<Value*>& v) { step(v); });
+                         [&](Value* l, std::vector<Value*>& v) { step(v, l); });
     if (reads_ == Reads::copying)
       for (int v = 0; v < vectors_; ++v)
         store_vector(values[sums_at() + static_cast<std::size_t>(v)],
@@ -125,6 +137,11 @@ class TileEmitter {
 
   void ask_for(Value* next) {
     if (reads_ == Reads::apart) return ask_for_lines(next);
+    if (reads_ != Reads::asking) {
+      for (int line = 0; line < lines_asked; ++line, next = offset(next, f_->getArg(tile_b_k)))
+        emit_prefetch(b_, next, 3);
+      return;
+    }
     for (int row = 0; row < rows_asked; ++row) {
       for (int at = 0; at < tile_.columns * size_; at += 64) emit_prefetch(b_, offset(next, at), 2);
       next = offset(next, f_->getArg(tile_b_k));
@@ -137,9 +154,16 @@ class TileEmitter {
   }
   int byte(int vector) const { return vector * tile_.lanes * size_; }
 
-  // sums += a[:, k] b[k, :]; of pairs, of two k
-  void step(std::vector<Value*>& values) {
-    Value*& along_a = values[along_at()];
+  bool listed() const { return reads_ >= Reads::listed; }
+  Value* list(unsigned which, Value* l) {
+    Value* at = b_.CreateGEP(b_.getInt64Ty(), f_->getArg(which), l);
+    return b_.CreateAlignedLoad(b_.getInt64Ty(), at, llvm::Align(8));
+  }
+
+  // sums += a[:, l] b[l, :]; of pairs, of two l
+  void step(std::vector<Value*>& values, Value* l) {
+    Value* along_a = values[along_at()];
+    if (listed()) along_a = offset(along_a, list(tile_columns_at, l));
     Value*& b = values[along_at() + 1];
     std::vector<Value*> row;
     for (int v = 0; v < vectors_; ++v) row.push_back(load_vector(offset(b, byte(v))));
@@ -155,7 +179,10 @@ class TileEmitter {
                           : arithmetic_.fma(a, b_row, sum);
       }
     }
-    along_a = hidden(offset(along_a, f_->getArg(tile_a_k)));
+    if (reads_ == Reads::listed_asking_a)
+      emit_prefetch(b_, offset(f_->getArg(tile_a_asked), list(tile_asked_at, l)), 2);
+    if (reads_ == Reads::copying) emit_prefetch(b_, offset(along_a, 64), 2);
+    if (!listed()) values[along_at()] = hidden(offset(along_a, f_->getArg(tile_a_k)));
     b = reads_ == Reads::apart || reads_ == Reads::copying ? hidden(offset(b, f_->getArg(tile_b_k)))
                                                            : offset(b, tile_.columns * size_);
   }
@@ -224,9 +251,9 @@ llvm::Function* emit_tile(llvm::Module& module, const Target& target, const Matm
                           int rows, int vectors, const std::string& name,
                           const TileEpilogue& epilogue, Reads reads) {
   auto* type = tile_function_type(module.getContext(), bool(epilogue), reads != Reads::packed);
-  if (reads == Reads::copying) {
+  if (reads >= Reads::listed) {
     std::vector<llvm::Type*> types = type->params();
-    types.push_back(llvm::PointerType::get(module.getContext(), 0));
+    types.resize(tile_a_asked + 1, types[tile_a]);
     type = llvm::FunctionType::get(type->getReturnType(), types, false);
   }
   auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, module);
@@ -270,15 +297,18 @@ llvm::Function* emit_apart_tile_function(llvm::Module& module, const Target& tar
 }
 
 llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& target,
-                                          const MatmulTile& tile, int vectors,
-                                          const std::string& name) {
-  return emit_tile(module, target, tile, tile.rows, vectors, name, {}, Reads::asking);
+                                          const MatmulTile& tile, const std::string& name) {
+  return emit_tile(module, target, tile, tile.rows, tile.vectors, name, {}, Reads::asking);
 }
 
-llvm::Function* emit_copying_tile_function(llvm::Module& module, const Target& target,
-                                           const MatmulTile& tile, int vectors,
-                                           const std::string& name) {
-  return emit_tile(module, target, tile, tile.rows, vectors, name, {}, Reads::copying);
+llvm::Function* emit_direct_tile_function(llvm::Module& module, const Target& target,
+                                          const MatmulTile& tile, int vectors, DirectTile kind,
+                                          const std::string& name) {
+  const Reads reads = kind == DirectTile::plain    ? Reads::listed
+                      : kind == DirectTile::asks_b ? Reads::listed_asking
+                      : kind == DirectTile::copies ? Reads::copying
+                                                   : Reads::listed_asking_a;
+  return emit_tile(module, target, tile, tile.rows, vectors, name, {}, reads);
 }
 
 int least_vectors(const MatmulTile& tile) {

@@ -1,6 +1,7 @@
 // One register tile of the matrix multiplication. Included only by
 // backends/llvm/*.cpp.
 #pragma once
+#include <cstdint>
 #include <string>
 
 #include "backends/llvm/matmul_kernel_internal.h"
@@ -35,9 +36,14 @@ enum TileArgument : unsigned {
   tile_b_k = tile_row,
   tile_next,
   tile_next_step,
-  // Only of a tile that copies B: sums of B's columns, and where its panel goes.
+  // Only of a tile that reads listed columns of A: where each of them is, in bytes from tile_a.
+  tile_columns_at = tile_next_step + 1,
+  // Of one that asks, where those of A stand that it asks for, and how far they are from there.
+  tile_asked_at,
+  tile_a_asked,
+  // Of one that copies B: sums of B's columns, and where its panel goes.
   tile_sums = tile_next,
-  tile_packed = tile_next_step + 1,
+  tile_packed = tile_a_asked,
 };
 
 // Steps along k that the tile of most rows and vectors takes together.
@@ -65,14 +71,23 @@ llvm::Function* emit_apart_tile_function(llvm::Module& module, const Target& tar
 inline constexpr int tiles_that_ask = 2;
 inline constexpr int rows_asked = steps_together / tiles_that_ask;
 llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& target,
-                                          const MatmulTile& tile, int vectors,
-                                          const std::string& name);
+                                          const MatmulTile& tile, const std::string& name);
 
-// The apart one's, of most rows, that packs B's panel as it reads it and adds its rows to
-// `sums`, as PackFunction does. Only where there are registers enough: copies_b.
-llvm::Function* emit_copying_tile_function(llvm::Module& module, const Target& target,
-                                           const MatmulTile& tile, int vectors,
-                                           const std::string& name);
+// The tiles of a B that stands where it is, of most rows: they read A column by column, each of
+// which is dense and stands where a list says (tile_columns_at). All take the same arguments.
+//   plain:   asks for nothing.
+//   asks_b:  for up to three lines, tile_b_k apart, of B's next panel after each steps_together:
+//            memory takes hundreds of cycles to answer, and few lines may be on the way at a
+//            time; what a tile reads itself would wait behind more.
+//   asks_ab: and for a line of each of A's columns.
+//   copies:  the apart one's, that packs B's panel as it reads it and adds its rows to `sums`, as
+//            PackFunction does, and asks for the next line of each of A's columns.
+// Only where there are registers enough: copies_b.
+enum class DirectTile : std::uint8_t { plain, asks_b, asks_ab, copies };
+llvm::Function* emit_direct_tile_function(llvm::Module& module, const Target& target,
+                                          const MatmulTile& tile, int vectors, DirectTile kind,
+                                          const std::string& name);
+inline constexpr int lines_asked = 3;
 
 // Vectors of a panel that is narrower than others for that they are of even widths. With one of
 // two vectors a tile would wait for its multiply-adds.

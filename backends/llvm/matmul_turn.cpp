@@ -3,6 +3,7 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include <utility>
 #include <vector>
 
 #include "backends/llvm/loop_internal.h"
@@ -94,11 +95,46 @@ llvm::Function* emit_turn_function(llvm::Module& module, const Target& target,
   return f;
 }
 
+llvm::Value* emit_column_at(llvm::IRBuilderBase& b, const ColumnRuns& runs, llvm::Value* k) {
+  Value* before = b.CreateMul(b.CreateUDiv(k, runs.run), runs.a_run);
+  return b.CreateAdd(before, b.CreateMul(b.CreateURem(k, runs.run), runs.a_k));
+}
+
+void emit_list_columns(llvm::IRBuilderBase& b, const ColumnRuns& runs, llvm::Value* k0,
+                       llvm::Value* k, int columns, llvm::Value* list) {
+  Value *zero = b.getInt64(0), *one = b.getInt64(1);
+  const auto smaller = [&](Value* x, Value* y) {
+    return b.CreateSelect(b.CreateICmpSLT(x, y), x, y);
+  };
+  Value* all = b.getInt64(static_cast<std::uint64_t>(columns));
+  Value* count = smaller(b.CreateSub(k, k0), all);
+  // From a run's last column to the next run's first.
+  Value* end = b.CreateSub(runs.run, one);
+  Value* to_next = b.CreateSub(runs.a_run, b.CreateMul(end, runs.a_k));
+  const auto store = [&](Value* at, Value* l) {
+    b.CreateStore(at, b.CreateGEP(b.getInt64Ty(), list, l));
+  };
+  // Where the column stands, its number in its run, and the one before it.
+  std::vector<Value*> values = {zero, b.CreateURem(k0, runs.run), zero};
+  values =
+      emit_loop(b, zero, count, one, std::move(values), [&](Value* l, std::vector<Value*>& next) {
+        store(next[0], l);
+        next[2] = next[0];
+        Value* last = b.CreateICmpEQ(next[1], end);
+        next[0] = b.CreateAdd(next[0], b.CreateSelect(last, to_next, runs.a_k));
+        next[1] = b.CreateSelect(last, zero, b.CreateAdd(next[1], one));
+      });
+  emit_loop(b, b.CreateSelect(b.CreateICmpSLT(count, zero), zero, count), all, one,
+            [&](Value* l) { store(values[2], l); });
+}
+
 // Blocks of packed B are of equal heights: one of few rows reads all of B for them.
 BlockSize emit_block_size(llvm::IRBuilderBase& b, const MatmulTile& tile, bool direct,
                           llvm::Value* rows, llvm::Value* k, llvm::Value* a_m) {
   const auto i64 = [&](std::uint64_t value) { return b.getInt64(value); };
-  if (direct || tile.pairs) return {i64(row_block), i64(k_block)};
+  if (direct || tile.pairs)
+    return {i64(row_block),
+            i64(static_cast<std::uint64_t>(direct ? tile.direct_k_block() : k_block))};
   const auto height = static_cast<std::uint64_t>(tile.rows);
   const auto rounded_up = [&](Value* x, Value* y) {
     return b.CreateUDiv(b.CreateAdd(x, b.CreateSub(y, i64(1))), y);
@@ -120,8 +156,9 @@ llvm::Value* emit_blocks_of(llvm::IRBuilderBase& b, llvm::Value* extent, int blo
   return b.CreateUDiv(b.CreateAdd(extent, b.getInt64(size - 1)), b.getInt64(size));
 }
 
-llvm::Value* emit_direct_turns(llvm::IRBuilderBase& b, llvm::Value* m, llvm::Value* k) {
-  return b.CreateMul(emit_blocks_of(b, m, row_block), emit_blocks_of(b, k, k_block));
+llvm::Value* emit_direct_turns(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* m,
+                               llvm::Value* k) {
+  return b.CreateMul(emit_blocks_of(b, m, row_block), emit_blocks_of(b, k, tile.direct_k_block()));
 }
 
 void emit_copy_rows(llvm::IRBuilderBase& b, llvm::Type* element, const RowsInMemory& from,

@@ -312,7 +312,8 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
       [&] {
         if (direct)
           return emit_in_turns(
-              b, *shared, panel_begin, panel_end, emit_direct_turns(b, x.m, x.k), zero, 1,
+              b, *shared, panel_begin, panel_end, emit_direct_turns(b, made.tile, x.m, x.k), zero,
+              1,
               [&](llvm::Value* from, llvm::Value* to, llvm::Value* share, llvm::Value* first_turn) {
                 direct_gemm(zero, x.m, from, to, share, first_turn);
               });

@@ -171,29 +171,50 @@ TEMPLATE_TEST_CASE("products of a matrix that is not packed, and the sum of its 
   }
 }
 
-TEMPLATE_TEST_CASE("products of a matrix whose columns stand in runs", "", float, double) {
-  const Kernels<TestType> kernels(make_target(""));
-  for (const std::int64_t run : {1, 3, 64, 300})
-    for (const std::int64_t runs : {1, 2, 9})
-      for (const std::int64_t n : {std::int64_t{5}, std::int64_t{5} * kernels.tile.columns}) {
-        // A [m, runs * run] of which column q * run + j stands at j * runs + q.
-        const Problem p{23, n, runs * run, true};
-        Operands<TestType> o(p);
-        const std::vector<TestType> want = expected(p, o, kernels.has_fma);
-        std::vector<TestType> a(o.a.size());
-        for (std::int64_t q = 0; q < runs; ++q)
-          for (std::int64_t j = 0; j < run; ++j)
-            for (std::int64_t i = 0; i < p.m; ++i)
-              a[static_cast<std::size_t>((j * runs + q) * p.m + i)] =
-                  o.a[static_cast<std::size_t>((q * run + j) * p.m + i)];
-        INFO("run " << run << " runs " << runs << " n " << n);
-        WorkShare whole;
-        const std::int64_t panels = kernels.tile.panels(p.n);
-        kernels.direct(a.data(), 1, runs * p.m, o.b.data(), o.c.data(), o.c_m, 0, p.m, p.n, p.k, 0,
-                       panels, panels, p.n, nullptr, run, p.m, nullptr, 0, 0, INT64_MAX, 0, nullptr,
-                       0, &whole, 0);
-        REQUIRE(std::memcmp(o.c.data(), want.data(), want.size() * sizeof(TestType)) == 0);
-      }
+namespace {
+
+// A [m, runs * run] of which column q * run + j stands at j * runs + q.
+template <typename T>
+std::vector<T> in_runs(const std::vector<T>& a, std::int64_t m, std::int64_t run,
+                       std::int64_t runs) {
+  std::vector<T> out(a.size());
+  for (std::int64_t q = 0; q < runs; ++q)
+    for (std::int64_t j = 0; j < run; ++j)
+      for (std::int64_t i = 0; i < m; ++i)
+        out[static_cast<std::size_t>((j * runs + q) * m + i)] =
+            a[static_cast<std::size_t>((q * run + j) * m + i)];
+  return out;
+}
+
+}  // namespace
+
+// Whole tiles and vectors are read where they stand, where these are enough; and a second
+// matrix, of other rows or none.
+TEMPLATE_TEST_CASE("products of matrices whose columns stand in runs", "", float, double) {
+  for (const char* mask : {"", "avx2"}) {
+    INFO("features '" << mask << "'");
+    const Kernels<TestType> kernels(make_target(mask));
+    const std::int64_t width = kernels.tile.columns, lanes = kernels.tile.lanes;
+    for (const auto& [m, m2] : {std::pair{23, 0}, {24, 0}, {24, 16}, {128, 28}, {16, 120}})
+      for (const std::int64_t run : {1, 3, 64, 300})
+        for (const std::int64_t runs : {1, 2, 9})
+          for (const std::int64_t n : {std::int64_t{5}, 5 * width, 5 * width - lanes}) {
+            const Problem p{m, n, runs * run, true}, p2{m2, n, runs * run, true};
+            Operands<TestType> o(p), o2(p2);
+            o2.b = o.b;
+            const auto want = expected(p, o, kernels.has_fma);
+            const auto want2 = expected(p2, o2, kernels.has_fma);
+            const auto a = in_runs(o.a, m, run, runs), a2 = in_runs(o2.a, m2, run, runs);
+            INFO("m " << m << " and " << m2 << " run " << run << " runs " << runs << " n " << n);
+            WorkShare whole;
+            const std::int64_t panels = kernels.tile.panels(n);
+            kernels.direct(a.data(), 1, runs * m, o.b.data(), o.c.data(), o.c_m, 0, m, n, p.k, 0,
+                           panels, panels, n, nullptr, run, m, a2.data(), 1, runs * m2, run, m2,
+                           o2.c.data(), m2, &whole, 0);
+            REQUIRE(std::memcmp(o.c.data(), want.data(), want.size() * sizeof(TestType)) == 0);
+            REQUIRE(std::memcmp(o2.c.data(), want2.data(), want2.size() * sizeof(TestType)) == 0);
+          }
+  }
 }
 
 TEMPLATE_TEST_CASE("two products of one matrix have the bits of each alone", "", float, double) {
@@ -245,7 +266,8 @@ TEMPLATE_TEST_CASE("panels that are given away on the way have the bits they wou
     for (const std::int64_t k : {200, 1500})
       for (int repeat = 0; repeat < 5; ++repeat) {
         const std::int64_t panels = 9, n = panels * kernels.tile.columns - 3;
-        const std::int64_t turns = (m + 255) / 256 * ((k + 255) / 256);
+        const std::int64_t depth = kernels.tile.direct_k_block();
+        const std::int64_t turns = (m + 255) / 256 * ((k + depth - 1) / depth);
         const Problem p{m, n, k, true};
         Operands<TestType> o(p);
         const std::vector<TestType> want = expected(p, o, kernels.has_fma);
