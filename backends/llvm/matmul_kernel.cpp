@@ -334,7 +334,7 @@ class KernelEmitter {
       run = of.run;
       a_run = bytes(of.a_run);
       Value* in_runs = b_.CreateICmpSLT(run, given_[gemm_k]);
-      if (copies_) in_runs = b_.CreateAnd(in_runs, b_.CreateNot(emit_only_direct_tiles(rows)));
+      if (copies_) in_runs = b_.CreateAnd(in_runs, b_.CreateNot(emit_only_direct_tiles()));
       turn = b_.CreateOr(turn, in_runs);
       a = offset(of.a, emit_column_at(b_, {a_k, run, a_run}, k0));
     }
@@ -431,15 +431,14 @@ class KernelEmitter {
     return b_.CreateSelect(block.turned, i64(0), asks);
   }
 
-  // Do tiles of most rows and panels of whole vectors, not too few, make up the product? The
-  // others read columns of A that stand at equal distances.
-  Value* emit_only_direct_tiles(Value* rows) {
+  // Do panels of whole vectors, not too few, make up the product? In others tiles read columns
+  // of A that stand at equal distances.
+  Value* emit_only_direct_tiles() {
     Value* n = given_[gemm_n];
     Value* vectors = b_.CreateUDiv(n, i64(tile_.lanes));
     Value* wide = b_.CreateICmpULE(b_.CreateMul(panels_, i64(least_vectors(tile_))), vectors);
-    Value* left =
-        b_.CreateOr(b_.CreateURem(n, i64(tile_.lanes)), b_.CreateURem(rows, i64(tile_.rows)));
-    return b_.CreateAnd(wide, b_.CreateICmpEQ(left, i64(0)));
+    Value* whole = b_.CreateICmpEQ(b_.CreateURem(n, i64(tile_.lanes)), i64(0));
+    return b_.CreateAnd(wide, whole);
   }
 
   // Rows of a panel.

@@ -34,7 +34,7 @@ struct MatmulTile {
   std::int64_t panels(std::int64_t n) const { return (n + columns - 1) / columns; }
   // Rows of B in a block of a DirectGemmFunction. Deeper than a block of two copied operands where
   // the L2 cache has 1 MiB: each tile begins and ends with its sums in memory.
-  int direct_k_block() const { return lanes * static_cast<int>(size_of(dtype)) == 64 ? 384 : 256; }
+  int direct_k_block() const { return lanes * static_cast<int>(size_of(dtype)) == 64 ? 448 : 256; }
   // Rows of a panel.
   std::int64_t depth(std::int64_t k) const {
     return amx ? (k + 31) / 32 * 16 : pairs ? (k + 1) / 2 : k;

@@ -37,8 +37,14 @@ class StripEmitter {
            {std::pair{DirectTile::plain, ".direct_tile"}, std::pair{DirectTile::asks_b, ".b_tile"},
             std::pair{DirectTile::asks_ab, ".ab_tile"},
             std::pair{DirectTile::copies, ".copying_tile"}})
-        direct_.push_back(
-            emit_direct_tile_function(module, target, tile, vectors, kind, prefix + what + width));
+        direct_.push_back(emit_direct_tile_function(module, target, tile, tile.rows, vectors, kind,
+                                                    prefix + what + width));
+    for (std::size_t t = 1; t < tiles_.size() && !direct_.empty(); ++t) {
+      const int rows = row_counts()[t];
+      const std::string name = prefix + ".direct_tile_" + std::to_string(rows) + "x";
+      lower_.push_back(emit_direct_tile_function(module, target, tile, rows, vectors,
+                                                 DirectTile::plain, name + width));
+    }
     std::vector<llvm::Type*> types = tiles_[0]->getFunctionType()->params();
     llvm::Type* i64_type = b_.getInt64Ty();
     llvm::Type* pointer = b_.getPtrTy();
@@ -72,13 +78,16 @@ class StripEmitter {
       if (t == 0) values.push_back(argument(strip_b_next));
       done = emit_loop(b_, done, end, i64(rows), values, [&](Value* i, std::vector<Value*>& next) {
         next[0] = b_.CreateAdd(i, i64(rows));
-        if (t != 0) return call(tiles_[t], i);
+        const auto listed = [&] { return b_.CreateIsNotNull(argument(strip_columns_at)); };
+        if (t != 0 && direct_.empty()) return call(tiles_[t], i);
+        if (t != 0)
+          return emit_if(
+              b_, listed(), [&] { call_lower(lower_[t - 1], i); }, [&] { call(tiles_[t], i); });
         ask_for_a(next[0]);
         next[1] = ask_for_b(next[1]);
         if (direct_.empty()) return read(i);
         emit_if(
-            b_, b_.CreateIsNotNull(argument(strip_columns_at)), [&] { read_direct(i, end); },
-            [&] { read(i); });
+            b_, listed(), [&] { read_direct(i, end); }, [&] { read(i); });
       })[0];
     }
     b_.CreateRetVoid();
@@ -199,6 +208,15 @@ class StripEmitter {
         },
         otherwise);
   }
+  // A direct tile of fewer rows, that asks for nothing.
+  void call_lower(llvm::Function* tile, Value* i) {
+    std::vector<Value*> arguments = arguments_of(tile, i);
+    arguments[tile_b_k] = arguments[tile_next_step] = i64(0);
+    arguments[tile_columns_at] = argument(strip_columns_at);
+    arguments[tile_next] = arguments[tile_asked_at] = arguments[tile_a_asked] = arguments[tile_a];
+    b_.CreateCall(tile, arguments);
+  }
+
   // Those where direct tiles read all of A's columns.
   void read_direct(Value* i, Value* end) {
     Value *zero = i64(0), *rows = i64(tile_.rows), *asks_for = argument(strip_a_asks);
@@ -257,7 +275,8 @@ class StripEmitter {
   const MatmulTile& tile_;
   const TileEpilogue& epilogue_;
   llvm::IRBuilder<> b_;
-  std::vector<llvm::Function*> tiles_, direct_;  // direct_ by DirectTile
+  std::vector<llvm::Function*> tiles_;
+  std::vector<llvm::Function*> direct_, lower_;  // by DirectTile; as tiles_ from the second on
   llvm::Function *asking_ = nullptr, *strip_ = nullptr;
 };
 

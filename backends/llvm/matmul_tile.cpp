@@ -302,13 +302,13 @@ llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& ta
 }
 
 llvm::Function* emit_direct_tile_function(llvm::Module& module, const Target& target,
-                                          const MatmulTile& tile, int vectors, DirectTile kind,
-                                          const std::string& name) {
+                                          const MatmulTile& tile, int rows, int vectors,
+                                          DirectTile kind, const std::string& name) {
   const Reads reads = kind == DirectTile::plain    ? Reads::listed
                       : kind == DirectTile::asks_b ? Reads::listed_asking
                       : kind == DirectTile::copies ? Reads::copying
                                                    : Reads::listed_asking_a;
-  return emit_tile(module, target, tile, tile.rows, vectors, name, {}, reads);
+  return emit_tile(module, target, tile, rows, vectors, name, {}, reads);
 }
 
 int least_vectors(const MatmulTile& tile) {

@@ -73,8 +73,9 @@ inline constexpr int rows_asked = steps_together / tiles_that_ask;
 llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& target,
                                           const MatmulTile& tile, const std::string& name);
 
-// The tiles of a B that stands where it is, of most rows: they read A column by column, each of
-// which is dense and stands where a list says (tile_columns_at). All take the same arguments.
+// The tiles of a B that stands where it is: they read A column by column, each of which is dense
+// and stands where a list says (tile_columns_at). All take the same arguments, and all but the
+// plain ones have most rows.
 //   plain:   asks for nothing.
 //   asks_b:  for up to three lines, tile_b_k apart, of B's next panel after each steps_together:
 //            memory takes hundreds of cycles to answer, and few lines may be on the way at a
@@ -85,8 +86,8 @@ llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& ta
 // Only where there are registers enough: copies_b.
 enum class DirectTile : std::uint8_t { plain, asks_b, asks_ab, copies };
 llvm::Function* emit_direct_tile_function(llvm::Module& module, const Target& target,
-                                          const MatmulTile& tile, int vectors, DirectTile kind,
-                                          const std::string& name);
+                                          const MatmulTile& tile, int rows, int vectors,
+                                          DirectTile kind, const std::string& name);
 inline constexpr int lines_asked = 3;
 
 // Vectors of a panel that is narrower than others for that they are of even widths. With one of
