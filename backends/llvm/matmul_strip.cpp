@@ -34,8 +34,7 @@ class StripEmitter {
       asking_ = emit_asking_tile_function(module, target, tile, prefix + ".asking_tile");
     if (copies && vectors >= least_vectors(tile))
       for (const auto& [kind, what] :
-           {std::pair{DirectTile::plain, ".direct_tile"}, std::pair{DirectTile::asks_b, ".b_tile"},
-            std::pair{DirectTile::asks_ab, ".ab_tile"},
+           {std::pair{DirectTile::asks_b, ".b_tile"}, std::pair{DirectTile::asks_ab, ".ab_tile"},
             std::pair{DirectTile::copies, ".copying_tile"}})
         direct_.push_back(emit_direct_tile_function(module, target, tile, tile.rows, vectors, kind,
                                                     prefix + what + width));
@@ -242,12 +241,12 @@ class StripEmitter {
       Value* line = b_.CreateMul(b_.CreateURem(turn, in_row), i64(64));
       Value* next = offset(argument(strip_b_next), b_.CreateAdd(row, line));
       Value* step = b_.CreateMul(b_k, i64(steps_together));
-      // One that asks for A only asks for a line of B's that it reads, again and again.
-      if (kind == DirectTile::asks_ab) next = b_.CreateSelect(asks_b, next, arguments[tile_b]);
-      if (kind == DirectTile::asks_ab) step = b_.CreateSelect(asks_b, step, zero);
+      // One that need not asks for a line that it reads, again and again.
+      next = b_.CreateSelect(asks_b, next, arguments[tile_b]);
+      step = b_.CreateSelect(asks_b, step, zero);
       Value* another = offset(arguments[tile_a], i64(64));
       Value* next_block = b_.CreateGEP(b_.getInt64Ty(), columns, arguments[tile_k]);
-      arguments[tile_b_k] = b_.CreateSelect(few, i64(64), zero);
+      arguments[tile_b_k] = b_.CreateSelect(b_.CreateAnd(asks_b, few), i64(64), zero);
       arguments[tile_next] = next;
       arguments[tile_next_step] = step;
       arguments[tile_columns_at] = columns;
@@ -266,9 +265,8 @@ class StripEmitter {
           b_, condition, [&] { call_direct(kind); }, otherwise);
     };
     call_if(copies, DirectTile::copies, [&] {
-      call_if(b_.CreateOr(is(a_next_line), last), DirectTile::asks_ab, [&] {
-        call_if(asks_b, DirectTile::asks_b, [&] { call_direct(DirectTile::plain); });
-      });
+      call_if(b_.CreateOr(is(a_next_line), last), DirectTile::asks_ab,
+              [&] { call_direct(DirectTile::asks_b); });
     });
   }
 

@@ -137,7 +137,7 @@ class TileEmitter {
 
   void ask_for(Value* next) {
     if (reads_ == Reads::apart) return ask_for_lines(next);
-    if (reads_ != Reads::asking) {
+    if (listed()) {
       for (int line = 0; line < lines_asked; ++line, next = offset(next, f_->getArg(tile_b_k)))
         emit_prefetch(b_, next, 3);
       return;
@@ -150,7 +150,8 @@ class TileEmitter {
 
   // Of the tiles that do most of the work.
   unsigned steps() const {
-    return rows_ == tile_.rows && vectors_ >= least_vectors(tile_) ? steps_together : 1;
+    const int least = listed() ? least_vectors(tile_) : tile_.vectors;
+    return rows_ == tile_.rows && vectors_ >= least ? steps_together : 1;
   }
   int byte(int vector) const { return vector * tile_.lanes * size_; }
 

@@ -74,17 +74,17 @@ llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& ta
                                           const MatmulTile& tile, const std::string& name);
 
 // The tiles of a B that stands where it is: they read A column by column, each of which is dense
-// and stands where a list says (tile_columns_at). All take the same arguments, and all but the
-// plain ones have most rows.
-//   plain:   asks for nothing.
-//   asks_b:  for up to three lines, tile_b_k apart, of B's next panel after each steps_together:
-//            memory takes hundreds of cycles to answer, and few lines may be on the way at a
-//            time; what a tile reads itself would wait behind more.
+// and stands where a list says (tile_columns_at). All take the same arguments; of most rows are
+//   asks_b:  for up to three lines, tile_b_k apart, of B's next panel after each steps_together, or
+//            for none anew: memory takes hundreds of cycles to answer, and few lines may be on the
+//            way at a time; what a tile reads itself would wait behind more.
 //   asks_ab: and for a line of each of A's columns.
 //   copies:  the apart one's, that packs B's panel as it reads it and adds its rows to `sums`, as
-//            PackFunction does, and asks for the next line of each of A's columns.
+//            PackFunction does, and asks for the next line of each of A's columns;
+// of fewer
+//   plain:   asks for nothing.
 // Only where there are registers enough: copies_b.
-enum class DirectTile : std::uint8_t { plain, asks_b, asks_ab, copies };
+enum class DirectTile : std::uint8_t { asks_b, asks_ab, copies, plain };
 llvm::Function* emit_direct_tile_function(llvm::Module& module, const Target& target,
                                           const MatmulTile& tile, int rows, int vectors,
                                           DirectTile kind, const std::string& name);
