@@ -33,11 +33,12 @@ class StripEmitter {
     if (vectors == tile.vectors && !epilogue)
       asking_ = emit_asking_tile_function(module, target, tile, prefix + ".asking_tile");
     if (copies && vectors >= least_vectors(tile))
-      for (const auto& [kind, what] :
-           {std::pair{DirectTile::asks_b, ".b_tile"}, std::pair{DirectTile::asks_ab, ".ab_tile"},
-            std::pair{DirectTile::copies, ".copying_tile"}})
-        direct_.push_back(emit_direct_tile_function(module, target, tile, tile.rows, vectors, kind,
-                                                    prefix + what + width));
+      for (const auto& [kind, what] : {std::pair{DirectTile::asks_b, ".b_tile"},
+                                       std::pair{DirectTile::copies, ".copying_tile"},
+                                       std::pair{DirectTile::asks_ab, ".ab_tile"}})
+        if (kind != DirectTile::asks_ab || vectors == tile.vectors)
+          direct_.push_back(emit_direct_tile_function(module, target, tile, tile.rows, vectors,
+                                                      kind, prefix + what + width));
     for (std::size_t t = 1; t < tiles_.size() && !direct_.empty(); ++t) {
       const int rows = row_counts()[t];
       const std::string name = prefix + ".direct_tile_" + std::to_string(rows) + "x";
@@ -265,8 +266,10 @@ class StripEmitter {
           b_, condition, [&] { call_direct(kind); }, otherwise);
     };
     call_if(copies, DirectTile::copies, [&] {
-      call_if(b_.CreateOr(is(a_next_line), last), DirectTile::asks_ab,
-              [&] { call_direct(DirectTile::asks_b); });
+      const auto ask_b = [&] { call_direct(DirectTile::asks_b); };
+      // The first panel, whose tiles ask for A, is a wide one.
+      if (direct_.size() <= static_cast<std::size_t>(DirectTile::asks_ab)) return ask_b();
+      call_if(b_.CreateOr(is(a_next_line), last), DirectTile::asks_ab, ask_b);
     });
   }
 

@@ -84,7 +84,7 @@ llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& ta
 // of fewer
 //   plain:   asks for nothing.
 // Only where there are registers enough: copies_b.
-enum class DirectTile : std::uint8_t { asks_b, asks_ab, copies, plain };
+enum class DirectTile : std::uint8_t { asks_b, copies, asks_ab, plain };
 llvm::Function* emit_direct_tile_function(llvm::Module& module, const Target& target,
                                           const MatmulTile& tile, int rows, int vectors,
                                           DirectTile kind, const std::string& name);
