@@ -195,11 +195,12 @@ def document(results):
     missed = [row for row in results["rows"]
               if row["targets"] and targets.verdict(row) == "MISSED"]
     if missed:
+        lines, reasons = where.table(missed)
         parts += ["## What is missed, and why",
                   "Shares of the time of a step, from `treadle bench --profile`, medians of three "
                   "profiles; behind `at` the rate of those kernels as a share of the peak that was "
-                  "read beside them.",
-                  table_of([where.HEAD, *(where.cells(row) for row in missed)])]
+                  "read beside them. Why, and what was tried, stands below the table.",
+                  table_of(lines), *reasons]
     return "\n\n".join(parts) + "\n"
 
 

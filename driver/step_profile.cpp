@@ -72,6 +72,25 @@ std::vector<StepProfile::Line> lines_of_kernels(const std::vector<StepProfile::K
   return out;
 }
 
+// A product of which a loop computes all rows but the first in its turns runs, but for those,
+// as part of a kernel there.
+void move_rows_beside(std::vector<StepProfile::Kernel>& kernels, const DimEnv& extents,
+                      int threads) {
+  for (StepProfile::Kernel& kernel : kernels) {
+    const auto& beside = kernel.row.beside;
+    if (!beside || !value_of(beside->where.length, extents) ||
+        !beside->where.in_turns(extents, threads))
+      continue;
+    StepProfile::Kernel& other = kernels[beside->kernel];
+    const double left = interleaved_rows / *value_of(beside->where.length, extents);
+    for (auto cost : {&StepProfile::Kernel::flops, &StepProfile::Kernel::bytes}) {
+      if (!(kernel.*cost) || !(other.*cost)) continue;
+      *(other.*cost) += (1 - left) * *(kernel.*cost);
+      *(kernel.*cost) *= left;
+    }
+  }
+}
+
 }  // namespace
 
 StepProfile profile_of(std::vector<RunTimes> runs, std::span<const KernelRow> rows,
@@ -115,6 +134,7 @@ StepProfile profile_of(std::vector<RunTimes> runs, std::span<const KernelRow> ro
     kernel.flops = value_of(rows[k].times * rows[k].flops, extents);
     kernel.bytes = value_of(rows[k].times * rows[k].bytes, extents);
   }
+  move_rows_beside(out.kernels, extents, static_cast<int>(threads));
   out.lines = lines_of_kernels(out.kernels, extents);
   return out;
 }

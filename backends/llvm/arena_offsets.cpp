@@ -34,6 +34,10 @@ std::vector<std::size_t> ProgramPlan::arena_offsets(const DimEnv& env, int threa
     const std::size_t bytes = elements * size_of(buffers[i].dtype) * blocks;
     const std::size_t copies = buffers[i].per_thread ? static_cast<std::size_t>(threads) : 1;
     int first = buffers[i].first_phase, last = buffers[i].last_phase;
+    for (const InterleavedPlan& one : interleaved)
+      if (std::count(one.read.begin(), one.read.end(), static_cast<int>(i)) != 0 &&
+          one.rows.evaluate(env) == 1)
+        last = std::max(last, one.last_phase);
     for (const LayersPlan& one : at_once) {
       if (first > one.last_phase || last < one.first_phase) continue;
       first = std::min(first, one.first_phase);

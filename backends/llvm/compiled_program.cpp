@@ -72,6 +72,11 @@ void walk(Walker& w, CompiledProgram& program) {
     w.number(buffer.first_phase);
     w.number(buffer.last_phase);
   });
+  w.list(program.plan.interleaved, [&](InterleavedPlan& product) {
+    dim(product.rows);
+    w.list(product.read, [&](int& buffer) { w.number(buffer); });
+    w.number(product.last_phase);
+  });
   w.list(program.plan.layers, [&](LayersPlan& layers) {
     dim(layers.rows);
     dim(layers.length);

@@ -50,6 +50,33 @@ void emit_loop(llvm::IRBuilderBase& b, llvm::Value* begin, llvm::Value* end, llv
   emit_loop(b, begin, end, step, {}, [&](llvm::Value* i, std::vector<llvm::Value*>&) { body(i); });
 }
 
+// while (condition(values)) body(values): as emit_loop, without a counter.
+template <typename Condition, typename Body>
+std::vector<llvm::Value*> emit_while(llvm::IRBuilderBase& b, std::vector<llvm::Value*> values,
+                                     Condition&& condition, Body&& body) {
+  llvm::Function* function = b.GetInsertBlock()->getParent();
+  llvm::BasicBlock* before = b.GetInsertBlock();
+  auto* head = llvm::BasicBlock::Create(b.getContext(), "head", function);
+  auto* inside = llvm::BasicBlock::Create(b.getContext(), "body", function);
+  auto* after = llvm::BasicBlock::Create(b.getContext(), "after", function);
+  b.CreateBr(head);
+  b.SetInsertPoint(head);
+  std::vector<llvm::PHINode*> phis;
+  for (llvm::Value* value : values) {
+    phis.push_back(b.CreatePHI(value->getType(), 2));
+    phis.back()->addIncoming(value, before);
+  }
+  values.assign(phis.begin(), phis.end());
+  b.CreateCondBr(condition(values), inside, after);
+  b.SetInsertPoint(inside);
+  body(values);
+  for (std::size_t v = 0; v < values.size(); ++v)
+    phis[v]->addIncoming(values[v], b.GetInsertBlock());
+  b.CreateBr(head);
+  b.SetInsertPoint(after);
+  return {phis.begin(), phis.end()};
+}
+
 // if (condition) then() else otherwise(); the builder continues behind it.
 template <typename Then, typename Else>
 void emit_if(llvm::IRBuilderBase& b, llvm::Value* condition, Then&& then, Else&& otherwise) {

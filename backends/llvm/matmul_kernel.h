@@ -125,6 +125,10 @@ using DirectGemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, 
                                 std::int64_t a2_run, T* c2, std::int64_t m2, WorkShare* share,
                                 std::int64_t first_turn);
 
+// A loop that computes a product in its turns (interleaved_products.h) does the rows of so
+// many turns at a time.
+constexpr int interleaved_rows = 8;
+
 // How many rows a panel of packed B has, and how many elements the B of all batches.
 Dim packed_depth(const MatmulTile& tile, const Dim& k);
 Dim packed_elements(const MatmulTile& tile, const MatmulShape& shape);

@@ -54,9 +54,9 @@ llvm::Value* smaller(llvm::IRBuilder<>& b, llvm::Value* x, llvm::Value* y) {
 llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   llvm::Function*& out = products_[{dtype, kind}];
   if (out != nullptr) return out;
-  static constexpr std::array<const char*, 7> names{
-      "product",        "asking_product", "row_product",   "any_product",
-      "shared_product", "products",       "direct_product"};
+  static constexpr std::array<const char*, 8> names{
+      "product",     "asking_product", "row_product", "interleaved_row_product",
+      "any_product", "shared_product", "products",    "direct_product"};
   llvm::IRBuilder<> b(module_.getContext());
   llvm::Type *p = b.getPtrTy(), *i = b.getInt64Ty();
   std::vector<llvm::Type*> types{p, i, i, p, p, i, i, i, i, i};
@@ -68,6 +68,8 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
     types.insert(types.end(), {i, i});
   else if (kind == ProductKind::asking_rows)
     types.insert(types.end(), {p, i});
+  else if (kind == ProductKind::interleaved_row)
+    types.insert(types.end(), {i, i, i, p});
   else if (kind != ProductKind::rows)
     types.insert(types.end(), {i, i, i});
   const std::string name =
@@ -81,7 +83,8 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
     case ProductKind::asking_rows: several_rows(b, f, dtype, kind); break;
     case ProductKind::shared_rows: several_rows(b, f, dtype, kind); break;
     case ProductKind::direct: several_rows(b, f, dtype, kind); break;
-    case ProductKind::one_row: one_row(b, f, dtype); break;
+    case ProductKind::one_row:
+    case ProductKind::interleaved_row: one_row(b, f, dtype, kind); break;
     case ProductKind::batch: products_of_batch(b, f, dtype); break;
     case ProductKind::any_rows: {
       std::vector<llvm::Value*> arguments;
@@ -120,6 +123,7 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
     out = from(out, shape.n);
     rows = own_rows_->count;
   }
+  if (step.interleaved && !own_rows_) only_first_rows(b, step, a, out, rows);
   std::vector<llvm::Value*> arguments{a,
                                       size(step.view_a.free_stride),
                                       size(step.view_a.contract_stride),
@@ -223,7 +227,7 @@ void ProgramEmitter::product_of_rows(llvm::IRBuilder<>& b, const Step& step,
     one_row_arguments();
     kind = one_row ? ProductKind::one_row : ProductKind::any_rows;
   }
-  b.CreateCall(product_kernel(step.product_dtype, kind), arguments);
+  call_one_row(b, step, kind, arguments);
 }
 
 // Split by rows or by panels of columns, whichever leaves the slowest thread less
@@ -372,10 +376,14 @@ void ProgramEmitter::add_direct_arguments(llvm::IRBuilder<>& b, const Step& step
 }
 
 // This thread's columns.
-void ProgramEmitter::one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype) {
+void ProgramEmitter::one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype,
+                             ProductKind kind) {
   const MatmulTile& tile = kernels(dtype).tile;
-  llvm::Function* row =
-      emit_row_product(module_, target_, tile, std::string(to_string(dtype)).c_str());
+  const std::string prefix(to_string(dtype));
+  const bool interleaved = kind == ProductKind::interleaved_row;
+  llvm::Function* row = interleaved
+                            ? emit_interleaved_row_product(module_, target_, tile, prefix.c_str())
+                            : emit_row_product(module_, target_, tile, prefix.c_str());
   const Arguments x(f);
   llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *width = f->getArg(10),
               *block = f->getArg(11), *turn = f->getArg(12);
@@ -393,14 +401,29 @@ void ProgramEmitter::one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtyp
     return smaller(b, b.CreateMul(x.part(b, blocks, i), block), width);
   };
   llvm::Value *from = column(x.thread), *to = column(x.next(b));
+  // Runs of whole vectors are alike, and done together: a thread's vectors of one alone may be
+  // fewer than are summed side by side.
+  llvm::Value* lanes = constant(b, tile.lanes);
+  llvm::Value* alike = b.CreateICmpEQ(b.CreateURem(width, lanes), zero);
+  llvm::Value* together = b.CreateSelect(alike, x.n, width);
   llvm::Value* backwards = b.CreateTrunc(turn, b.getInt1Ty());
-  emit_loop(b, zero, x.n, width, [&](llvm::Value* forwards) {
-    llvm::Value* other_end = b.CreateSub(b.CreateSub(x.n, width), forwards);
+  emit_loop(b, zero, x.n, together, [&](llvm::Value* forwards) {
+    llvm::Value* other_end = b.CreateSub(b.CreateSub(x.n, together), forwards);
     llvm::Value* run = b.CreateSelect(backwards, other_end, forwards);
-    const auto vector = [&](llvm::Value* at) {
-      return rounded_up(b, b.CreateAdd(run, at), constant(b, tile.lanes));
-    };
-    b.CreateCall(row, {x.a, x.a_k, x.packed, x.c, x.n, x.k, vector(from), vector(to), turn});
+    const auto vector = [&](llvm::Value* at) { return rounded_up(b, b.CreateAdd(run, at), lanes); };
+    std::vector<llvm::Value*> arguments{x.a,
+                                        x.a_k,
+                                        x.packed,
+                                        x.c,
+                                        x.n,
+                                        x.k,
+                                        vector(from),
+                                        vector(to),
+                                        b.CreateUDiv(width, lanes),
+                                        b.CreateUDiv(together, width),
+                                        turn};
+    if (interleaved) arguments.push_back(f->getArg(13));
+    b.CreateCall(row, arguments);
   });
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backends/llvm/fused_kernel_internal.h"
+#include "backends/llvm/interleaved_tile_internal.h"
 #include "backends/llvm/kernel_emitter_internal.h"
 #include "backends/llvm/matmul_kernel_internal.h"
 #include "backends/llvm/program_plan.h"
@@ -121,6 +122,12 @@ class ProgramEmitter {
   void looped_matmul(llvm::IRBuilder<>& b, const Step& step);
   llvm::Value* is_deferred(llvm::IRBuilder<>& b, int buffer);
   llvm::Value* turn_of(llvm::IRBuilder<>& b, const Location::Row& row);
+  llvm::Value* in_turns(llvm::IRBuilder<>& b, const Step& product, const Interleaved& where);
+  void only_first_rows(llvm::IRBuilder<>& b, const Step& step, llvm::Value*& a, llvm::Value*& out,
+                       llvm::Value*& rows);
+  llvm::Function* begin_turn_function(DType dtype);
+  void begin_interleaving(llvm::IRBuilder<>& b, const Step& loop);
+  void begin_interleaved_turn(llvm::IRBuilder<>& b, llvm::Value* turn);
   void call_runner(llvm::IRBuilder<>& b, const Step& step);
   void scatter_add(llvm::IRBuilder<>& b, const Step& step);
   void argmax(llvm::IRBuilder<>& b, const Step& step);
@@ -129,19 +136,22 @@ class ProgramEmitter {
   // One function for all products of a kind, whatever their sizes:
   // void(a, a_m, a_k, packed, c, m, n, k, thread, threads, ...).
   enum class ProductKind : std::uint8_t {
-    rows,         // of more than one row
-    asking_rows,  // of more than one row, ..., ahead, ahead_bytes): AskingGemmFunction's
-    one_row,      // ..., width, block, turn): a ColumnShare, and the turn of the loop around
-    any_rows,     // one of the two, with one_row's arguments
-    shared_rows,  // of more than one row, ...; SharedWork's shares, context, ticks, kernel)
-    batch,        // ..., batch, a's batch stride)
-    direct,       // of B as it stands, ..., b_k and what follows it in DirectGemmFunction up
-                  // to its share; what shared_rows has)
+    rows,             // of more than one row
+    asking_rows,      // of more than one row, ..., ahead, ahead_bytes): AskingGemmFunction's
+    one_row,          // ..., width, block, turn): a ColumnShare, and the turn of the loop around
+    interleaved_row,  // ..., as one_row, state): what else to compute (interleaved_tile_internal.h)
+    any_rows,         // one of rows and one_row, with one_row's arguments
+    shared_rows,      // of more than one row, ...; SharedWork's shares, context, ticks, kernel)
+    batch,            // ..., batch, a's batch stride)
+    direct,           // of B as it stands, ..., b_k and what follows it in DirectGemmFunction up
+                      // to its share; what shared_rows has)
   };
   llvm::Function* product_kernel(DType dtype, ProductKind kind);
   void several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype, ProductKind kind);
-  void one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype);
+  void one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype, ProductKind kind);
   void products_of_batch(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype);
+  void call_one_row(llvm::IRBuilder<>& b, const Step& step, ProductKind kind,
+                    const std::vector<llvm::Value*>& arguments);
 
   llvm::Module& module_;
   const Target& target_;
@@ -152,6 +162,7 @@ class ProgramEmitter {
   std::map<std::pair<DType, ProductKind>, llvm::Function*> products_;
   std::map<std::string, llvm::Function*> kernels_;     // by what they compute
   std::map<std::string, std::uint64_t> sums_of_size_;  // that are one unit each
+  std::map<DType, llvm::Function*> begin_turns_;
   int steps_emitted_ = 0;  // a kernel has the number of the first step that it is for
   // Functions that write the extents which a loop's bounds change into a
   // thread's table; they are written last, when the table is complete.
@@ -178,6 +189,14 @@ class ProgramEmitter {
     llvm::Value* block_shift = nullptr;
   };
   std::optional<OwnRows> own_rows_;
+  // In a loop that may compute a product in its turns: does it, what is known of it, and how
+  // many loops there are.
+  struct Interleaving {
+    const Step* product = nullptr;
+    llvm::Value *on = nullptr, *state = nullptr;
+    std::size_t level = 0;
+  };
+  std::optional<Interleaving> interleaved_;
   bool alone_ = false;  // in a loop whose turns are one thread's each
 };
 

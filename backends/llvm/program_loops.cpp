@@ -19,12 +19,14 @@ void ProgramEmitter::emit_loop_of(llvm::IRBuilder<>& b, const Step& step) {
     emit_loop(b, b.getInt64(0), extent(b, dim_table_, step.length), b.getInt64(1),
               [&](llvm::Value* i) { emit_turn(b, step, i); });
   };
+  begin_interleaving(b, step);
   if (!step.own_rows || own_rows_ || alone_)
     loop();
   else if (step.shared < 0)
     emit_own_rows(b, *step.own_rows, step.own_rows_least, loop);
   else
     emit_own_rows(b, *step.own_rows, step.own_rows_least, [&] { emit_shared_loop(b, step); });
+  if (step.interleaved) interleaved_.reset();
 }
 
 // Two loops (loop_pairs.h): one after the other, or each by a half of the threads, which
@@ -65,6 +67,7 @@ void ProgramEmitter::emit_pair(llvm::IRBuilder<>& b, const Step& first, const St
 
 void ProgramEmitter::emit_turn(llvm::IRBuilder<>& b, const Step& step, llvm::Value* turn) {
   counters_.push_back(turn);
+  begin_interleaved_turn(b, turn);
   emit_steps(b, step.body);
   emit_barrier_unless_one(b, step.unless_one);
   counters_.pop_back();

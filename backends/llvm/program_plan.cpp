@@ -10,6 +10,7 @@
 #include "backends/llvm/deferred_products.h"
 #include "backends/llvm/direct_products.h"
 #include "backends/llvm/early_steps.h"
+#include "backends/llvm/interleaved_products.h"
 #include "backends/llvm/loop_layers.h"
 #include "backends/llvm/loop_pairs.h"
 #include "backends/llvm/preparation.h"
@@ -99,6 +100,7 @@ class Planner {
     ask_ahead(plan_);
     share_while_done(plan_);
     for (auto* steps : {&plan_.preparation, &plan_.steps}) number_kernels(*steps);
+    if (updates_.empty()) interleave_products(plan_);
     return std::move(plan_);
   }
 

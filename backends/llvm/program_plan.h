@@ -115,6 +115,22 @@ struct RowsAhead {
   std::uint64_t turns = 0;
 };
 
+struct Step;
+
+// A product in front of a loop that computes it in its turns (interleaved_products.h), where
+// these have one row each, are many and read many bytes of weights; the first ones' rows are
+// computed in front all the same.
+struct Interleaved {
+  Dim rows, length;
+  Dim depth;         // of the product
+  Dim weight_bytes;  // that products of one row read in a turn
+  bool reverse = false;
+  std::vector<Step> product;  // of the loop: that one
+  // Weights that the first-level cache holds are read as fast as they are multiplied.
+  static constexpr std::int64_t length_at_least = 16, bytes_of_a_thread = 64 * 1024;
+  bool in_turns(const DimEnv& env, int threads) const;
+};
+
 struct Step {
   enum class Kind : std::uint8_t {
     fused,
@@ -195,7 +211,8 @@ struct Step {
   // Of a step that runs once and is large enough, its number among those that threads share
   // out while they do them (runtime/work_share.h); else -1.
   int shared = -1;
-  std::vector<Step> before;  // once, in front of the loop
+  std::optional<Interleaved> interleaved;  // of such a product, and of the loop
+  std::vector<Step> before;                // once, in front of the loop
   std::vector<Step> body;
 };
 
@@ -210,8 +227,17 @@ struct LayersPlan {
   bool at_once(const DimEnv& env, int threads) const;
 };
 
+// What a product reads that a loop may compute in its turns stays till the loop's last phase,
+// where a turn has one row.
+struct InterleavedPlan {
+  Dim rows;
+  std::vector<int> read;
+  int last_phase = 0;
+};
+
 struct ProgramPlan {
   std::vector<BufferPlan> buffers;
+  std::vector<InterleavedPlan> interleaved;
   std::vector<LayersPlan> layers;
   // In front of the steps, in runs that are told to: what follows from the inputs in
   // the slots `fixed` alone (preparation.h).

@@ -6,6 +6,7 @@
 
 #include "backends/llvm/bfloat16_internal.h"
 #include "backends/llvm/float_emitter_internal.h"
+#include "backends/llvm/interleaved_tile_internal.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_pairs_internal.h"
 #include "backends/llvm/row_product_internal.h"
@@ -19,7 +20,7 @@ namespace {
 using llvm::Value;
 
 // Vectors that are summed side by side.
-constexpr int group = 8;
+constexpr int group = interleaved_rows;
 
 class RowProduct {
  public:
@@ -38,30 +39,40 @@ class RowProduct {
         n_(f->getArg(4)),
         k_(f->getArg(5)),
         begin_(f->getArg(6)),
-        end_(f->getArg(7)),
-        backwards_(b_.CreateTrunc(f->getArg(8), b_.getInt1Ty())) {}
+        per_run_(b_.CreateSub(f->getArg(7), begin_)),
+        apart_(f->getArg(8)),
+        all_(b_.CreateMul(per_run_, f->getArg(9))),
+        backwards_(b_.CreateTrunc(f->getArg(10), b_.getInt1Ty())),
+        state_(f->arg_size() > 11 ? f->getArg(11) : nullptr) {}
 
   void run() {
-    // Of the last vectors, where fewer than a group are left.
+    // Of a group whose last columns are no whole vector: its vectors and their numbers.
     llvm::AllocaInst* rest = b_.CreateAlloca(llvm::ArrayType::get(vector_, group));
     rest->setAlignment(llvm::Align(64));
-    Value* whole = smaller(b_.CreateUDiv(n_, i64(tile_.lanes)), end_);
-    Value* behind = b_.CreateSub(b_.CreateSub(end_, begin_), i64(1));
-    behind = b_.CreateMul(b_.CreateSDiv(behind, i64(group)), i64(group));
-    Value* both_ends = b_.CreateAdd(b_.CreateAdd(begin_, begin_), behind);
-    emit_loop(b_, begin_, end_, i64(group), [&](Value* forwards) {
-      Value* v = b_.CreateSelect(backwards_, b_.CreateSub(both_ends, forwards), forwards);
-      const std::vector<Value*> values = sums(v);
+    llvm::AllocaInst* numbers = b_.CreateAlloca(llvm::ArrayType::get(b_.getInt64Ty(), group));
+    Value* whole = b_.CreateUDiv(n_, i64(tile_.lanes));  // vectors
+    Value* behind = b_.CreateSDiv(b_.CreateSub(all_, i64(1)), i64(group));
+    behind = b_.CreateMul(behind, i64(group));
+    emit_loop(b_, i64(0), all_, i64(group), [&](Value* forwards) {
+      Value* first = b_.CreateSelect(backwards_, b_.CreateSub(behind, forwards), forwards);
+      const std::vector<Value*> vectors = vectors_from(first);
+      const std::vector<Value*> values = sums(vectors);
+      const auto number = [&](Value* j) { return b_.CreateGEP(b_.getInt64Ty(), numbers, j); };
+      const auto part = [&](Value* j) { return b_.CreateGEP(vector_, rest, j); };
       emit_if(
-          b_, b_.CreateICmpSLE(b_.CreateAdd(v, i64(group)), whole), [&] { store(at(v), values); },
+          b_, b_.CreateICmpSLT(vectors.back(), whole),
           [&] {
-            store(rest, values);
-            emit_loop(b_, v, smaller(b_.CreateAdd(v, i64(group)), end_), i64(1), [&](Value* one) {
-              Value* from = b_.CreateGEP(vector_, rest, b_.CreateSub(one, v));
-              Value* value = b_.CreateAlignedLoad(vector_, from, llvm::Align(size_of(tile_.dtype)));
-              emit_if(
-                  b_, b_.CreateICmpSLT(one, whole), [&] { store(at(one), {value}); },
-                  [&] { copy(value, one); });
+            for (std::size_t j = 0; j < group; ++j)
+              b_.CreateAlignedStore(values[j], at(vectors[j]), llvm::Align(size_of(tile_.dtype)));
+          },
+          [&] {
+            for (std::size_t j = 0; j < group; ++j) {
+              b_.CreateAlignedStore(values[j], part(b_.getInt64(j)), llvm::Align(16));
+              b_.CreateStore(vectors[j], number(b_.getInt64(j)));
+            }
+            emit_loop(b_, i64(0), i64(group), i64(1), [&](Value* j) {
+              emit_columns_below(b_, tile_, b_.CreateAlignedLoad(vector_, part(j), llvm::Align(16)),
+                                 c_, b_.CreateLoad(b_.getInt64Ty(), number(j)), n_);
             });
           });
     });
@@ -74,42 +85,34 @@ class RowProduct {
     return b_.CreateGEP(b_.getInt8Ty(), pointer, bytes);
   }
 
-  Value* smaller(Value* x, Value* y) { return b_.CreateSelect(b_.CreateICmpSLT(x, y), x, y); }
-
   // Where vector v goes.
   Value* at(Value* v) { return b_.CreateGEP(element_, c_, b_.CreateMul(v, i64(tile_.lanes))); }
-
-  // The columns of vector v below n.
-  void copy(Value* value, Value* v) {
-    std::vector<llvm::Constant*> lanes;
-    for (int i = 0; i < tile_.lanes; ++i)
-      lanes.push_back(b_.getInt64(static_cast<std::uint64_t>(i)));
-    Value* left = b_.CreateSub(n_, b_.CreateMul(v, i64(tile_.lanes)));
-    Value* mask = b_.CreateICmpSLT(llvm::ConstantVector::get(lanes),
-                                   b_.CreateVectorSplat(static_cast<unsigned>(tile_.lanes), left));
-    b_.CreateMaskedStore(value, at(v), llvm::Align(size_of(tile_.dtype)), mask);
-  }
-
-  // Where vector v's first row stands in packed B.
-  Value* start(Value* v) {
-    Value* panel = b_.CreateUDiv(v, i64(tile_.vectors));
-    Value* within = b_.CreateURem(v, i64(tile_.vectors));
-    return b_.CreateGEP(element_, packed_,
-                        b_.CreateAdd(b_.CreateMul(panel, b_.CreateMul(depth(), i64(tile_.columns))),
-                                     b_.CreateMul(within, i64(tile_.lanes))));
-  }
 
   // Rows of a panel.
   Value* depth() { return emit_depth(b_, tile_, k_); }
 
-  // Of a group of vectors from `first` on. Those behind the last one are the last
-  // one again: a group takes as long as one vector alone, whose sums wait for each
-  // other.
-  std::vector<Value*> sums(Value* first) {
+  // A group of this thread's vectors, from number `first` of them on. Those behind the last
+  // one are the last one again: a group takes as long as one vector alone, whose sums wait
+  // for each other.
+  std::vector<Value*> vectors_from(Value* first) {
+    Value* within = b_.CreateURem(first, per_run_);
+    Value* run = b_.CreateMul(b_.CreateUDiv(first, per_run_), apart_);
+    std::vector<Value*> out{b_.CreateAdd(b_.CreateAdd(begin_, run), within)};
+    for (int j = 1; j < group; ++j) {
+      within = b_.CreateAdd(within, i64(1));
+      Value* ends = b_.CreateICmpEQ(within, per_run_);
+      Value* step =
+          b_.CreateSelect(ends, b_.CreateSub(b_.CreateAdd(apart_, i64(1)), per_run_), i64(1));
+      within = b_.CreateSelect(ends, i64(0), within);
+      Value* any = b_.CreateICmpSLT(b_.CreateAdd(first, i64(j)), all_);
+      out.push_back(b_.CreateAdd(out.back(), b_.CreateSelect(any, step, i64(0))));
+    }
+    return out;
+  }
+
+  std::vector<Value*> sums(const std::vector<Value*>& vectors) {
     std::vector<Value*> starts;
-    Value* last = b_.CreateSub(end_, i64(1));
-    for (int j = 0; j < group; ++j)
-      starts.push_back(start(smaller(b_.CreateAdd(first, i64(j)), last)));
+    for (Value* v : vectors) starts.push_back(emit_packed_vector(b_, tile_, packed_, depth(), v));
     std::vector<Value*> values(static_cast<std::size_t>(group),
                                llvm::Constant::getNullValue(vector_));
     values.push_back(i64(0));  // along k in A and in B, in bytes
@@ -127,12 +130,51 @@ class RowProduct {
                        return emit_pairs(b_, target_, last, llvm::Constant::getNullValue(element_));
                      });
     } else {
-      values = multiplied(starts, i64(0), k_, std::move(values),
+      Value* begin = state_ != nullptr ? beside(starts, values) : i64(0);
+      values = multiplied(starts, begin, k_, std::move(values),
                           [&](Value*& along_a) { return next_of_a(along_a); });
     }
     values.resize(static_cast<std::size_t>(group));
     return values;
   }
+
+  // As many rows of the panels, two at a time, as there are steps of the other product to do
+  // beside them; returns how many these were.
+  Value* beside(const std::vector<Value*>& starts, std::vector<Value*>& values) {
+    InterleavedTile other(b_, target_, tile_, state_);
+    values.push_back(i64(0));
+    values = emit_while(
+        b_, std::move(values),
+        [&](std::vector<Value*>& v) {
+          Value* two = b_.CreateICmpSGE(b_.CreateSub(k_, v.back()), i64(2));
+          return b_.CreateAnd(two, other.any_left());
+        },
+        [&](std::vector<Value*>& v) {
+          Value* done = v.back();
+          v.pop_back();
+          Value* a[2];
+          Value* pairs = b_.CreateLShr(b_.CreateSub(k_, done), 1);
+          Value* count = other.run(pairs, v, [&](int i, std::vector<Value*>& of_turn) {
+            Value *&along_a = of_turn[group], *&along_b = of_turn[group + 1];
+            if (i == 0)
+              for (Value*& factor : a)
+                factor =
+                    b_.CreateVectorSplat(static_cast<unsigned>(tile_.lanes), next_of_a(along_a));
+            for (int row = 0; row < 2; ++row) {
+              const auto j = static_cast<std::size_t>(i);
+              Value* at = offset(starts[j], b_.CreateAdd(along_b, i64(row * row_bytes())));
+              Value* b_row = b_.CreateAlignedLoad(vector_, at, llvm::Align(size_of(tile_.dtype)));
+              of_turn[j] = arithmetic_.fma(a[row], b_row, of_turn[j]);
+            }
+            if (i == group - 1) along_b = b_.CreateAdd(along_b, i64(2 * row_bytes()));
+          });
+          v.push_back(b_.CreateAdd(done, b_.CreateShl(count, 1)));
+        });
+    Value* done = values.back();
+    values.pop_back();
+    return done;
+  }
+  int row_bytes() const { return tile_.columns * size_; }
 
   Value* next_of_a(Value*& along_a) {
     Value* a =
@@ -155,14 +197,8 @@ class RowProduct {
             v[j] = tile_.pairs ? emit_pair_product(b_, target_, v[j], a, b_row)
                                : arithmetic_.fma(a, b_row, v[j]);
           }
-          along_b = b_.CreateAdd(along_b, i64(tile_.columns * size_));
+          along_b = b_.CreateAdd(along_b, i64(row_bytes()));
         });
-  }
-
-  void store(Value* to, const std::vector<Value*>& values) {
-    for (std::size_t j = 0; j < values.size(); ++j)
-      b_.CreateAlignedStore(values[j], b_.CreateGEP(vector_, to, i64(static_cast<std::int64_t>(j))),
-                            llvm::Align(size_of(tile_.dtype)));
   }
 
   llvm::IRBuilder<> b_;
@@ -172,24 +208,37 @@ class RowProduct {
   int size_;
   llvm::Type* element_;
   llvm::Type* vector_;
-  Value *a_, *a_k_, *packed_, *c_, *n_, *k_, *begin_, *end_, *backwards_;
+  Value *a_, *a_k_, *packed_, *c_, *n_, *k_, *begin_, *per_run_, *apart_, *all_, *backwards_,
+      *state_;
 };
 
 }  // namespace
 
-llvm::Function* emit_row_product(llvm::Module& module, const Target& target, const MatmulTile& tile,
-                                 const char* prefix) {
+static llvm::Function* emit(llvm::Module& module, const Target& target, const MatmulTile& tile,
+                            const std::string& name, bool interleaved) {
   llvm::LLVMContext& context = module.getContext();
   llvm::Type* p = llvm::PointerType::get(context, 0);
   llvm::Type* i = llvm::Type::getInt64Ty(context);
-  auto* f = llvm::Function::Create(
-      llvm::FunctionType::get(llvm::Type::getVoidTy(context), {p, i, p, p, i, i, i, i, i}, false),
-      llvm::Function::InternalLinkage, std::string(prefix) + ".row", module);
+  std::vector<llvm::Type*> types{p, i, p, p, i, i, i, i, i, i, i};
+  if (interleaved) types.push_back(p);
+  auto* f =
+      llvm::Function::Create(llvm::FunctionType::get(llvm::Type::getVoidTy(context), types, false),
+                             llvm::Function::InternalLinkage, name, module);
   set_target_attributes(*f, target);
   f->addFnAttr(llvm::Attribute::NoInline);
   f->setDoesNotThrow();
   RowProduct(f, target, tile).run();
   return f;
+}
+
+llvm::Function* emit_row_product(llvm::Module& module, const Target& target, const MatmulTile& tile,
+                                 const char* prefix) {
+  return emit(module, target, tile, std::string(prefix) + ".row", false);
+}
+
+llvm::Function* emit_interleaved_row_product(llvm::Module& module, const Target& target,
+                                             const MatmulTile& tile, const char* prefix) {
+  return emit(module, target, tile, std::string(prefix) + ".interleaved_row", true);
 }
 
 }  // namespace treadle

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "backends/llvm/interleaved_products.h"
 #include "backends/llvm/program_plan.h"
 #include "backends/llvm/target.h"
 #include "driver/inspect/costs.h"
@@ -22,7 +23,10 @@ Dim shape_bytes(const MatmulShape& shape, const Dim& rows, const Dim& columns, D
 
 class Walk {
  public:
-  explicit Walk(const Graph& graph) { name_regions(graph, ""); }
+  Walk(const Graph& graph, const Target& target, const MatmulTiles& tiles)
+      : target_(target), tiles_(tiles) {
+    name_regions(graph, "");
+  }
 
   void steps(const std::vector<Step>& steps, const Dim& times, bool alone = false) {
     bool second = false;  // of a pair
@@ -35,6 +39,7 @@ class Walk {
         this->steps(step.before, times, alone);
         first = rows_.size();
         this->steps(step.body, times * step.length, alone || step.parallel);
+        if (step.interleaved) name_product_beside(step);
       } else if (!step.turn) {  // which is a part of a kernel before
         ensure(step.kernel == static_cast<int>(rows_.size()), "kernels", "the plan counts others");
         rows_.push_back(row(step, times));
@@ -55,6 +60,20 @@ class Walk {
   std::vector<KernelRow> take() { return std::move(rows_); }
 
  private:
+  // Most of it is computed beside the first of those that it may be computed beside.
+  void name_product_beside(const Step& loop) {
+    const Step& product = loop.interleaved->product[0];
+    if (!may_interleave(target_, tiles_.of(product.product_dtype))) return;
+    Interleaved where = *loop.interleaved;
+    where.product.clear();
+    for (const Step& step : loop.body)
+      if (may_have_beside(step, product, where.rows)) {
+        rows_[static_cast<std::size_t>(product.kernel)].beside = {
+            where, static_cast<std::size_t>(step.kernel)};
+        return;
+      }
+  }
+
   void name_regions(const Graph& graph, const std::string& prefix) {
     prefixes_.emplace(&graph, prefix);
     for (NodeId id = 0; id < graph.size(); ++id)
@@ -136,6 +155,8 @@ class Walk {
   std::map<const Graph*, std::string> prefixes_;
   std::vector<KernelRow> rows_;
   int pairs_ = 0;
+  const Target& target_;
+  const MatmulTiles& tiles_;
 };
 
 // "64*B = 2.05 k"; the number alone where there is no symbol in it.
@@ -187,7 +208,7 @@ std::vector<KernelRow> compiled_kernels(const Graph& graph, std::span<const InPl
   const Target target = host_target();
   const MatmulTiles tiles = matmul_tiles(target);
   const ProgramPlan plan = plan_program(graph, updates, tiles, fixed);
-  Walk walk(graph);
+  Walk walk(graph, target, tiles);
   walk.preparation(plan.preparation);
   walk.steps(plan.steps, Dim(1));
   return walk.take();
@@ -242,6 +263,11 @@ std::string kernel_table(std::span<const KernelRow> rows, const DimEnv& extents)
     out += fmt::format("{}: two loops, {}each half of the threads' where there are few rows\n",
                        fmt::join(kernels, ", "),
                        rows[kernels[0]].layers ? "one some turns behind the other, " : "");
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (rows[i].beside)
+      out += fmt::format(
+          "{}: beside {}, {} rows at a time, where a turn has one row of many weights\n", i,
+          rows[i].beside->kernel, interleaved_rows);
   for (const auto& [name, value] : extents) out += fmt::format("{} = {}\n", name, value);
   return out;
 }

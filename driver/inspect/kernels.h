@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/llvm/program_plan.h"
 #include "ir/graph.h"
 #include "runtime/program.h"
 
@@ -29,7 +30,13 @@ struct KernelRow {
   // Of a loop that half of the threads run while the others run the next one, where there
   // are few rows, and of that one: the number of the pair.
   std::optional<int> pair;
-  bool layers = false;    // of a pair with steps between, one loop some turns behind the other
+  bool layers = false;  // of a pair with steps between, one loop some turns behind the other
+  // Of a product that a loop may compute in its turns: where it does, and beside which kernel.
+  struct Beside {
+    Interleaved where;
+    std::size_t kernel = 0;
+  };
+  std::optional<Beside> beside;
   bool prepares = false;  // before the first step, once: `times` is 0
 };
 

@@ -315,7 +315,8 @@ class Report(unittest.TestCase):
             "other": 0.2, "waiting": 0.03})
         text = report.document(results(timed(), row))
         self.check_tables(text)
-        self.assertIn("| LSTM inference T5 | 75 % at 98 % | - | 2 % | 20 % | 3 % | Products run", text)
+        self.assertIn("| LSTM inference T5 | 75 % at 98 % | - | 2 % | 20 % | 3 % | 1 |", text)
+        self.assertEqual(text.count("\n1. Products run"), 1)
         self.assertNotIn("What is missed", report.document(results(timed())))
 
     def test_every_target_that_may_be_missed_has_a_reason(self):

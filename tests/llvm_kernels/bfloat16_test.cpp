@@ -208,9 +208,9 @@ TEST_CASE("one row by pairs has the bits of the rows of others") {
     jit.compile();
     auto* pack = jit.lookup<PackFunction<float>>("mm.pack");
     auto* gemm = jit.lookup<GemmFunction<float>>("mm.gemm");
-    using Row =
-        void(const float* a, std::int64_t a_k, const float* packed, float* c, std::int64_t n,
-             std::int64_t k, std::int64_t begin, std::int64_t end, std::int64_t turn);
+    using Row = void(const float* a, std::int64_t a_k, const float* packed, float* c,
+                     std::int64_t n, std::int64_t k, std::int64_t begin, std::int64_t end,
+                     std::int64_t apart, std::int64_t runs, std::int64_t turn);
     auto* row = jit.lookup<Row>("mm.row");
     for (std::int64_t n : {1, 15, 16, 48, 61, 130, 300})
       for (std::int64_t k : {1, 2, 7, 64, 301}) {
@@ -223,8 +223,8 @@ TEST_CASE("one row by pairs has the bits of the rows of others") {
         const std::int64_t vectors = (n + lanes - 1) / lanes;
         for (std::int64_t turn : {0, 1}) {
           std::fill(found.begin(), found.end(), NAN);
-          row(o.a.data(), 1, packed.data(), found.data(), n, k, 0, vectors / 2, turn);
-          row(o.a.data(), 1, packed.data(), found.data(), n, k, vectors / 2, vectors, turn);
+          row(o.a.data(), 1, packed.data(), found.data(), n, k, 0, vectors / 2, 0, 1, turn);
+          row(o.a.data(), 1, packed.data(), found.data(), n, k, vectors / 2, vectors, 0, 1, turn);
           INFO(n << " columns, " << k << " long, turn " << turn);
           CHECK(found == want);
         }
