@@ -26,6 +26,27 @@ bool any_place(const Step& step, const std::function<bool(const Location&, bool)
   return among(step.in, false) || among(step.out, true) || inside(step.before) || inside(step.body);
 }
 
+std::optional<Location::Row> row_of_turn(const Step& loop, int buffer, const Dim& stride,
+                                         bool may_write) {
+  std::optional<Location::Row> out;
+  const bool others = any_place(loop, [&](const Location& place, bool written) {
+    if (!stands_in(place, buffer)) return false;
+    if ((written && !may_write) || place.alternate >= 0 || place.next_row >= 0 ||
+        place.rows.size() != 1)
+      return true;
+    const Location::Row& row = place.rows[0];
+    if (out && out->reverse != row.reverse) return true;
+    out = row;
+    return row.loop != loop.loops || row.stride != stride || row.length != loop.length;
+  });
+  return others ? std::nullopt : out;
+}
+
+bool is_plain_product(const Step& step) {
+  return step.kind == Step::Kind::matmul && !step.direct && step.shape.batch == Dim(1) &&
+         step.row_loops.empty() && step.sum_loops.empty();
+}
+
 bool touches(const Step& step, int buffer) {
   return any_place(step, [&](const Location& place, bool) { return stands_in(place, buffer); });
 }

@@ -1,6 +1,7 @@
 // Which steps use a buffer.
 #pragma once
 #include <functional>
+#include <optional>
 #include <set>
 
 #include "backends/llvm/program_plan.h"
@@ -16,6 +17,14 @@ bool any_place(const Step& step, const std::function<bool(const Location&, bool 
 
 bool touches(const Step& step, int buffer);
 bool writes(const Step& step, int buffer);
+
+// The row of a turn that the loop uses in it, read or, with `may_write`, written, if it uses
+// nothing else of the buffer, whose rows are so many elements apart.
+std::optional<Location::Row> row_of_turn(const Step& loop, int buffer, const Dim& stride,
+                                         bool may_write);
+
+// One product of a packed B: none of a batch, in loops or of a B where it stands.
+bool is_plain_product(const Step& step);
 
 // What some steps read and write.
 struct Buffers {

@@ -15,18 +15,6 @@ namespace {
 // time with 32, and 0.97 with 4 or less.
 constexpr std::int64_t weights_per_row = 8;
 
-// The row that the loop reads in each turn, if it reads nothing else of the buffer.
-std::optional<Location::Row> turn_read(const Step& loop, int buffer, const Dim& stride) {
-  std::optional<Location::Row> out;
-  const bool others = any_place(loop, [&](const Location& place, bool written) {
-    if (!stands_in(place, buffer)) return false;
-    if (written || place.alternate >= 0 || place.rows.size() != 1) return true;
-    out = place.rows[0];
-    return out->loop != loop.loops || out->stride != stride || out->length != loop.length;
-  });
-  return others ? std::nullopt : out;
-}
-
 // The row of a turn in what the product gives, if the loop may compute it.
 std::optional<Location::Row> deferred_row(const ProgramPlan& plan, const std::vector<Step>& steps,
                                           std::size_t product, std::size_t loop) {
@@ -44,16 +32,14 @@ std::optional<Location::Row> deferred_row(const ProgramPlan& plan, const std::ve
       if (writes(steps[i], place.buffer) ||
           (place.alternate >= 0 && writes(steps[i], place.alternate)))
         return {};
-  return turn_read(scan, out, *scan.own_rows * matmul.shape.n);
+  return row_of_turn(scan, out, *scan.own_rows * matmul.shape.n, false);
 }
 
 void defer_in(ProgramPlan& plan, std::vector<Step>& steps) {
   for (Step& step : steps) defer_in(plan, step.body);
   for (std::size_t i = 0; i < steps.size(); ++i) {
     Step& matmul = steps[i];
-    if (matmul.kind != Step::Kind::matmul || matmul.direct || matmul.out.size() != 1 ||
-        matmul.shape.batch != Dim(1) || !matmul.row_loops.empty() || !matmul.sum_loops.empty())
-      continue;
+    if (!is_plain_product(matmul) || matmul.out.size() != 1) continue;
     for (std::size_t j = i + 1; j < steps.size(); ++j) {
       if (!touches(steps[j], matmul.out[0].buffer)) continue;
       const auto row = deferred_row(plan, steps, i, j);

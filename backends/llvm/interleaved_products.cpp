@@ -1,6 +1,5 @@
 #include "backends/llvm/interleaved_products.h"
 
-#include <optional>
 #include <set>
 
 #include "backends/llvm/buffer_uses.h"
@@ -9,25 +8,6 @@
 namespace treadle {
 
 namespace {
-
-bool is_plain(const Step& step) {
-  return step.kind == Step::Kind::matmul && !step.direct && step.shape.batch == Dim(1) &&
-         step.row_loops.empty() && step.sum_loops.empty();
-}
-
-// The row of a turn that the loop uses in it, if it uses nothing else of the buffer.
-std::optional<Location::Row> row_of_turn(const Step& loop, int buffer, const Dim& stride) {
-  std::optional<Location::Row> out;
-  const bool others = any_place(loop, [&](const Location& place, bool) {
-    if (!stands_in(place, buffer)) return false;
-    if (place.alternate >= 0 || place.next_row >= 0 || place.rows.size() != 1) return true;
-    const Location::Row& row = place.rows[0];
-    if (out && out->reverse != row.reverse) return true;
-    out = row;
-    return row.loop != loop.loops || row.stride != stride || row.length != loop.length;
-  });
-  return others ? std::nullopt : out;
-}
 
 class Interleaver {
  public:
@@ -38,7 +18,7 @@ class Interleaver {
     std::size_t run_end = 0;
     for (std::size_t i = 0; i < steps.size(); ++i) {
       if (steps[i].run) run_end = i + static_cast<std::size_t>(steps[i].run->steps);
-      if (i < run_end || !is_plain(steps[i]) || steps[i].out.size() != 1) continue;
+      if (i < run_end || !is_plain_product(steps[i]) || steps[i].out.size() != 1) continue;
       for (std::size_t j = i + 1; j < steps.size(); ++j)
         if (touches(steps[j], steps[i].out[0].buffer)) {
           interleave(i, j);
@@ -57,7 +37,7 @@ class Interleaver {
     const Dim rows = scan.own_rows.value_or(Dim(1));
     const Location& out = matmul.out[0];
     if (out.alternate >= 0 || !out.rows.empty() || matmul.shape.m != scan.length * rows) return;
-    const auto row = row_of_turn(scan, out.buffer, rows * matmul.shape.n);
+    const auto row = row_of_turn(scan, out.buffer, rows * matmul.shape.n, true);
     if (!row) return;
     for (const Step& step : scan.before)
       if (touches(step, out.buffer)) return;
@@ -97,7 +77,7 @@ bool Interleaved::in_turns(const DimEnv& env, int threads) const {
 }
 
 bool may_have_beside(const Step& step, const Step& product, const Dim& rows) {
-  return is_plain(step) && !step.turn && step.shape.m == rows &&
+  return is_plain_product(step) && !step.turn && step.shape.m == rows &&
          step.product_dtype == product.product_dtype;
 }
 

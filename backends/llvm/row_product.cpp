@@ -19,7 +19,7 @@ namespace {
 
 using llvm::Value;
 
-// Vectors that are summed side by side.
+// Vectors that are summed side by side: one beside each row of an interleaved product.
 constexpr int group = interleaved_rows;
 
 class RowProduct {

@@ -7,9 +7,7 @@
 #include "backends/llvm/program_plan.h"
 #include "backends/llvm/target.h"
 #include "driver/compile.h"
-#include "ir/eval/evaluate.h"
 #include "passes/training_step.h"
-#include "runtime/team.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
 #include "tests/support/programs.h"
@@ -66,17 +64,8 @@ TEST_CASE("steps in another order give the same") {
   const TrainingStep step = make_training_step(loss_of_layers(two_layers), {});
   const std::unique_ptr<Program> program = compile_step(step, {"llvm", {}, {}});
   for (const std::int64_t rows : {1, 3, 40}) {
-    const std::vector<Tensor> inputs = step_inputs(step.graph, {{"B", rows}, {"T", 7}});
-    std::vector<Tensor> first;
-    for (const int threads : {1, 2, 3, 5}) {
-      Team team(threads);
-      const std::vector<Tensor> results = run_with(*program, inputs, team);
-      if (first.empty()) {
-        require_close(step.graph, results, evaluate(step.graph, inputs), 1e-10);
-        first = results;
-      }
-      for (std::size_t i = 0; i < results.size(); ++i)
-        REQUIRE(treadle::same_bits(results[i], first[i]));
-    }
+    INFO(rows << " rows");
+    require_same_for_threads(step.graph, *program, step_inputs(step.graph, {{"B", rows}, {"T", 7}}),
+                             1e-10, {1, 2, 3, 5});
   }
 }

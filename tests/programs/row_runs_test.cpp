@@ -6,7 +6,6 @@
 #include "backends/llvm/program_plan.h"
 #include "backends/llvm/target.h"
 #include "driver/compile.h"
-#include "ir/eval/evaluate.h"
 #include "passes/training_step.h"
 #include "runtime/profile.h"
 #include "runtime/team.h"
@@ -83,18 +82,9 @@ TEST_CASE("in blocks of rows, however many, the same comes out") {
     for (const std::int64_t rows : {1, 5, 16, 37, 131})
       for (const std::int64_t length : {1, 7}) {
         INFO(rows << " rows, " << length << " steps");
-        const std::vector<Tensor> inputs = step_inputs(step.graph, {{"B", rows}, {"T", length}});
-        std::vector<Tensor> first;
-        for (const int threads : {1, 2, 3, 5}) {
-          Team team(threads);
-          const std::vector<Tensor> results = run_with(*program, inputs, team);
-          if (first.empty()) {
-            require_close(step.graph, results, evaluate(step.graph, inputs), 1e-10);
-            first = results;
-          }
-          for (std::size_t i = 0; i < results.size(); ++i)
-            REQUIRE(treadle::same_bits(results[i], first[i]));
-        }
+        require_same_for_threads(step.graph, *program,
+                                 step_inputs(step.graph, {{"B", rows}, {"T", length}}), 1e-10,
+                                 {1, 2, 3, 5});
       }
   }
 }
