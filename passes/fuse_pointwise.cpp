@@ -12,7 +12,9 @@
 #include "ir/strided_view.h"
 #include "passes/cheap_ops.h"
 #include "passes/graph_copy.h"
+#include "passes/joined_biases.h"
 #include "passes/row_reciprocals.h"
+#include "passes/strided_products.h"
 
 namespace treadle {
 namespace {
@@ -27,11 +29,6 @@ enum class Role : std::uint8_t {
 
 bool is_reduction(Op op) { return op == Op::reduce_sum || op == Op::reduce_max; }
 
-// Needs no memory of its own to be read cheaply at any index.
-bool is_generated(Op op) {
-  return op == Op::constant || op == Op::iota || op == Op::dimension || op == Op::broadcast;
-}
-
 bool is_addressing(Op op) {
   return is_generated(op) || op == Op::slice || op == Op::transpose || op == Op::reshape ||
          op == Op::reverse || op == Op::pad || op == Op::gather || op == Op::windows;
@@ -42,90 +39,6 @@ constexpr std::size_t largest_cluster = 160;
 // Of more nodes, those that read other parts of the same value do not become a part.
 constexpr std::size_t largest_for_parts = 4;
 
-// `v` again by nodes of its own, from `base` on: others that read it may need it
-// in memory, which would cut this view short.
-Value own_view(Builder& b, const Graph& graph, ValueMap& map, Value v, Value base) {
-  if (v == base) return map[v];
-  const Node& node = graph.node(v.node);
-  return b.clone(node, {own_view(b, graph, map, node.operands[0], base)});
-}
-
-// The value whose memory attention reads operand `i` from.
-Value read_by_attention(const Graph& graph, const Node& attention, std::size_t i) {
-  const Value v = attention.operands[i];
-  if (i >= AttentionView(attention).row_operands) return v;
-  const auto view = rows_view(graph, v);
-  return view && !is_generated(graph.node(view->base.node).op) ? view->base : v;
-}
-
-bool copy_with_own_views(Builder& b, const Graph& graph, NodeId id, ValueMap& map) {
-  const Node& node = graph.node(id);
-  std::vector<Value> operands;
-  for (std::size_t i = 0; i < node.operands.size(); ++i)
-    operands.push_back(
-        own_view(b, graph, map, node.operands[i], read_by_attention(graph, node, i)));
-  const LocationScope scope(b, node.location);
-  const Value first = b.clone(node, std::move(operands));
-  for (std::uint32_t i = 0; i < node.types.size(); ++i) map.set({id, i}, {first.node, i});
-  return true;
-}
-
-// Products whose operands no strides describe read a copy in the order batch,
-// free, contracted.
-Graph with_strided_products(const Graph& graph) {
-  return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
-    const Node& node = graph.node(id);
-    if (is_attention(node.op)) return copy_with_own_views(b, graph, id, map);
-    if (node.op != Op::matmul) return false;
-    std::vector<Value> operands = map.all(node.operands);
-    Attributes attributes = node.attributes;
-    const auto whole = product_view(graph, node);
-    const bool loops = whole && whole->has_loops();
-    if (loops) {
-      operands[0] = own_view(b, graph, map, node.operands[0], whole->a.base);
-      operands[1] = own_view(b, graph, map, node.operands[1], whole->b.base);
-    }
-    bool changed = loops;
-    for (const std::size_t i : {0U, 1U}) {
-      if (loops) break;
-      if (const auto view = matrix_view(graph, node, i)) {
-        // What is generated is written down first, as the operand itself.
-        const bool generated =
-            view->base != node.operands[i] && is_generated(graph.node(view->base.node).op);
-        if (!generated && view->base != node.operands[i]) {
-          operands[i] = own_view(b, graph, map, node.operands[i], view->base);
-          changed = true;
-        }
-        if (!generated || dense_matrix_view(graph, node, i)) continue;
-      }
-      const std::string batch_name = i == 0 ? "batch_a" : "batch_b";
-      const std::string contract_name = i == 0 ? "contract_a" : "contract_b";
-      const Integers batch = node.attributes.integers(batch_name);
-      const Integers contract = node.attributes.integers(contract_name);
-      const auto has = [](const Integers& list, std::int64_t axis) {
-        return std::find(list.begin(), list.end(), axis) != list.end();
-      };
-      Integers order = batch;
-      const auto rank = static_cast<std::int64_t>(graph.type(node.operands[i]).rank());
-      for (std::int64_t axis = 0; axis < rank; ++axis)
-        if (!has(batch, axis) && !has(contract, axis)) order.push_back(axis);
-      order.insert(order.end(), contract.begin(), contract.end());
-      operands[i] = b.transpose(operands[i], order);
-      Integers first, last;
-      for (std::int64_t k = 0; k < static_cast<std::int64_t>(batch.size()); ++k) first.push_back(k);
-      for (std::int64_t k = rank - static_cast<std::int64_t>(contract.size()); k < rank; ++k)
-        last.push_back(k);
-      attributes.set(batch_name, first);
-      attributes.set(contract_name, last);
-      changed = true;
-    }
-    if (!changed) return false;
-    const LocationScope scope(b, node.location);
-    map.set({id, 0}, b.add_node(Op::matmul, std::move(operands), std::move(attributes)));
-    return true;
-  });
-}
-
 class Fuser {
  public:
   explicit Fuser(const Graph& graph) : graph_(graph) {}
@@ -133,10 +46,16 @@ class Fuser {
   Graph run() {
     find_users();
     find_required();
-    assign_roles();
-    sink();
-    cluster();
-    join_clusters();
+    again_.assign(graph_.size(), false);
+    const std::vector<Role> at_first = role_;
+    do {
+      role_ = at_first;
+      units_.clear();
+      assign_roles();
+      sink();
+      cluster();
+      join_clusters();
+    } while (find_stored_for_nothing());
     return emit();
   }
 
@@ -226,16 +145,66 @@ class Fuser {
       if (is_addressing(op) && op != Op::slice) return false;
       ++large;
     }
-    return large == 1 && users_[id].size() > 1 &&
-           std::all_of(users_[id].begin(), users_[id].end(), [&](NodeId user) {
-             const Op op = node(user).op;
-             return op_def(op).pointwise() || is_reduction(op);
-           });
+    return large == 1 && users_[id].size() > 1 && is_read_as_computed(id);
+  }
+  bool is_read_as_computed(NodeId id) const {
+    return std::all_of(users_[id].begin(), users_[id].end(), [&](NodeId user) {
+      const Op op = node(user).op;
+      return op_def(op).pointwise() || is_reduction(op);
+    });
+  }
+
+  // A kernel that reads the same may store, on its way, what another one alone reads, as a
+  // forward one what a gradient reads. Where this follows cheaply from one value of its size
+  // that is in memory anyway, and from smaller ones, the reader works it out from these. Are
+  // there any?
+  bool find_stored_for_nothing() {
+    const std::vector<bool> stored = read_outside();
+    const auto in_memory = [&](NodeId id) {
+      return role_[id] == Role::outside || required_[id] || stored[id];
+    };
+    bool any = false;
+    for (const Unit& unit : units_) {
+      if (!unit.cluster || unit.reduction != Op::constant) continue;
+      for (const NodeId id : unit.members) {
+        if (!stored[id] || required_[id] || again_[id] || !is_cheap(node(id).op) ||
+            cost_of(id) > largest_repeated_cost || !is_read_as_computed(id))
+          continue;
+        const Type& type = node(id).types[0];
+        std::vector<Dependency> all;
+        dependencies(id, true, all);
+        std::set<NodeId> large;
+        bool small = true;
+        for (const Dependency& d : all) {
+          const Type& read = graph_.type({d.node, 0});
+          if (d.identity && read.dims == type.dims)
+            large.insert(d.node);
+          else
+            small = small && read.rank() < type.rank() && in_memory(d.node);
+        }
+        if (!small || large.size() != 1 || !in_memory(*large.begin()) ||
+            size_of(graph_.type({*large.begin(), 0}).dtype) > size_of(type.dtype))
+          continue;
+        again_[id] = any = true;
+      }
+    }
+    return any;
+  }
+  int cost_of(NodeId id) const {
+    int sum = 1;
+    for (const Value v : node(id).operands) sum += cost_[v.node];
+    return sum;
+  }
+  std::vector<bool> read_outside() const {
+    std::vector<bool> out(graph_.size(), false);
+    for (const Unit& unit : units_)
+      for (const NodeId read : unit.reads) out[read] = true;
+    return out;
   }
 
   void assign_roles() {
     find_sliced();
-    std::vector<int> cost(graph_.size(), 0);
+    cost_.assign(graph_.size(), 0);
     for (NodeId id = 0; id < graph_.size(); ++id) {
       if (!live_[id] || !fusible(id)) continue;
       const Op op = node(id).op;
@@ -249,11 +218,11 @@ class Fuser {
         if (!required_[id]) role_[id] = Role::transparent;
         continue;
       }
-      if (!is_cheap(op) || required_[id] || !(sliced_[id] || repeats_one_operand(id))) continue;
-      int sum = 1;
-      for (const Value v : node(id).operands) sum += cost[v.node];
-      if (sum > largest_repeated_cost) continue;
-      cost[id] = sum;
+      if (!is_cheap(op) || required_[id] || !(sliced_[id] || again_[id] || repeats_one_operand(id)))
+        continue;
+      const int cost = cost_of(id);
+      if (cost > largest_repeated_cost) continue;
+      cost_[id] = cost;
       role_[id] = Role::transparent;
     }
   }
@@ -503,12 +472,12 @@ class Fuser {
     return out;
   }
 
-  void emit_cluster(Builder& b, std::size_t unit, const std::vector<bool>& read_outside,
+  void emit_cluster(Builder& b, std::size_t unit, const std::vector<bool>& stored,
                     ValueMap& map) const {
     Body body;
     std::vector<NodeId> results;
     for (const NodeId id : units_[unit].members)
-      if (required_[id] || read_outside[id]) results.push_back(id);
+      if (required_[id] || stored[id]) results.push_back(id);
     if (results.empty()) return;
     for (const NodeId id : results) body.graph.add_output("", inside(body, {id, 0}, unit));
     std::vector<Value> operands;
@@ -528,9 +497,7 @@ class Fuser {
   }
 
   Graph emit() const {
-    std::vector<bool> read_outside(graph_.size(), false);
-    for (const Unit& unit : units_)
-      for (const NodeId read : unit.reads) read_outside[read] = true;
+    const std::vector<bool> stored = read_outside();
     Graph out;
     out.name = graph_.name;
     out.stage = std::max(graph_.stage, Stage::optimised);
@@ -540,7 +507,7 @@ class Fuser {
     for (const NodeId id : graph_.inputs()) copy_node(b, graph_, id, map);
     for (const std::size_t unit : unit_order()) {
       if (units_[unit].cluster) {
-        emit_cluster(b, unit, read_outside, map);
+        emit_cluster(b, unit, stored, map);
         continue;
       }
       const NodeId id = units_[unit].members.front();
@@ -552,6 +519,8 @@ class Fuser {
 
   const Graph& graph_;
   std::vector<bool> live_, required_, sliced_;
+  std::vector<bool> again_;  // transparent, since it was stored for nothing
+  std::vector<int> cost_;    // of working it out again, where it is transparent
   std::vector<std::vector<NodeId>> users_;
   std::vector<Role> role_;
   std::vector<NodeId> into_;
@@ -562,7 +531,7 @@ class Fuser {
 }  // namespace
 
 Graph fuse_pointwise(const Graph& graph) {
-  const Graph strided = with_strided_products(with_row_reciprocals(graph));
+  const Graph strided = with_strided_products(with_row_reciprocals(with_joined_biases(graph)));
   return Fuser(strided).run();
 }
 

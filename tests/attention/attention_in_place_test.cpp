@@ -1,5 +1,6 @@
 // Attention reads its operands where they stand and writes its results where they are read:
 // heads side by side, q, k and v in one product.
+#include <set>
 #include <string>
 #include <vector>
 
@@ -103,6 +104,33 @@ TEST_CASE("queries, keys and values are read where one product wrote them") {
     CHECK(gradient.rows[5 + result].row_stride == Dim(36));
   }
   check_results(step);
+}
+
+TEST_CASE("queries, keys and values with biases are one value") {
+  const auto values = [](const char* q, const char* k, const char* v) {
+    const TrainingStep step = step_of(of_rows(
+        std::string("  param W: real[6, 36] ~ xavier\n"
+                    "  param O: real[12, 6] ~ xavier\n"
+                    "  param b: real[12] ~ normal(0, 1)\n"
+                    "  param c: real[12] ~ normal(0, 1)\n"
+                    "  q, k, v = split(x @ W, 3)\n"
+                    "  return y: unheads(attention(heads[3](") +
+        q + "), heads[3](" + k + "), heads[3](" + v + "))) @ O"));
+    check_results(step);
+    const Attentions found = attentions_of(lower(step.graph));
+    REQUIRE(found.in.size() == 2);
+    std::set<int> buffers;
+    for (const std::size_t operand : {0U, 1U, 2U}) {
+      CHECK(found.in[0].in[operand] == found.in[1].in[operand]);
+      buffers.insert(found.in[0].in[operand].buffer);
+    }
+    return buffers.size();
+  };
+  CHECK(values("q + b", "k", "v + c") == 1);
+  CHECK(values("b + q", "k + c", "v + c") == 1);
+  // One bias for three, and keys that something else reads without theirs.
+  CHECK(values("q", "k", "v + c") == 2);
+  CHECK(values("q + b", "k + c", "v + k") == 3);
 }
 
 TEST_CASE("products read the gradients by queries, keys and values where attention joined them") {

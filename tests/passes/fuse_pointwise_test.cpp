@@ -48,6 +48,17 @@ TEST_CASE("of a norm nothing is stored but its result") {
   CHECK(stored(fused, rows) == 2);
 }
 
+TEST_CASE("a kernel stores nothing for a gradient that follows from what is stored") {
+  // Kernels that add to x and h read what the gradients of the norms' squares follow from.
+  const Graph graph = gradient_of(
+      "  a = dense[24, 24](x)\n"
+      "  h = a + dense[24, 24](layer_norm[24](a))\n"
+      "  y = h + dense[24, 24](layer_norm[24](h))\n");
+  const Graph fused = fuse_pointwise(graph);
+  require_same_results(graph, fused);
+  CHECK(stored(fused, rows) == 13);
+}
+
 TEST_CASE("a value of two large ones is stored, and so is one that takes a function") {
   const auto results = [](const std::string& value) {
     Graph graph;
