@@ -13,6 +13,7 @@
 #include "backends/llvm/interleaved_products.h"
 #include "backends/llvm/loop_layers.h"
 #include "backends/llvm/loop_pairs.h"
+#include "backends/llvm/overwritten_operands.h"
 #include "backends/llvm/preparation.h"
 #include "backends/llvm/program_barriers.h"
 #include "backends/llvm/results_in_place.h"
@@ -92,6 +93,7 @@ class Planner {
     gather_row_runs(plan_);
     move_early(plan_);
     pair_layers(plan_);
+    overwrite_operands(plan_);
     plan_barriers(plan_, tiles_.f32);
     defer_products(plan_);
     share_rows_together(plan_);
