@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numbers>
 #include <type_traits>
 #include <utility>
 
@@ -100,6 +101,8 @@ Scalar sqrt(Scalar x) { return unary(ScalarOp::sqrt, x); }
 Scalar sin(Scalar x) { return unary(ScalarOp::sin, x); }
 Scalar cos(Scalar x) { return unary(ScalarOp::cos, x); }
 Scalar erf(Scalar x) { return unary(ScalarOp::erf, x); }
+Scalar normal_cdf(Scalar x) { return unary(ScalarOp::normal_cdf, x); }
+Scalar normal_pdf(Scalar x) { return unary(ScalarOp::normal_pdf, x); }
 Scalar tanh(Scalar x) { return unary(ScalarOp::tanh, x); }
 Scalar sigmoid(Scalar x) { return unary(ScalarOp::sigmoid, x); }
 Scalar abs(Scalar x) {
@@ -153,6 +156,12 @@ double sigmoid_of(double x) {
   if (x >= 0) return 1 / (1 + std::exp(-x));
   const double e = std::exp(x);
   return e / (1 + e);
+}
+
+double normal_cdf_of(double x) { return 0.5 * std::erfc(x / -std::numbers::sqrt2); }
+
+double normal_pdf_of(double x) {
+  return std::numbers::inv_sqrtpi / std::numbers::sqrt2 * std::exp(-0.5 * x * x);
 }
 
 template <typename T>
@@ -317,6 +326,8 @@ class Interpreter {
       case ScalarOp::erf: return each_wide(x, out, count, [](D a) { return std::erf(a); });
       case ScalarOp::tanh: return each_wide(x, out, count, [](D a) { return std::tanh(a); });
       case ScalarOp::sigmoid: return each_wide(x, out, count, sigmoid_of);
+      case ScalarOp::normal_cdf: return each_wide(x, out, count, normal_cdf_of);
+      case ScalarOp::normal_pdf: return each_wide(x, out, count, normal_pdf_of);
       case ScalarOp::is_finite:
         return each<std::uint8_t>(x, x, out, count, [](T a, T) { return std::isfinite(a); });
       case ScalarOp::add: return each<T>(x, y, out, count, [](T a, T b) { return a + b; });

@@ -15,7 +15,8 @@ enum class ScalarOp : std::uint8_t {
   argument,  // `immediate` is the operand's number
   constant,  // `real` (floats) or `immediate` (integers, bool)
   neg, abs, floor, exp, expm1, log, log1p, sqrt, sin, cos, erf, tanh, sigmoid,  // floats
-  is_finite,                                                                    // float -> bool
+  normal_cdf, normal_pdf,                // floats
+  is_finite,                             // float -> bool
   add, sub, mul, div, minimum, maximum,  // floats and integers; integers wrap, x / 0 = 0
   pow,                                   // floats
   lt, le, eq,                            // -> bool; a NaN compares false
@@ -89,6 +90,8 @@ Scalar sqrt(Scalar x);
 Scalar sin(Scalar x);
 Scalar cos(Scalar x);
 Scalar erf(Scalar x);
+Scalar normal_cdf(Scalar x);
+Scalar normal_pdf(Scalar x);
 Scalar tanh(Scalar x);
 Scalar sigmoid(Scalar x);
 Scalar abs(Scalar x);

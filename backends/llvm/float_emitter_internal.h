@@ -73,6 +73,7 @@ class FloatEmitter {
   Value* bits(Value* x) { return b.CreateBitCast(x, bits_type(x)); }
   Value* from_bits(Value* i, Value* like) { return b.CreateBitCast(i, like->getType()); }
 
+  bool has_fma() const { return has_fma_; }
   bool is_single(Value* x) const { return x->getType()->getScalarType()->isFloatTy(); }
 
   // The nearest integer of scale * x, as a float and as an integer, for

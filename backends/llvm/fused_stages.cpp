@@ -91,6 +91,8 @@ bool is_long_chain(const Node& node) {
     case Op::log:
     case Op::log1p:
     case Op::erf:
+    case Op::normal_cdf:
+    case Op::normal_pdf:
     case Op::sin:
     case Op::cos:
     case Op::pow: return node.types[0].dtype == DType::f32;

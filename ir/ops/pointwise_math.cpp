@@ -25,10 +25,7 @@ OpDef on_positive(OpDef def) {
   return def;
 }
 
-constexpr double inverse_sqrt2 = 1 / std::numbers::sqrt2;
 constexpr double inverse_sqrt_pi = std::numbers::inv_sqrtpi;
-// The density of the normal distribution at 0.
-constexpr double inverse_sqrt_2pi = inverse_sqrt_pi * inverse_sqrt2;
 
 }  // namespace
 
@@ -119,6 +116,24 @@ OpDef make_op_def<Op::erf>() {
 }
 
 template <>
+OpDef make_op_def<Op::normal_cdf>() {
+  return function(
+      "the normal distribution's cumulative function at x, exact far below 0 too",
+      [](ScalarBuilder&, Args x, DType) { return normal_cdf(x[0]); },
+      [](VjpContext& c) { return Results{c.b.mul(c.dy(), c.b.normal_pdf(c.operands[0]))}; });
+}
+
+template <>
+OpDef make_op_def<Op::normal_pdf>() {
+  return function(
+      "the normal distribution's density at x",
+      [](ScalarBuilder&, Args x, DType) { return normal_pdf(x[0]); },
+      [](VjpContext& c) {
+        return Results{c.b.neg(c.b.mul(c.dy(), c.b.mul(c.operands[0], c.outputs[0])))};
+      });
+}
+
+template <>
 OpDef make_op_def<Op::sigmoid>() {
   return function(
       "1 / (1 + exp(-x))", [](ScalarBuilder&, Args x, DType) { return sigmoid(x[0]); },
@@ -153,13 +168,12 @@ OpDef make_op_def<Op::relu>() {
 template <>
 OpDef make_op_def<Op::gelu>() {
   return function(
-      "x times the normal distribution function at x (Hendrycks and Gimpel 2016), by erf",
-      [](ScalarBuilder&, Args x, DType) { return 0.5 * x[0] * (1.0 + erf(x[0] * inverse_sqrt2)); },
+      "x times the normal distribution's cumulative function at x (Hendrycks and Gimpel 2016)",
+      [](ScalarBuilder&, Args x, DType) { return x[0] * normal_cdf(x[0]); },
       [](VjpContext& c) {
         const Value x = c.operands[0];
-        const Value cumulative = c.b.scale(c.b.shift(c.b.erf(c.b.scale(x, inverse_sqrt2)), 1), 0.5);
-        const Value density = c.b.scale(c.b.exp(c.b.scale(c.b.square(x), -0.5)), inverse_sqrt_2pi);
-        return Results{c.b.mul(c.dy(), c.b.add(cumulative, c.b.mul(x, density)))};
+        const Value slope = c.b.add(c.b.normal_cdf(x), c.b.mul(x, c.b.normal_pdf(x)));
+        return Results{c.b.mul(c.dy(), slope)};
       });
 }
 

@@ -79,6 +79,8 @@ TEST_CASE("activations and their slopes far out and at zero") {
   const Numbers far{-800, -20, 0, 20, 800};
   const double e20 = std::exp(-20.0);
   const double s20 = e20 / (1 + e20);  // sigmoid(-20)
+  const double d0 = 1 / std::sqrt(2 * std::acos(-1.0)), d20 = d0 * std::exp(-200.0);
+  const double n20 = 2.7536241186062337e-89;  // the normal distribution at -20
   const std::vector<Row> rows{
       {Op::tanh, far, {-1, std::tanh(-20.0), 0, std::tanh(20.0), 1}, {0, 0, 1, 0, 0}},
       {Op::sigmoid, far, {0, s20, 0.5, 1 - s20, 1}, {0, s20 * (1 - s20), 0.25, s20, 0}},
@@ -91,7 +93,9 @@ TEST_CASE("activations and their slopes far out and at zero") {
        far,
        {0, -20 * s20, 0, 20 * (1 - s20), 800},
        {0, s20 * (1 - 20 * (1 - s20)), 0.5, (1 - s20) * (1 + 20 * s20), 1}},
-      {Op::gelu, far, {0, 0, 0, 20, 800}, {0, 0, 0.5, 1, 1}},
+      {Op::gelu, far, {0, -20 * n20, 0, 20, 800}, {0, n20 - 20 * d20, 0.5, 1, 1}},
+      {Op::normal_cdf, far, {0, n20, 0.5, 1, 1}, {0, d20, d0, d20, 0}},
+      {Op::normal_pdf, far, {0, d20, d0, d20, 0}, {0, 20 * d20, 0, -20 * d20, 0}},
       {Op::erf, far, {-1, -1, 0, 1, 1}, {0, 0, 2 / std::sqrt(std::acos(-1.0)), 0, 0}},
       {Op::expm1, {-800, 0}, {-1, 0}, {0, 1}},
       {Op::abs, far, {800, 20, 0, 20, 800}, {-1, -1, 0, 1, 1}},
