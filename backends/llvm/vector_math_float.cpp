@@ -249,8 +249,9 @@ class SingleEmitter : public FloatEmitter {
   Value* normal_magnitude(Value* x) { return at_most(abs(x), 14.5); }
 
   // exp(-x^2 / 2) / sqrt(2 pi) with x^2 = r - 2 n ln 2, in which what x^2 lost by rounding
-  // is part of r. Of r a minimax polynomial (Remez) of the relative error, 2^n by adding n
-  // to the exponent: n is 32 more, so that all of these are normal numbers. 1.3 ulp at most.
+  // is part of r. Of r a minimax polynomial of the relative error (least squares with Lawson's
+  // weights, the coefficients rounded one by one), 2^n by adding n to the exponent: n is 32
+  // more, so that all of these are normal numbers. 1.3 ulp at most on every 61st float.
   Value* normal_pdf(Value* x) {
     Value* a = normal_magnitude(x);
     Value* square = mul(a, a);
@@ -273,8 +274,8 @@ class SingleEmitter : public FloatEmitter {
   // The density at x times Mills' ratio at a = |x|, which is the distribution below -a; for
   // x >= 0 that from 1. Nothing cancels, so that far below 0 as many digits are right. Mills'
   // ratio is 1 / (a + N / D) with N / D about 1 / (a + 2 / (a + ...)): minimax of the ratio's
-  // relative error (Remez, the coefficients rounded one by one), 0.5 exactly at 0. What D
-  // loses by rounding counts little where a is not small. 3.9 ulp at most.
+  // relative error, found in the same way, 0.5 exactly at 0. What D loses by rounding counts
+  // little where a is not small. 3.7 ulp at most on every 61st float, at -0.1; 3 below -0.5.
   Value* normal_cdf(Value* x) {
     Value* a = normal_magnitude(x);
     Value* d = add(a, 11.0524931);
