@@ -244,8 +244,9 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
   // In vectors: the last panel may have few.
   llvm::Value* vectors = rounded_up(b, x.n, constant(b, made.tile.lanes));
   llvm::Value* panels = rounded_up(b, x.n, constant(b, made.tile.columns));
-  // Where panels are of even widths, so many that each thread has as many.
+  // Where panels are of even widths and shared out, so many that each thread has as many.
   const int narrow = least_vectors(made.tile);
+  llvm::Value* const fewest_panels = panels;
   if (direct && narrow < made.tile.vectors) {
     llvm::Value* even = b.CreateMul(rounded_up(b, panels, x.threads), x.threads);
     llvm::Value* fits = b.CreateICmpULE(b.CreateMul(even, constant(b, narrow)), vectors);
@@ -263,9 +264,10 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
     b.CreateCall(kind == ProductKind::asking_rows ? made.asking : made.gemm, arguments);
   };
   const auto direct_gemm = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
-                               llvm::Value* p_end, llvm::Value* share, llvm::Value* first_turn) {
-    std::vector<llvm::Value*> arguments{x.a,   x.a_m, x.a_k, x.packed, x.c,   x.n,   m_begin,
-                                        m_end, x.n,   x.k,   p_begin,  p_end, panels};
+                               llvm::Value* p_end, llvm::Value* of, llvm::Value* share,
+                               llvm::Value* first_turn) {
+    std::vector<llvm::Value*> arguments{x.a,   x.a_m, x.a_k, x.packed, x.c,   x.n, m_begin,
+                                        m_end, x.n,   x.k,   p_begin,  p_end, of};
     for (unsigned i = 10; i < direct_arguments; ++i) arguments.push_back(f->getArg(i));
     arguments.insert(arguments.end(), {share, first_turn});
     b.CreateCall(made.direct, arguments);
@@ -284,7 +286,7 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
       llvm::Value* copied = b.CreateMul(widths, constant(b, 2 * made.tile.columns));
       return b.CreateAdd(b.CreateMul(products, tile), b.CreateAdd(turned, copied));
     };
-    by_rows = with_copies(by_rows, own_tiles, panels);
+    by_rows = with_copies(by_rows, own_tiles, fewest_panels);
     by_panels = with_copies(by_panels, tiles, own_panels);
     llvm::Value* alone = b.CreateICmpEQ(f->getArg(direct_arguments - 1), zero);
     by_panels = b.CreateSelect(alone, by_panels, zero);
@@ -308,7 +310,8 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
                        chunk_of(b, b.CreateSub(tile_end, tile_begin), least), least,
                        [&](llvm::Value* from, llvm::Value* to) {
                          if (direct)
-                           direct_gemm(row_at(from), row_at(to), zero, panels, unshared, zero);
+                           direct_gemm(row_at(from), row_at(to), zero, fewest_panels, fewest_panels,
+                                       unshared, zero);
                          else
                            gemm(row_at(from), row_at(to), zero, panels);
                        });
@@ -319,7 +322,7 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
               b, *shared, panel_begin, panel_end, emit_direct_turns(b, made.tile, x.m, x.k), zero,
               1,
               [&](llvm::Value* from, llvm::Value* to, llvm::Value* share, llvm::Value* first_turn) {
-                direct_gemm(zero, x.m, from, to, share, first_turn);
+                direct_gemm(zero, x.m, from, to, panels, share, first_turn);
               });
         if (!shared) return gemm(zero, x.m, panel_begin, panel_end);
         // A is read once for all panels, some rows at each turn.
