@@ -56,6 +56,7 @@ class PackEmitter {
       Value* whole = b_.CreateAnd(width, i64(-tile_.lanes));
       Value* turned = b_.CreateAnd(k_, i64(-tile_.lanes));  // so many rows
       turned = b_.CreateSelect(b_.CreateICmpEQ(b_k_, i64(1)), turned, i64(0));
+      clear_columns(whole, width, to);
       copy_turned(source, turned, whole, to);
       Value* rows_dense =
           b_.CreateAnd(b_.CreateICmpEQ(b_n_, i64(1)), b_.CreateICmpEQ(turned, i64(0)));
@@ -66,7 +67,6 @@ class PackEmitter {
           [&] { copy_columns(source, dense, to, nullptr); });
       copy_elements(source, i64(0), turned, whole, width, to);
       copy_elements(source, turned, k_, dense, width, to);
-      clear_columns(width, to);
       emit_if(
           b_, with_sums, [&] { sum_panel(to, sums, dense, width); }, [] {});
     });
@@ -175,17 +175,14 @@ class PackEmitter {
     });
   }
 
-  // The columns that a panel misses are zero.
-  void clear_columns(Value* width, Value* to) {
+  // The columns that a panel misses are zero; those of its last vector that it has are copied
+  // behind this.
+  void clear_columns(Value* whole, Value* width, Value* to) {
     Value* columns = i64(tile_.columns);
-    Value* vectors = b_.CreateAnd(b_.CreateAdd(width, i64(tile_.lanes - 1)), i64(-tile_.lanes));
     Value* all = b_.CreateICmpEQ(width, columns);
     emit_loop(b_, b_.CreateSelect(all, k_, i64(0)), k_, i64(1), [&](Value* l) {
       Value* out = element_at(to, b_.CreateMul(l, columns));
-      emit_loop(b_, width, vectors, i64(1), [&](Value* j) {
-        b_.CreateStore(llvm::Constant::getNullValue(element_), element_at(out, j));
-      });
-      emit_loop(b_, vectors, columns, i64(tile_.lanes), [&](Value* j) {
+      emit_loop(b_, whole, columns, i64(tile_.lanes), [&](Value* j) {
         store(llvm::Constant::getNullValue(vector_), element_at(out, j), 0);
       });
     });

@@ -3,6 +3,7 @@
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
 
+#include <functional>
 #include <vector>
 
 #include "backends/llvm/loop_internal.h"
@@ -27,7 +28,8 @@ class PanelEmitter {
         buffer_(buffer),
         function_(b.GetInsertBlock()->getParent()),
         size_(static_cast<int>(size_of(tile.dtype))),
-        element_(value_type(b.getContext(), tile.dtype)) {}
+        vector_(llvm::FixedVectorType::get(value_type(b.getContext(), tile.dtype),
+                                           static_cast<unsigned>(tile.lanes))) {}
 
   void run(const std::vector<Value*>& arguments, Value* width) {
     if (tile_.amx) return emit_amx_panel(arguments, width);
@@ -88,25 +90,53 @@ class PanelEmitter {
   // A strip whose last vector reaches past n: by way of a buffer, a tile's
   // height at a time.
   void emit_edge(const std::vector<Value*>& arguments, Value* width, Value* vectors) {
-    Value* m = arguments.back();
+    Value *m = arguments.back(), *row_bytes = i64(tile_.columns * size_);
+    Value* const initial_m = arguments[tile_initial_m];
+    const llvm::Align align(static_cast<std::uint64_t>(tile_.lanes * size_));
     emit_loop(b_, i64(0), m, i64(tile_.rows), [&](Value* i) {
       Value* rows = minimum(i64(tile_.rows), b_.CreateSub(m, i));
       Value* c = offset(arguments[tile_c], b_.CreateMul(i, arguments[tile_c_m]));
-      Value* from = offset(arguments[tile_initial], b_.CreateMul(i, arguments[tile_initial_m]));
-      Value* buffer_m = i64(tile_.columns * size_);
-      emit_copy_rows(b_, element_, {from, arguments[tile_initial_m]}, {buffer_, buffer_m}, rows,
-                     width);
+      Value* from = offset(arguments[tile_initial], b_.CreateMul(i, initial_m));
+      const auto in_buffer = [&](Value* row) {
+        return offset(buffer_, b_.CreateMul(row, row_bytes));
+      };
+      // The buffer has whole vectors.
+      emit_pieces(rows, width, [&](Value* row, Value* byte, Value* mask) {
+        Value* at = offset(offset(from, b_.CreateMul(row, initial_m)), byte);
+        Value* piece = b_.CreateMaskedLoad(vector_, at, llvm::Align(size_of(tile_.dtype)), mask,
+                                           llvm::Constant::getNullValue(vector_));
+        b_.CreateAlignedStore(piece, offset(in_buffer(row), byte), align);
+      });
       std::vector<Value*> inner = arguments;
       inner[tile_a] = emit_a_row(b_, tile_, arguments[tile_a], arguments[tile_a_m],
                                  strip_argument(arguments, strip_a_height), i);
       inner[tile_c] = buffer_;
-      inner[tile_c_m] = buffer_m;
+      inner[tile_c_m] = row_bytes;
       inner[tile_initial] = buffer_;
-      inner[tile_initial_m] = buffer_m;
+      inner[tile_initial_m] = row_bytes;
       if (strips_.with_epilogue) inner[tile_row] = b_.CreateAdd(arguments[tile_row], i);
       inner.back() = rows;
       call_strip(inner, vectors);
-      emit_copy_rows(b_, element_, {buffer_, buffer_m}, {c, arguments[tile_c_m]}, rows, width);
+      emit_pieces(rows, width, [&](Value* row, Value* byte, Value* mask) {
+        Value* piece = b_.CreateAlignedLoad(vector_, offset(in_buffer(row), byte), align);
+        b_.CreateMaskedStore(piece, offset(offset(c, b_.CreateMul(row, arguments[tile_c_m])), byte),
+                             llvm::Align(size_of(tile_.dtype)), mask);
+      });
+    });
+  }
+
+  // Does `work` (row, byte, mask) for each vector of rows that are `width` wide.
+  void emit_pieces(Value* rows, Value* width,
+                   const std::function<void(Value*, Value*, Value*)>& work) {
+    std::vector<llvm::Constant*> lanes;
+    for (int i = 0; i < tile_.lanes; ++i) lanes.push_back(b_.getInt64(static_cast<unsigned>(i)));
+    emit_loop(b_, i64(0), width, i64(tile_.lanes), [&](Value* column) {
+      Value* left = b_.CreateSub(width, column);
+      Value* mask =
+          b_.CreateICmpSLT(llvm::ConstantVector::get(lanes),
+                           b_.CreateVectorSplat(static_cast<unsigned>(tile_.lanes), left));
+      Value* byte = b_.CreateMul(column, i64(size_));
+      emit_loop(b_, i64(0), rows, i64(1), [&](Value* row) { work(row, byte, mask); });
     });
   }
 
@@ -116,7 +146,7 @@ class PanelEmitter {
   llvm::AllocaInst* buffer_;
   llvm::Function* function_;
   int size_;
-  llvm::Type* element_;
+  llvm::Type* vector_;
 };
 
 }  // namespace

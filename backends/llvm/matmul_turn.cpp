@@ -161,19 +161,4 @@ llvm::Value* emit_direct_turns(llvm::IRBuilderBase& b, const MatmulTile& tile, l
   return b.CreateMul(emit_blocks_of(b, m, row_block), emit_blocks_of(b, k, tile.direct_k_block()));
 }
 
-void emit_copy_rows(llvm::IRBuilderBase& b, llvm::Type* element, const RowsInMemory& from,
-                    const RowsInMemory& to, llvm::Value* rows, llvm::Value* width) {
-  llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1);
-  emit_loop(b, zero, rows, one, [&](llvm::Value* r) {
-    const auto row = [&](const RowsInMemory& of) {
-      return b.CreateGEP(b.getInt8Ty(), of.at, b.CreateMul(r, of.stride));
-    };
-    llvm::Value *source = row(from), *target = row(to);
-    emit_loop(b, zero, width, one, [&](llvm::Value* j) {
-      llvm::Value* x = b.CreateLoad(element, b.CreateGEP(element, source, j));
-      b.CreateStore(x, b.CreateGEP(element, target, j));
-    });
-  });
-}
-
 }  // namespace treadle

@@ -65,11 +65,4 @@ void emit_list_columns(llvm::IRBuilderBase& b, const ColumnRuns& runs, llvm::Val
 // the strips' ends would stand in the same few sets of the cache.
 llvm::Value* emit_turned_strip(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* k);
 
-// Copies rows of `width` elements; strides are in bytes.
-struct RowsInMemory {
-  llvm::Value *at, *stride;
-};
-void emit_copy_rows(llvm::IRBuilderBase& b, llvm::Type* element, const RowsInMemory& from,
-                    const RowsInMemory& to, llvm::Value* rows, llvm::Value* width);
-
 }  // namespace treadle

@@ -308,29 +308,78 @@ TEMPLATE_TEST_CASE("panels that are given away on the way have the bits they wou
       }
 }
 
+namespace {
+
+// Values behind which stands a page that nobody may touch.
+class AtPageEnd {
+ public:
+  explicit AtPageEnd(const std::vector<float>& values)
+      : page_(static_cast<std::size_t>(::sysconf(_SC_PAGESIZE))) {
+    const std::size_t bytes = values.size() * sizeof(float);
+    used_ = (bytes + page_ - 1) / page_ * page_;
+    memory_ =
+        ::mmap(nullptr, used_ + page_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(memory_ != MAP_FAILED);
+    REQUIRE(::mprotect(static_cast<std::byte*>(memory_) + used_, page_, PROT_NONE) == 0);
+    values_ = reinterpret_cast<float*>(static_cast<std::byte*>(memory_) + used_ - bytes);
+    std::memcpy(values_, values.data(), bytes);
+  }
+  ~AtPageEnd() { ::munmap(memory_, used_ + page_); }
+  AtPageEnd(const AtPageEnd&) = delete;
+  AtPageEnd& operator=(const AtPageEnd&) = delete;
+
+  float* values() const { return values_; }
+
+ private:
+  std::size_t page_, used_ = 0;
+  void* memory_ = nullptr;
+  float* values_ = nullptr;
+};
+
+}  // namespace
+
 // Whole vectors of A are copied, but none that reaches behind its end.
 TEST_CASE("a product reads nothing behind a transposed matrix") {
   const Kernels<float> kernels(make_target(""));
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   for (std::int64_t m = 16; m < 32; ++m) {
     const Problem p{m, 4 * kernels.tile.columns, 3, true, false, Start::zero};
     Operands<float> o(p);
-    const std::size_t bytes = o.a.size() * sizeof(float);
-    REQUIRE(bytes <= page);
-    void* memory =
-        ::mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(memory != MAP_FAILED);
-    REQUIRE(::mprotect(static_cast<std::byte*>(memory) + page, page, PROT_NONE) == 0);
-    auto* a = reinterpret_cast<float*>(static_cast<std::byte*>(memory) + page - bytes);
-    std::memcpy(a, o.a.data(), bytes);
+    const AtPageEnd a(o.a);
     const std::int64_t panels = kernels.tile.panels(p.n);
     std::vector<float> packed(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)));
     kernels.pack(o.b.data(), o.b_k, o.b_n, p.k, p.n, 0, panels, packed.data(), nullptr);
     const std::vector<float> want = expected(p, o, kernels.has_fma);
-    kernels.gemm(a, o.a_m, o.a_k, packed.data(), o.c.data(), o.c_m, nullptr, 0, 0, p.m, p.n, p.k, 0,
-                 panels);
+    kernels.gemm(a.values(), o.a_m, o.a_k, packed.data(), o.c.data(), o.c_m, nullptr, 0, 0, p.m,
+                 p.n, p.k, 0, panels);
     CHECK(o.c == want);
-    ::munmap(memory, 2 * page);
+  }
+}
+
+// The last columns are copied by vectors, too, of which some lanes are not there.
+TEST_CASE("a product touches nothing behind its result and what it begins with") {
+  for (const char* mask : {"", "avx2", "sse"}) {
+    INFO("features '" << mask << "'");
+    const Kernels<float> kernels(make_target(mask));
+    for (const Start start : {Start::bias, Start::matrix, Start::accumulate})
+      for (std::int64_t n = kernels.tile.columns + 1; n <= 2 * kernels.tile.columns; ++n) {
+        const Problem p{11, n, 600, false, false, start};
+        Operands<float> o(p);
+        std::vector<float> want = expected(p, o, kernels.has_fma);
+        const auto last = [&](std::int64_t rows, std::int64_t apart) {
+          return static_cast<std::size_t>((rows - 1) * apart + n);
+        };
+        want.resize(last(p.m, o.c_m));
+        o.c.resize(want.size());
+        o.initial.resize(last(start == Start::bias ? 1 : p.m, n + 3));
+        const AtPageEnd c(o.c), initial(o.initial);
+        const std::int64_t panels = kernels.tile.panels(n);
+        std::vector<float> packed(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, n)));
+        kernels.pack(o.b.data(), o.b_k, o.b_n, p.k, n, 0, panels, packed.data(), nullptr);
+        kernels.gemm(o.a.data(), o.a_m, o.a_k, packed.data(), c.values(), o.c_m,
+                     start == Start::accumulate ? c.values() : initial.values(), o.start_stride(p),
+                     0, p.m, n, p.k, 0, panels);
+        REQUIRE(std::memcmp(c.values(), want.data(), want.size() * sizeof(float)) == 0);
+      }
   }
 }
 
