@@ -279,11 +279,13 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
                                     : b.CreateMul(own_panels, constant(b, made.tile.vectors));
   llvm::Value* by_panels = b.CreateMul(own_vectors, tiles);
   if (direct) {
-    // In half cycles for one of k: two vectors are multiplied a cycle, two elements copied.
+    // In half cycles for one of k: two vectors are multiplied a cycle, two elements copied, or
+    // twice as many by the tile that reads them first.
     llvm::Value* tile = constant(b, rows_of_tile);
     const auto with_copies = [&](llvm::Value* products, llvm::Value* heights, llvm::Value* widths) {
       llvm::Value* turned = b.CreateMul(heights, height);
-      llvm::Value* copied = b.CreateMul(widths, constant(b, 2 * made.tile.columns));
+      const int cost = (copies_b(target_, made.tile) ? 1 : 2) * made.tile.columns;
+      llvm::Value* copied = b.CreateMul(widths, constant(b, cost));
       return b.CreateAdd(b.CreateMul(products, tile), b.CreateAdd(turned, copied));
     };
     by_rows = with_copies(by_rows, own_tiles, fewest_panels);
