@@ -1,6 +1,7 @@
 // Operand B of products, packed.
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_pairs_internal.h"
+#include "backends/llvm/matmul_tile_internal.h"
 #include "backends/llvm/product_loops_internal.h"
 #include "backends/llvm/program_emitter_internal.h"
 
@@ -91,7 +92,10 @@ llvm::Function* ProgramEmitter::pack_function(DType product_dtype) {
   llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1);
   llvm::Value* turned = b.CreateICmpEQ(b_k, one);
   llvm::Value* depth = emit_depth(b, made.tile, k);
-  emit_loop(b, f->getArg(5), f->getArg(6), one, [&](llvm::Value* unit) {
+  struct Part {
+    llvm::Value *row, *column, *source, *to;
+  };
+  const auto part_at = [&](llvm::Value* unit) {
     llvm::Value* row =
         b.CreateSelect(turned, b.CreateURem(unit, parts), b.CreateUDiv(unit, panels));
     llvm::Value* panel =
@@ -101,8 +105,25 @@ llvm::Function* ProgramEmitter::pack_function(DType product_dtype) {
     llvm::Value* source = at(from, b.CreateAdd(b.CreateMul(row, b_k), b.CreateMul(column, b_n)));
     llvm::Value* above = b.CreateMul(emit_depth(b, made.tile, row), columns);
     llvm::Value* to = at(packed, b.CreateAdd(b.CreateMul(column, depth), above));
-    b.CreateCall(made.pack, {source, b_k, b_n, smaller(rows, b.CreateSub(k, row)),
-                             smaller(columns, b.CreateSub(n, column)), zero, one, to,
+    return Part{row, column, source, to};
+  };
+  // The next part's lines are asked for: the processor does not see which pieces of rows, or of
+  // columns, come next.
+  llvm::Value* line = constant(64 / static_cast<std::int64_t>(size_of(made.tile.dtype)));
+  llvm::Value* pieces = b.CreateSelect(turned, columns, rows);
+  llvm::Value* apart = b.CreateSelect(turned, b_n, b_k);
+  llvm::Value* width = b.CreateSelect(turned, rows, columns);
+  llvm::Value *first = f->getArg(5), *end = f->getArg(6);
+  emit_loop(b, first, end, one, [&](llvm::Value* unit) {
+    const Part part = part_at(unit);
+    const Part next = part_at(smaller(b.CreateAdd(unit, one), b.CreateSub(end, one)));
+    emit_loop(b, zero, pieces, one, [&](llvm::Value* piece) {
+      llvm::Value* start = at(next.source, b.CreateMul(piece, apart));
+      emit_loop(b, zero, width, line,
+                [&](llvm::Value* element) { emit_prefetch(b, at(start, element), 2); });
+    });
+    b.CreateCall(made.pack, {part.source, b_k, b_n, smaller(rows, b.CreateSub(k, part.row)),
+                             smaller(columns, b.CreateSub(n, part.column)), zero, one, part.to,
                              llvm::ConstantPointerNull::get(b.getPtrTy())});
   });
   b.CreateRetVoid();
