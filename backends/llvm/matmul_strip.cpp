@@ -83,7 +83,12 @@ class StripEmitter {
         if (t != 0)
           return emit_if(
               b_, listed(), [&] { call_lower(lower_[t - 1], i); }, [&] { call(tiles_[t], i); });
-        ask_for_a(next[0]);
+        if (asking_ == nullptr) {
+          ask_for_a(next[0]);
+        } else {
+          emit_if(
+              b_, asks_for_dense_a(), [] {}, [&] { ask_for_a(next[0]); });
+        }
         next[1] = ask_for_b(next[1]);
         if (direct_.empty()) return read(i);
         emit_if(
@@ -103,7 +108,11 @@ class StripEmitter {
     asks = b_.CreateAnd(asks, b_.CreateICmpULT(i, i64(tiles_that_ask * tile_.rows)));
     const auto read_b = [&] {
       emit_if(
-          b_, asks, [&] { call_asking(i); }, [&] { call(tiles_[0], i); });
+          b_, asks, [&] { call_asking(i); },
+          [&] {
+            emit_if(
+                b_, asks_for_dense_a(), [&] { call_asking_for_a(i); }, [&] { call(tiles_[0], i); });
+          });
     };
     emit_if(
         b_, b_.CreateIsNotNull(argument(strip_ahead)), [&] { call_ahead(i, read_b); }, read_b);
@@ -168,6 +177,22 @@ class StripEmitter {
     arguments[tile_b_k] = argument(strip_b_k);
     arguments[tile_next] = offset(argument(strip_b_next), parts);
     arguments[tile_next_step] = step;
+    b_.CreateCall(asking_, arguments);
+  }
+  // Are A's rows one behind the other? Then the next tile's are asked for along k: all at once
+  // they cost a tile of 128 along k 2 % of its time.
+  Value* asks_for_dense_a() {
+    Value *ahead = argument(strip_a_ahead), *dense = strip_->getArg(tile_a_m);
+    return b_.CreateAnd(b_.CreateAnd(b_.CreateICmpNE(ahead, i64(0)), b_.CreateICmpEQ(ahead, dense)),
+                        b_.CreateIsNull(argument(strip_b_next)));
+  }
+  void call_asking_for_a(Value* i) {
+    std::vector<Value*> arguments = arguments_of(asking_, i);
+    Value* rows = b_.CreateMul(arguments[tile_a_m], i64(tile_.rows));
+    arguments[tile_b_k] = i64(64);
+    arguments[tile_next] = offset(arguments[tile_a], rows);
+    arguments[tile_next_step] =
+        i64(static_cast<int>(steps_together) * tile_.rows * static_cast<int>(size_of(tile_.dtype)));
     b_.CreateCall(asking_, arguments);
   }
   // Asks for its part of the first run of the list that is left, once it is time; not for
