@@ -5,6 +5,13 @@
 
 namespace treadle {
 
+namespace {
+
+// Keys whose exps are computed side by side.
+constexpr std::int64_t keys_together = 4;
+
+}  // namespace
+
 // Tiles from both ends in turn, so that a thread's share of tiles under a causal
 // mask has short rows and long ones.
 void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
@@ -67,20 +74,22 @@ void AttentionKernel::forward_tile(KernelEmitter& e, const Tile& tile, llvm::Val
   llvm::Value* elements = e.b.CreateMul(tile.columns, e.extent(value_width_));
   multiply_keys(e, tile, operand(e, op_k), tile.packed_queries, scores_,
                 asked(e, values, elements, tile.columns, tile.panels, e.extent(width_)));
-  where_whole(e, tile,
-              [&](const std::vector<Value>& true_here) { largest_scores(e, tile, true_here); });
+  where_whole(e, tile, [&](const std::vector<Value>& true_here, unsigned lanes) {
+    largest_scores(e, tile, true_here, lanes);
+  });
   scale_to_largest(e, tile, out);
   weigh(e, tile);
   multiply_values(e, tile, out);
 }
 
 void AttentionKernel::largest_scores(KernelEmitter& e, const Tile& tile,
-                                     const std::vector<Value>& true_here) {
+                                     const std::vector<Value>& true_here, unsigned lanes) {
   const std::vector<Value> in_rows = read_in_rows({0}, true_here);
-  const unsigned lanes = in_rows.empty() ? lanes_ : square_lanes();
+  if (!in_rows.empty()) lanes = square_lanes();
   const auto largest = [&](llvm::Value* query, llvm::Value* mask, Values&) {
     llvm::Value* maximum = down_keys(
-        e, tile, query, {minus_infinity(lanes)}, mask == nullptr ? in_rows : std::vector<Value>{},
+        e, tile, query, lanes, {minus_infinity(lanes)},
+        mask == nullptr ? in_rows : std::vector<Value>{},
         [&](const LaneIndices& where, llvm::Value* offset, Values& values) {
           llvm::Value* place = at(e, scores_, offset);
           e.define(body_.input_value(0), where, mask, lanes,
@@ -143,9 +152,10 @@ void AttentionKernel::weigh(KernelEmitter& e, const Tile& tile) {
   llvm::IRBuilder<>& b = e.b;
   if (plain_) {  // what stands in lanes behind the last query is not read
     llvm::Function* function = weigh_function(*b.GetInsertBlock()->getModule());
-    emit_loop(b, e.integer(0), tile.rows, e.integer(function_lanes_), [&](llvm::Value* query) {
+    const std::int64_t lanes = square_lanes();
+    emit_loop(b, e.integer(0), tile.rows, e.integer(lanes), [&](llvm::Value* query) {
       b.CreateCall(function, {at(e, scores_, query), at(e, maxima_, query), at(e, sums_, query),
-                              keys_seen(e, tile, query, function_lanes_)});
+                              keys_seen(e, tile, query, lanes)});
     });
     return;
   }
@@ -154,7 +164,7 @@ void AttentionKernel::weigh(KernelEmitter& e, const Tile& tile) {
   const auto weigh_keys = [&](llvm::Value* query, llvm::Value* mask, Values&) {
     llvm::Value* shift = vector_at(e, maxima_, query, lanes);
     llvm::Value* sum = vector_at(e, sums_, query, lanes);
-    sum = down_keys(e, tile, query, {sum}, mask == nullptr ? in_rows : std::vector<Value>{},
+    sum = down_keys(e, tile, query, lanes, {sum}, mask == nullptr ? in_rows : std::vector<Value>{},
                     [&](const LaneIndices& where, llvm::Value* offset, Values& values) {
                       llvm::Value* place = at(e, scores_, offset);
                       llvm::Value* score = vector_at(e, place, e.integer(0), lanes);
@@ -169,8 +179,9 @@ void AttentionKernel::weigh(KernelEmitter& e, const Tile& tile) {
   sweep(e, tile.rows, queries_, {}, weigh_keys, lanes);
 }
 
-// (scores, shifts, sums, keys), of function_lanes_ queries: scores become weights. A function
-// of its own has the registers that the chains of several exps side by side need.
+// (scores, shifts, sums, keys), of a vector of queries: scores become weights. A function of its
+// own has the registers that the chains of several exps side by side need, those of keys that
+// follow each other: queries at the edge of a mask see keys of different number.
 llvm::Function* AttentionKernel::weigh_function(llvm::Module& module) {
   const std::string name = std::string("attention.weigh.") + std::string(to_string(dtype_));
   if (llvm::Function* known = module.getFunction(name)) return known;
@@ -182,25 +193,37 @@ llvm::Function* AttentionKernel::weigh_function(llvm::Module& module) {
   f->addFnAttr(llvm::Attribute::NoInline);
   f->setDoesNotThrow();
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "entry", f));
-  llvm::Type* vector = value_type(context, dtype_, function_lanes_);
-  const auto load = [&](llvm::Value* from, llvm::Value* element) {
-    return b.CreateAlignedLoad(vector, b.CreateGEP(element_, from, element),
-                               llvm::Align(size_of(dtype_)));
+  llvm::Type* vector = value_type(context, dtype_, square_lanes());
+  const auto load = [&](llvm::Value* from) {
+    return b.CreateAlignedLoad(vector, from, llvm::Align(size_of(dtype_)));
   };
-  const auto store = [&](llvm::Value* value, llvm::Value* to, llvm::Value* element) {
-    b.CreateAlignedStore(value, b.CreateGEP(element_, to, element), llvm::Align(size_of(dtype_)));
+  const auto store = [&](llvm::Value* value, llvm::Value* to) {
+    b.CreateAlignedStore(value, to, llvm::Align(size_of(dtype_)));
   };
-  llvm::Value *scores = f->getArg(0), *sums = f->getArg(2), *zero = b.getInt64(0);
-  llvm::Value* shift = load(f->getArg(1), zero);
-  const Values sum = emit_loop(b, zero, f->getArg(3), b.getInt64(1), {load(sums, zero)},
-                               [&](llvm::Value* key, Values& values) {
-                                 llvm::Value* offset = b.CreateMul(key, b.getInt64(score_stride_));
-                                 llvm::Value* weight = emit_exp_of_difference(
-                                     b, b.CreateFSub(load(scores, offset), shift), target_);
-                                 values[0] = b.CreateFAdd(values[0], weight);
-                                 store(weight, scores, offset);
-                               });
-  store(sum[0], sums, zero);
+  llvm::Value *sums = f->getArg(2), *keys = f->getArg(3), *begin = b.getInt64(0);
+  llvm::Value* shift = load(f->getArg(1));
+  Values sum = {load(sums)};
+  for (const std::int64_t together : {keys_together, std::int64_t{1}}) {
+    llvm::Value* step = b.getInt64(static_cast<std::uint64_t>(together));
+    llvm::Value* end = b.CreateAnd(keys, b.CreateNeg(step));
+    sum = emit_loop(b, begin, end, step, sum, [&](llvm::Value* key, Values& values) {
+      Values places, weights;
+      for (std::int64_t j = 0; j < together; ++j) {
+        llvm::Value* row = b.CreateAdd(key, b.getInt64(static_cast<std::uint64_t>(j)));
+        llvm::Value* offset =
+            b.CreateMul(row, b.getInt64(static_cast<std::uint64_t>(score_stride_)));
+        places.push_back(b.CreateGEP(element_, f->getArg(0), offset));
+        weights.push_back(
+            emit_exp_of_difference(b, b.CreateFSub(load(places.back()), shift), target_));
+      }
+      for (std::size_t j = 0; j < places.size(); ++j) {
+        values[0] = b.CreateFAdd(values[0], weights[j]);
+        store(weights[j], places[j]);
+      }
+    });
+    begin = end;
+  }
+  store(sum[0], sums);
   b.CreateRetVoid();
   return f;
 }

@@ -90,18 +90,22 @@ AttentionKernel::Tile AttentionKernel::queries_of(KernelEmitter& e, const Tile& 
 // result * dy where the weights are p.
 void AttentionKernel::inner_products(KernelEmitter& e, const Tile& whole) {
   llvm::IRBuilder<>& b = e.b;
-  llvm::Value* zeros = llvm::Constant::getNullValue(value_type(b.getContext(), dtype_, lanes_));
+  const unsigned lanes = lanes_along(value_width_);
+  llvm::Value* zeros = llvm::Constant::getNullValue(value_type(b.getContext(), dtype_, lanes));
   emit_loop(b, e.integer(0), e.extent(queries_), e.integer(1), [&](llvm::Value* row) {
     llvm::Value *x = row_of(e, operand(e, op_result), whole, row),
                 *y = row_of(e, operand(e, op_dy), whole, row);
-    llvm::Value* sums = sweep(e, e.extent(value_width_), value_width_, {zeros},
-                              [&](llvm::Value* column, llvm::Value* mask, Values& values) {
-                                const auto of = [&](llvm::Value* from) {
-                                  return e.load(dtype_, from, {column, 1, nullptr}, mask, lanes_);
-                                };
-                                values[0] = b.CreateFAdd(values[0], b.CreateFMul(of(x), of(y)));
-                              })[0];
-    b.CreateStore(sum_of_lanes(e, sums), at(e, piece(e, AttentionScratch::inner_products), row));
+    llvm::Value* sums = sweep(
+        e, e.extent(value_width_), value_width_, {zeros},
+        [&](llvm::Value* column, llvm::Value* mask, Values& values) {
+          const auto of = [&](llvm::Value* from) {
+            return e.load(dtype_, from, {column, 1, nullptr}, mask, lanes);
+          };
+          values[0] = b.CreateFAdd(values[0], b.CreateFMul(of(x), of(y)));
+        },
+        lanes)[0];
+    b.CreateStore(sum_of_lanes(e, sums, lanes),
+                  at(e, piece(e, AttentionScratch::inner_products), row));
   });
 }
 
@@ -117,7 +121,7 @@ void AttentionKernel::inner_products_of_weights(KernelEmitter& e, const Tile& wh
           [&] {
             tile.edge = count_seen(e, tile);
             multiply_scores(e, tile);
-            gradient_scores(e, tile, true, {});
+            gradient_scores(e, tile, true, {}, lanes_);
           },
           [] {});
     });
@@ -159,8 +163,8 @@ void AttentionKernel::clear_unseen(KernelEmitter& e, const Tile& tile) {
 void AttentionKernel::gradient_tile(KernelEmitter& e, const Tile& tile) {
   llvm::IRBuilder<>& b = e.b;
   multiply_scores(e, tile);
-  where_whole(e, tile, [&](const std::vector<Value>& true_here) {
-    gradient_scores(e, tile, false, true_here);
+  where_whole(e, tile, [&](const std::vector<Value>& true_here, unsigned lanes) {
+    gradient_scores(e, tile, false, true_here, lanes);
   });
   llvm::Value *zero = e.integer(0), *one = e.integer(1);
   llvm::Value *stride = e.integer(score_stride_), *group = e.integer(group_);
@@ -207,13 +211,13 @@ void AttentionKernel::gradient_tile(KernelEmitter& e, const Tile& tile) {
 // Scores become weights, d_weights become d_score; or only the sum of
 // p * d_weight is added.
 void AttentionKernel::gradient_scores(KernelEmitter& e, const Tile& tile, bool sum_only,
-                                      const std::vector<Value>& true_here) {
+                                      const std::vector<Value>& true_here, unsigned lanes) {
   llvm::IRBuilder<>& b = e.b;
   const std::vector<std::size_t> outputs =
       sum_only ? std::vector<std::size_t>{scores, d_weight}
                : std::vector<std::size_t>{scores, weights, d_weight, d_score};
   const std::vector<Value> in_rows = read_in_rows(outputs, true_here);
-  const unsigned lanes = in_rows.empty() ? lanes_ : square_lanes();
+  if (!in_rows.empty()) lanes = square_lanes();
   llvm::Value* all_lse = lse_of(e, pointers_->operands[op_lse], tile);
   llvm::Value* all_inner = at(e, piece(e, AttentionScratch::inner_products), tile.row);
   const auto of_queries = [&](llvm::Value* query, llvm::Value* mask, Values&) {
@@ -225,7 +229,7 @@ void AttentionKernel::gradient_scores(KernelEmitter& e, const Tile& tile, bool s
     Values start;
     if (sum_only) start.push_back(vector_at(e, sums_, query, lanes));
     const Values sums = down_keys(
-        e, tile, query, start, mask == nullptr ? in_rows : std::vector<Value>{},
+        e, tile, query, lanes, start, mask == nullptr ? in_rows : std::vector<Value>{},
         [&](const LaneIndices& where, llvm::Value* offset, Values& values) {
           llvm::Value *place = at(e, scores_, offset), *gradient = at(e, gradients_, offset);
           const auto known = [&](std::size_t argument, llvm::Value* value) {

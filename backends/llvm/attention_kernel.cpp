@@ -165,9 +165,9 @@ llvm::Value* AttentionKernel::exp(KernelEmitter& e, llvm::Value* x) {
 }
 
 // In a fixed order.
-llvm::Value* AttentionKernel::sum_of_lanes(KernelEmitter& e, llvm::Value* x) {
-  for (unsigned half = lanes_ / 2; half >= 1; half /= 2) {
-    std::vector<int> high(lanes_, -1);
+llvm::Value* AttentionKernel::sum_of_lanes(KernelEmitter& e, llvm::Value* x, unsigned lanes) {
+  for (unsigned half = lanes / 2; half >= 1; half /= 2) {
+    std::vector<int> high(lanes, -1);
     for (unsigned i = 0; i < half; ++i) high[i] = static_cast<int>(half + i);
     x = e.b.CreateFAdd(x, e.b.CreateShuffleVector(x, high));
   }
@@ -220,13 +220,27 @@ llvm::Value* AttentionKernel::unseen(KernelEmitter& e, const Tile& tile) {
   return none;
 }
 
+// Of a vector along a row: as many registers as there are whole ones, if it is known, since
+// lanes that are masked take as long.
+unsigned AttentionKernel::lanes_along(const Dim& width) const {
+  const unsigned least = square_lanes();
+  unsigned lanes = std::max(lanes_, least);
+  const auto columns = width.constant();
+  while (columns && lanes > least && *columns % lanes != 0) lanes /= 2;
+  return lanes;
+}
+
 void AttentionKernel::scale_row(KernelEmitter& e, llvm::Value* row, const Dim& width,
                                 llvm::Value* factor) {
-  llvm::Value* factors = e.b.CreateVectorSplat(lanes_, factor);
-  sweep(e, e.extent(width), width, {}, [&](llvm::Value* column, llvm::Value* mask, Values&) {
-    llvm::Value* x = e.load(dtype_, row, {column, 1, nullptr}, mask, lanes_);
-    e.store(e.b.CreateFMul(x, factors), dtype_, row, column, mask);
-  });
+  const unsigned lanes = lanes_along(width);
+  llvm::Value* factors = e.b.CreateVectorSplat(lanes, factor);
+  sweep(
+      e, e.extent(width), width, {},
+      [&](llvm::Value* column, llvm::Value* mask, Values&) {
+        llvm::Value* x = e.load(dtype_, row, {column, 1, nullptr}, mask, lanes);
+        e.store(e.b.CreateFMul(x, factors), dtype_, row, column, mask);
+      },
+      lanes);
 }
 
 void AttentionKernel::clear(KernelEmitter& e, llvm::Value* pointer, llvm::Value* elements) {

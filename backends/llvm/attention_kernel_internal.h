@@ -96,16 +96,17 @@ class AttentionKernel {
   // where offset is that of a score. Of `turned`, read_in_rows(), the values are defined, for
   // square_lanes() whole queries.
   template <typename Body>
-  Values down_keys(KernelEmitter& e, const Tile& tile, llvm::Value* query, Values values,
-                   const std::vector<Value>& turned, Body&& body);
-  // body(conditions that are true in the whole tile), whichever way it turns out.
+  Values down_keys(KernelEmitter& e, const Tile& tile, llvm::Value* query, unsigned lanes,
+                   Values values, const std::vector<Value>& turned, Body&& body);
+  // body(conditions that are true in the whole tile, lanes), whichever way it turns out.
   template <typename Body>
   void where_whole(KernelEmitter& e, const Tile& tile, Body&& body);
 
   // attention_forward.cpp
   void forward(KernelEmitter& e, llvm::Value* unit);
   void forward_tile(KernelEmitter& e, const Tile& tile, llvm::Value* out);
-  void largest_scores(KernelEmitter& e, const Tile& tile, const std::vector<Value>& true_here);
+  void largest_scores(KernelEmitter& e, const Tile& tile, const std::vector<Value>& true_here,
+                      unsigned lanes);
   void scale_to_largest(KernelEmitter& e, const Tile& tile, llvm::Value* out);
   void weigh(KernelEmitter& e, const Tile& tile);
   llvm::Function* weigh_function(llvm::Module& module);
@@ -134,7 +135,7 @@ class AttentionKernel {
   void clear_unseen(KernelEmitter& e, const Tile& tile);
   void gradient_tile(KernelEmitter& e, const Tile& tile);
   void gradient_scores(KernelEmitter& e, const Tile& tile, bool sum_only,
-                       const std::vector<Value>& true_here);
+                       const std::vector<Value>& true_here, unsigned lanes);
 
   // Over tiles of rows or of columns: body(begin, count).
   template <typename Body>
@@ -156,7 +157,8 @@ class AttentionKernel {
   }
   LaneIndices index(KernelEmitter& e, const Tile& tile, llvm::Value* r, llvm::Value* column);
   LaneIndices turned_index(KernelEmitter& e, const Tile& tile, llvm::Value* r, llvm::Value* column);
-  llvm::Value* sum_of_lanes(KernelEmitter& e, llvm::Value* x);
+  llvm::Value* sum_of_lanes(KernelEmitter& e, llvm::Value* x, unsigned lanes);
+  unsigned lanes_along(const Dim& width) const;
   llvm::Value* smaller(KernelEmitter& e, llvm::Value* x, llvm::Value* y) {
     return e.b.CreateSelect(e.b.CreateICmpSLT(x, y), x, y);
   }
@@ -257,10 +259,12 @@ AttentionKernel::Values AttentionKernel::sweep(KernelEmitter& e, llvm::Value* co
 
 template <typename Body>
 AttentionKernel::Values AttentionKernel::down_keys(KernelEmitter& e, const Tile& tile,
-                                                   llvm::Value* query, Values values,
-                                                   const std::vector<Value>& turned, Body&& body) {
-  // Every score that a vector of queries sees is written, whichever sweep reads it.
-  const std::int64_t together = std::max(lanes_, function_lanes_);
+                                                   llvm::Value* query, unsigned lanes,
+                                                   Values values, const std::vector<Value>& turned,
+                                                   Body&& body) {
+  // Every score that a vector of queries sees is written, whichever sweep reads it: those of
+  // plain weights are of single registers at the edge of a mask.
+  const std::int64_t together = plain_ ? lanes : std::max(lanes_, function_lanes_);
   llvm::Value* first = e.b.CreateAnd(query, e.integer(-together));
   llvm::Value *begin = e.integer(0), *end = keys_seen(e, tile, first, together);
   const auto at_key = [&](llvm::Value* key, const LaneIndices& where, Values& next) {
@@ -310,9 +314,12 @@ void AttentionKernel::where_whole(KernelEmitter& e, const Tile& tile, Body&& bod
     whole = b.CreateAnd(whole, always);
   }
   e.start_block();
-  if (conditions.empty()) return body(conditions);
+  if (conditions.empty()) return body(conditions, lanes_);
+  // At the edge of a mask a vector of few queries leaves out more; others fill the time that the
+  // chain of an exp takes, since no turn depends on the one before.
   emit_if(
-      b, whole, [&] { body(conditions); }, [&] { body({}); });
+      b, whole, [&] { body(conditions, lanes_); },
+      [&] { body(std::vector<Value>{}, plain_ ? square_lanes() : lanes_); });
 }
 
 }  // namespace treadle
