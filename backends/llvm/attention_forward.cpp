@@ -42,6 +42,7 @@ void AttentionKernel::forward(KernelEmitter& e, llvm::Value* unit) {
   pack_queries(e, queries, row_of(e, queries, tile, tile.row), tile.rows, tile.panels,
                tile.packed_queries);
   llvm::Value* out = row_of(e, result(0), tile, tile.row);
+  ask_for_unit(e, tile, next);
   b.CreateStore(b.getFalse(), begun_);
   clear(e, sums_, e.integer(tile_queries_));
   emit_loop(b, e.integer(0), e.integer(tile_queries_), e.integer(function_lanes_),

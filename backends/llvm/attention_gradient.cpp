@@ -21,6 +21,7 @@ void AttentionKernel::gradient(KernelEmitter& e, llvm::Value* batch) {
   whole.batch_index = e.delinearise(batch, batch_dims_);
   copy_operands(e, whole);
   pack(e, whole);
+  ask_for_batch(e, batch);
   if (plain_)
     inner_products(e, whole);
   else

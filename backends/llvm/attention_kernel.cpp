@@ -63,6 +63,7 @@ void AttentionKernel::emit(llvm::IRBuilder<>& b, llvm::Value* dim_table, llvm::V
   clear(e, zeros_, e.integer(columns));
   for (llvm::Value** numbers : {&tops_, &sums_, &maxima_, &factors_})
     *numbers = stack(tile_queries_);
+  prepare_asks(e);
   // The batch whose operands are copied.
   b.CreateStore(e.integer(-1), at_batch_ = b.CreateAlloca(b.getInt64Ty()));
   emit_loop(b, begin, end, e.integer(1), [&](llvm::Value* unit) {

@@ -116,6 +116,19 @@ class AttentionKernel {
   void finish(KernelEmitter& e, const Tile& tile, llvm::Value* out);
   void scale_rows(KernelEmitter& e, llvm::Value* out, llvm::Value* begin, llvm::Value* end);
 
+  // attention_ahead.cpp
+  struct AskedRows {
+    Matrix matrix;
+    llvm::Value* first;  // row of it
+  };
+  bool asks() const;
+  void prepare_asks(KernelEmitter& e);
+  Tile batch_behind(KernelEmitter& e, llvm::Value* batch);
+  void ask_for_unit(KernelEmitter& e, const Tile& tile, const Tile& next);
+  void ask_for_batch(KernelEmitter& e, llvm::Value* batch);
+  void ask_for_rows(KernelEmitter& e, const std::vector<AskedRows>& matrices, const Tile& behind,
+                    llvm::Value* rows);
+
   // attention_turned.cpp
   // What these outputs need, unless `known`, that stands in memory in a row of keys for each
   // query.
@@ -208,6 +221,9 @@ class AttentionKernel {
   llvm::Type* element_ = nullptr;
   // On the stack: a tile's scores and their gradients.
   llvm::Value *scores_ = nullptr, *gradients_ = nullptr;
+  // What is asked for meanwhile: a list of places in memory, and from where to where it still holds
+  // some (attention_strip_internal.h).
+  llvm::Value *asked_ = nullptr, *asks_ = nullptr;
   // Of each query, its largest score and sum so far, the largest score of a tile and by
   // what its result is to be multiplied; of rows that are packed, a panel.
   llvm::Value *tops_ = nullptr, *sums_ = nullptr, *maxima_ = nullptr, *factors_ = nullptr,

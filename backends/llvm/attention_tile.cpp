@@ -141,9 +141,10 @@ void AttentionKernel::multiply_strip(KernelEmitter& e, const Strip& x) {
   llvm::Module& module = *b.GetInsertBlock()->getModule();
   llvm::Value* size = e.integer(static_cast<std::int64_t>(size_of(dtype_)));
   const auto bytes = [&](llvm::Value* elements) { return b.CreateMul(elements, size); };
-  b.CreateCall(attention_strip(module, target_, tile_),
+  b.CreateCall(attention_strip(module, target_, tile_, asks()),
                {x.a, bytes(x.a_m), bytes(x.a_k), x.b, x.c, bytes(x.c_m), x.initial,
-                bytes(x.initial_m), x.k, bytes(x.b_k), x.next, x.next_step, x.rows, x.vectors});
+                bytes(x.initial_m), x.k, bytes(x.b_k), x.next, x.next_step, x.rows, x.vectors,
+                asks() ? asks_ : llvm::ConstantPointerNull::get(b.getPtrTy())});
 }
 
 // What `panels` strips of `rows` rows, `k` deep, ask for meanwhile: `elements` elements, spread

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/llvm/generate_code_internal.h"
 #include "backends/llvm/program_plan.h"
 #include "backends/llvm/target.h"
 #include "driver/compile.h"
@@ -131,6 +132,20 @@ TEST_CASE("queries, keys and values with biases are one value") {
   // One bias for three, and keys that something else reads without theirs.
   CHECK(values("q", "k", "v + c") == 2);
   CHECK(values("q + b", "k + c", "v + k") == 3);
+}
+
+// A head's rows of a few lines stand far apart, so that each would be waited for.
+TEST_CASE("what the next unit reads and writes is asked for where rows stand apart") {
+  const auto asks = [](const std::string& model) {
+    const Graph graph = lower(step_of(model).graph);
+    const Target target = host_target();
+    const ProgramPlan plan = plan_program(graph, {}, matmul_tiles(target));
+    return program_assembly(target, plan).find("asking_strip") != std::string::npos;
+  };
+  CHECK(asks(of_rows("  return y: MultiHead[3](x, mask: causal_mask[T]())")));
+  CHECK_FALSE(
+      asks("model M(q: real[T, 4], k: real[T, 4], v: real[T, 4]) {\n"
+           "  return y: dense[4](attention(q, k, v))\n}\n"));
 }
 
 TEST_CASE("products read the gradients by queries, keys and values where attention joined them") {
