@@ -106,6 +106,18 @@ TEST_CASE("kernels between layers are done for some turns at a time") {
   }
 }
 
+TEST_CASE("layers with a norm between, whose kernels read what only they read") {
+  const Graph loss = loss_of_layers(
+      "  z, _ = scan LSTM[24, 24] over x\n  y, _ = scan LSTM[24, 24] over layer_norm(z)\n");
+  const std::vector<DimEnv> extents{extents_of(1, 9), extents_of(2, 13), extents_of(3, 8),
+                                    extents_of(40, 9)};
+  const TrainingStep forward = make_evaluation_step(loss), training = make_training_step(loss, {});
+  CHECK(layers_of(forward.graph) == 1);
+  CHECK(layers_of(training.graph) == 2);
+  check_results(forward, extents);
+  check_results(training, extents);
+}
+
 TEST_CASE("layers from the last step to the first") {
   const TrainingStep step =
       make_training_step(loss_of_layers("  z, _ = scan reverse GRU[24, 20] over x\n"

@@ -46,6 +46,10 @@ TEST_CASE("a kernel writes over what only it reads, element by element") {
     Value second = b.tanh(first);
     if (kind == "with another") second = b.tanh(b.add(first, b.reduce_max(b.abs(x), {0})));
     if (kind == "reversed") second = b.tanh(b.reverse(first, {1}));
+    if (kind == "in parts") {
+      const Value twice = b.scale(first, 2.0);
+      second = b.concat({b.tanh(b.slice(twice, 1, 10, 10)), b.slice(twice, 1, 5, 10)}, 1);
+    }
     if (kind == "with a row") second = b.tanh(b.add(first, b.broadcast(v, {20, 20}, {1})));
     b.output("y", b.matmul(second, w, {0}, {0}));
     if (kind == "read again") b.output("z", b.matmul(first, w, {1}, {1}));
@@ -60,6 +64,7 @@ TEST_CASE("a kernel writes over what only it reads, element by element") {
   CHECK(overwrites("with a row") == 1);
   CHECK(overwrites("with another") == 1);
   CHECK(overwrites("reversed") == 0);
+  CHECK(overwrites("in parts") == 0);
   CHECK(overwrites("read again") == 0);
   CHECK(overwrites("given") == 0);
 }
