@@ -109,14 +109,14 @@ TEST_CASE("queries, keys and values are read where one product wrote them") {
 
 TEST_CASE("queries, keys and values with biases are one value") {
   const auto values = [](const char* q, const char* k, const char* v) {
-    const TrainingStep step = step_of(of_rows(
-        std::string("  param W: real[6, 36] ~ xavier\n"
-                    "  param O: real[12, 6] ~ xavier\n"
-                    "  param b: real[12] ~ normal(0, 1)\n"
-                    "  param c: real[12] ~ normal(0, 1)\n"
-                    "  q, k, v = split(x @ W, 3)\n"
-                    "  return y: unheads(attention(heads[3](") +
-        q + "), heads[3](" + k + "), heads[3](" + v + "))) @ O"));
+    const TrainingStep step =
+        step_of(of_rows(std::string("  param W: real[6, 36] ~ xavier\n"
+                                    "  param O: real[12, 6] ~ xavier\n"
+                                    "  param b: real[12] ~ normal(0, 1)\n"
+                                    "  param c: real[12] ~ normal(0, 1)\n"
+                                    "  q, k, v = split(x @ W, 3)\n"
+                                    "  return y: unheads(attention(heads[3](") +
+                        q + "), heads[3](" + k + "), heads[3](" + v + "))) @ O"));
     check_results(step);
     const Attentions found = attentions_of(lower(step.graph));
     REQUIRE(found.in.size() == 2);
