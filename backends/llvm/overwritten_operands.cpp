@@ -3,8 +3,27 @@
 #include <algorithm>
 
 #include "backends/llvm/buffer_uses.h"
+#include "ir/op_def.h"
 
 namespace treadle {
+
+bool reads_in_place(const Graph& body, std::size_t argument) {
+  const NodeId source = body.inputs()[argument];
+  const Dims& dims = body.node(source).types[0].dims;
+  // What follows from it is worked out wherever it is read, and reads it there.
+  std::vector<bool> follows(body.size(), false);
+  follows[source] = true;
+  for (NodeId id = 0; id < body.size(); ++id) {
+    const Node& node = body.node(id);
+    if (std::none_of(node.operands.begin(), node.operands.end(),
+                     [&](Value v) { return follows[v.node]; }))
+      continue;
+    if (!op_def(node.op).pointwise() || node.types[0].dims != dims) return false;
+    follows[id] = true;
+  }
+  return std::none_of(body.outputs().begin(), body.outputs().end(),
+                      [&](const Output& output) { return body.type(output.value).dims != dims; });
+}
 
 namespace {
 
@@ -41,9 +60,8 @@ class Overwriter {
     const Graph& body = *step.graph->node(step.node).regions[0];
     for (std::size_t i = 0; i < step.in.size(); ++i) {
       const Location from = step.in[i];
-      if (!is_whole(from) || from.buffer == to.buffer ||
-          std::count(step.in.begin(), step.in.end(), from) != 1 || writes(step, from.buffer) ||
-          buffer(from.buffer).dtype != buffer(to.buffer).dtype ||
+      if (!is_whole(from) || from.buffer == to.buffer || reads(step, from.buffer) != 1 ||
+          writes(step, from.buffer) || buffer(from.buffer).dtype != buffer(to.buffer).dtype ||
           buffer(from.buffer).elements != buffer(to.buffer).elements || !reads_in_place(body, i) ||
           !is_handed_over(at, from.buffer))
         continue;
@@ -52,16 +70,19 @@ class Overwriter {
     }
   }
 
+  static std::ptrdiff_t reads(const Step& step, int number) {
+    return std::count_if(step.in.begin(), step.in.end(),
+                         [&](const Location& place) { return stands_in(place, number); });
+  }
+
   // Does one step write it, and only this one, behind that, read it?
   bool is_handed_over(std::size_t reader, int number) const {
     int writers = 0;
     for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
       const Step& step = plan_.steps[i];
       if (i == reader || !touches(step, number)) continue;
-      const bool reads = std::any_of(step.in.begin(), step.in.end(), [&](const Location& place) {
-        return stands_in(place, number);
-      });
-      if (i > reader || reads || step.kind == Step::Kind::scan || step.layer != Step::Layer::none)
+      if (i > reader || reads(step, number) > 0 || step.kind == Step::Kind::scan ||
+          step.layer != Step::Layer::none)
         return false;
       ++writers;
     }

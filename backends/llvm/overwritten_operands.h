@@ -13,4 +13,8 @@ namespace treadle {
 // Called before barriers are planned.
 void overwrite_operands(ProgramPlan& plan);
 
+// Do all uses of argument `i` of a fused node's body read it at the index that
+// is being written?
+bool reads_in_place(const Graph& body, std::size_t argument);
+
 }  // namespace treadle

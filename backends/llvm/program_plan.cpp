@@ -36,24 +36,6 @@ bool ProgramPlan::is_bound(const Dim& dim) const {
                      [&](const std::string& symbol) { return bound_symbols.contains(symbol); });
 }
 
-bool reads_in_place(const Graph& body, std::size_t argument) {
-  const NodeId source = body.inputs()[argument];
-  const Dims& dims = body.node(source).types[0].dims;
-  // What follows from it is worked out wherever it is read, and reads it there.
-  std::vector<bool> follows(body.size(), false);
-  follows[source] = true;
-  for (NodeId id = 0; id < body.size(); ++id) {
-    const Node& node = body.node(id);
-    if (std::none_of(node.operands.begin(), node.operands.end(),
-                     [&](Value v) { return follows[v.node]; }))
-      continue;
-    if (!op_def(node.op).pointwise() || node.types[0].dims != dims) return false;
-    follows[id] = true;
-  }
-  return std::none_of(body.outputs().begin(), body.outputs().end(),
-                      [&](const Output& output) { return body.type(output.value).dims != dims; });
-}
-
 namespace {
 
 class Planner {

@@ -264,8 +264,4 @@ struct ProgramPlan {
 ProgramPlan plan_program(const Graph& graph, std::span<const InPlaceUpdate> updates,
                          const MatmulTiles& tiles, std::span<const std::string> fixed = {});
 
-// Do all uses of argument `i` of a fused node's body read it at the index that
-// is being written?
-bool reads_in_place(const Graph& body, std::size_t argument);
-
 }  // namespace treadle
