@@ -23,4 +23,9 @@ inline bool is_cheap(Op op) {
   }
 }
 
+// Needs no memory of its own to be read cheaply at any index.
+inline bool is_generated(Op op) {
+  return op == Op::constant || op == Op::iota || op == Op::dimension || op == Op::broadcast;
+}
+
 }  // namespace treadle

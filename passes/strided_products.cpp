@@ -5,13 +5,10 @@
 #include "ir/builder.h"
 #include "ir/ops/attention.h"
 #include "ir/strided_view.h"
+#include "passes/cheap_ops.h"
 #include "passes/graph_copy.h"
 
 namespace treadle {
-
-bool is_generated(Op op) {
-  return op == Op::constant || op == Op::iota || op == Op::dimension || op == Op::broadcast;
-}
 
 Value read_by_attention(const Graph& graph, const Node& attention, std::size_t i) {
   const Value v = attention.operands[i];

@@ -11,7 +11,4 @@ Graph with_strided_products(const Graph& graph);
 // The value whose memory attention reads operand `i` from.
 Value read_by_attention(const Graph& graph, const Node& attention, std::size_t i);
 
-// Needs no memory of its own to be read cheaply at any index.
-bool is_generated(Op op);
-
 }  // namespace treadle

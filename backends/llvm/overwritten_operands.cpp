@@ -1,6 +1,7 @@
 #include "backends/llvm/overwritten_operands.h"
 
 #include <algorithm>
+#include <map>
 
 #include "backends/llvm/buffer_uses.h"
 #include "ir/op_def.h"
@@ -27,82 +28,94 @@ bool reads_in_place(const Graph& body, std::size_t argument) {
 
 namespace {
 
+// By whom a buffer is used, of all steps.
+struct Uses {
+  std::size_t first = SIZE_MAX, writer = 0;
+  int reads = 0, writes = 0;  // places
+  bool apart = false;         // in a loop, beside layers, or over another one already
+};
+
 class Overwriter {
  public:
-  explicit Overwriter(ProgramPlan& plan) : plan_(plan) {}
+  explicit Overwriter(ProgramPlan& plan) : plan_(plan), uses_(plan.buffers.size()) {
+    for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+      const Step& step = plan.steps[i];
+      const bool apart = step.kind == Step::Kind::scan || step.layer != Step::Layer::none;
+      any_place(step, [&](const Location& place, bool writes) {
+        for (const int number : {place.buffer, place.alternate, place.next_row})
+          if (number >= 0) add(uses_[static_cast<std::size_t>(number)], i, writes, apart);
+        return false;
+      });
+    }
+  }
 
   void run() {
     for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
       const Step& step = plan_.steps[i];
       if (step.kind != Step::Kind::fused || step.layer != Step::Layer::none) continue;
-      for (std::size_t output = 0; output < step.out.size(); ++output) overwrite(i, output);
+      for (const Location& to : step.out) overwrite(i, to);
     }
+    if (!now_.empty()) replace(plan_.steps);
   }
 
  private:
-  BufferPlan& buffer(int number) { return plan_.buffers[static_cast<std::size_t>(number)]; }
+  static void add(Uses& uses, std::size_t step, bool writes, bool apart) {
+    uses.first = std::min(uses.first, step);
+    uses.apart |= apart;
+    ++(writes ? uses.writes : uses.reads);
+    if (writes) uses.writer = step;
+  }
+
+  const BufferPlan& buffer(const Location& place) const {
+    return plan_.buffers[static_cast<std::size_t>(place.buffer)];
+  }
+  Uses& uses(const Location& place) { return uses_[static_cast<std::size_t>(place.buffer)]; }
 
   // All of a piece of the arena that all threads share.
-  bool is_whole(const Location& place) {
+  bool is_whole(const Location& place) const {
     if (place.alternate >= 0 || place.next_row >= 0 || !place.rows.empty()) return false;
-    const BufferPlan& plan = buffer(place.buffer);
+    const BufferPlan& plan = buffer(place);
     return plan.kind == BufferPlan::Kind::arena && !plan.per_thread && !plan.turn;
   }
-  bool used_before(std::size_t step, int number) const {
-    return std::any_of(plan_.steps.begin(), plan_.steps.begin() + static_cast<std::ptrdiff_t>(step),
-                       [&](const Step& other) { return touches(other, number); });
-  }
 
-  void overwrite(std::size_t at, std::size_t output) {
+  void overwrite(std::size_t at, const Location& to) {
+    if (!is_whole(to) || uses(to).first != at) return;
     const Step& step = plan_.steps[at];
-    const Location to = step.out[output];
-    if (!is_whole(to) || used_before(at, to.buffer)) return;
     const Graph& body = *step.graph->node(step.node).regions[0];
     for (std::size_t i = 0; i < step.in.size(); ++i) {
-      const Location from = step.in[i];
-      if (!is_whole(from) || from.buffer == to.buffer || reads(step, from.buffer) != 1 ||
-          writes(step, from.buffer) || buffer(from.buffer).dtype != buffer(to.buffer).dtype ||
-          buffer(from.buffer).elements != buffer(to.buffer).elements || !reads_in_place(body, i) ||
-          !is_handed_over(at, from.buffer))
+      const Location& from = step.in[i];
+      if (!is_whole(from) || !is_handed_over(at, from) || buffer(from).dtype != buffer(to).dtype ||
+          buffer(from).elements != buffer(to).elements || !reads_in_place(body, i))
         continue;
-      replace(plan_.steps, to.buffer, from.buffer);
+      now_[to.buffer] = from.buffer;
+      uses(to).apart = uses(from).apart = true;
       return;
     }
   }
 
-  static std::ptrdiff_t reads(const Step& step, int number) {
-    return std::count_if(step.in.begin(), step.in.end(),
-                         [&](const Location& place) { return stands_in(place, number); });
-  }
-
   // Does one step write it, and only this one, behind that, read it?
-  bool is_handed_over(std::size_t reader, int number) const {
-    int writers = 0;
-    for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
-      const Step& step = plan_.steps[i];
-      if (i == reader || !touches(step, number)) continue;
-      if (i > reader || reads(step, number) > 0 || step.kind == Step::Kind::scan ||
-          step.layer != Step::Layer::none)
-        return false;
-      ++writers;
-    }
-    return writers == 1;
+  bool is_handed_over(std::size_t reader, const Location& place) {
+    const Uses& of = uses(place);
+    return !of.apart && of.reads == 1 && of.writes == 1 && of.writer < reader;
   }
 
-  static void replace(std::vector<Step>& steps, int from, int to) {
+  void replace(std::vector<Step>& steps) const {
+    const auto rename = [&](int& number) {
+      if (const auto found = now_.find(number); found != now_.end()) number = found->second;
+    };
     for (Step& step : steps) {
       for (auto* places : {&step.in, &step.out})
         for (Location& place : *places)
-          for (int* number : {&place.buffer, &place.alternate, &place.next_row})
-            if (*number == from) *number = to;
-      for (PlannedBound& bound : step.bounds)
-        if (bound.counts.buffer == from) bound.counts.buffer = to;
-      replace(step.before, from, to);
-      replace(step.body, from, to);
+          for (int* number : {&place.buffer, &place.alternate, &place.next_row}) rename(*number);
+      for (PlannedBound& bound : step.bounds) rename(bound.counts.buffer);
+      replace(step.before);
+      replace(step.body);
     }
   }
 
   ProgramPlan& plan_;
+  std::vector<Uses> uses_;  // of each buffer
+  std::map<int, int> now_;  // where what stood in a buffer stands
 };
 
 }  // namespace
