@@ -28,8 +28,8 @@ llvm::Type* value_type(llvm::LLVMContext& context, DType dtype, unsigned lanes =
 // A lane's bits do not depend on the number of lanes, so a scalar remainder
 // equals the vector body. Every instruction rounds to its dtype; nothing is
 // contracted. In f32 the functions are inline polynomials, within 2 ulp (pow
-// too; normal_cdf 4); in f64 sqrt, floor and sigmoid's arithmetic are inline and exp, log,
-// tanh, ... are calls to libm, lane by lane. bf16 is computed in f32.
+// too; without fused multiply-add 3, normal_cdf 4); in f64 sqrt, floor and sigmoid's arithmetic are
+// inline and exp, log, tanh, ... are calls to libm, lane by lane. bf16 is computed in f32.
 llvm::Value* emit_scalar_program(llvm::IRBuilderBase& builder, const ScalarProgram& program,
                                  std::span<llvm::Value* const> arguments, const Target& target);
 
