@@ -36,6 +36,9 @@ def parse():
     parser.add_argument("--rounds", type=int, default=15, help="of a row, at most")
     parser.add_argument("--seconds", type=float, default=6,
                         help="that a row may take, unless six rounds need more")
+    parser.add_argument("--passes", type=int, default=1, metavar="N",
+                        help="through all rows, each with its part of the rounds: others that use "
+                             "the machine for some minutes then reach a part of a row's rounds")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peers", default="torch,jax,onnxruntime,openvino,onednn",
                         help="which, with commas between; the others are left out")
@@ -54,6 +57,11 @@ def parse():
     settings.least_rounds = 6  # fewer give no interval of 95 %
     if settings.quick:
         settings.rounds, settings.least_rounds, settings.seconds = 3, 3, 2
+    if settings.passes < 1:
+        parser.error("--passes is at least 1")
+    settings.rounds = -(-settings.rounds // settings.passes)
+    settings.least_rounds = -(-settings.least_rounds // settings.passes)
+    settings.seconds /= settings.passes
     settings.peers = settings.peers.split(",") + (["torch.compile"] if settings.compile else [])
     if "torch" in settings.peers:
         settings.peers.append("torch.padded")
@@ -113,15 +121,25 @@ def measure_all(selected, settings):
     peers = timed.Peers(settings, errors)
     peers.versions.update(results["machine"].get("peers", {}))
     begin, group = time.perf_counter(), None
+    readings = {row.name: [] for row in selected}
     with tempfile.TemporaryDirectory() as folder:
-        for row in selected:
+        for number, row in [(n, row) for n in range(settings.passes) for row in selected]:
+            last = number + 1 == settings.passes
+            if isinstance(row, costs.Numbers) and not last:
+                continue  # its own rounds are few and short
             if row.group != group:
                 group = row.group
-                print(f"\n{group}", flush=True)
-            result = (numbers(row, settings, folder) if isinstance(row, costs.Numbers)
-                      else timed.measure(row, peers, settings, folder))
+                of = f" (pass {number + 1} of {settings.passes})" if settings.passes > 1 else ""
+                print(f"\n{group}{of}", flush=True)
+            if isinstance(row, costs.Numbers):
+                result = numbers(row, settings, folder)
+            else:
+                readings[row.name].append(timed.read(row, peers, settings, folder))
+                result = timed.result(row, readings[row.name])
+                if last:
+                    result.update(timed.shares(row, settings, folder))
             result["date"] = datetime.date.today().isoformat()
-            results["rows"].append(result)
+            results["rows"] = [r for r in results["rows"] if r["name"] != row.name] + [result]
             results["rows"].sort(key=lambda r: names.index(r["name"]))
             results["machine"] = machine.describe(settings.treadle, peers.versions)
             if settings.output:

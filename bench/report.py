@@ -167,6 +167,14 @@ def pointwise_text(results):
             f"{100 * most['pointwise'] / most['flops']:.1f} % ({most['name']}).")
 
 
+def passes_text(results):
+    most = max(len(row.get("readings", [])) for row in results["rows"])
+    if most < 2:
+        return ""
+    return (f"Rows were read in {most} passes through all of them, so that a row's rounds stand "
+            "minutes apart: others use the machine for minutes at a time. ")
+
+
 def document(results):
     groups = list(dict.fromkeys(row["group"] for row in results["rows"]))
     parts = [
@@ -175,7 +183,8 @@ def document(results):
         "docs/performance.json` writes. " + machine_text(results),
         "Every peer gets the same weights and inputs, and its results (of training: gradients) "
         "are compared with Treadle's before anything is timed. Then all run in turns, round "
-        "after round, each when the threads of the one before sleep. A number is the median "
+        "after round, each when the threads of the one before sleep. " + passes_text(results) +
+        "A number is the median "
         "over rounds, in brackets its 95 % interval (order "
         "statistics; of fewer than six rounds the smallest and the largest). Beside a peer's "
         "milliseconds stands how many times as long it takes, the median over rounds and its "

@@ -108,36 +108,66 @@ def turns(running, treadle, settings):
     return times, peaks
 
 
-def measure(row, peers, settings, folder):
+def read(row, peers, settings, folder):
+    """One reading of a row: {"times", "peaks", "pointwise", "peers"}."""
     tensors = f"{folder}/tensors.safetensors"
     treadle, beside = start(row, settings, folder, tensors)
-    out = {"name": row.name, "group": row.group, "targets": row.targets, "rule": row.rule,
-           "flops": row.flops, "pointwise": treadle.about.get("other_flops", 0),
-           "peers": {name: {} for name in beside}}
-    if row.at:
-        out["at"] = row.at
     running = {"treadle": treadle, **beside}
+    said = {name: {} for name in beside}
     for name in row.peers:
-        process, out["peers"][name] = peers.prepare(name, row, tensors)
+        process, said[name] = peers.prepare(name, row, tensors)
         if process:
             running[name] = process
     times, peaks = turns(running, treadle, settings)
     for process in (treadle, *beside.values()):
         process.close()
     os.remove(tensors)
-    out["peaks"] = peaks
-    out["milliseconds"] = spread(times["treadle"])
+    return {"times": times, "peaks": peaks, "peers": said,
+            "pointwise": treadle.about.get("other_flops", 0)}
+
+
+def together(readings, names, function):
+    """Of all rounds of the readings that have all of those, what `function` makes of one."""
+    return [function(*each) for reading in readings
+            if all(name in reading["times"] for name in names)
+            for each in zip(*(reading["times"][name] for name in names))]
+
+
+def said_of(name, readings):
+    """What the last reading with times of that peer says of it; else why there are none."""
+    said = [reading["peers"][name] for reading in readings]
+    return next((about for about in reversed(said) if "failed" not in about), said[-1])
+
+
+def result(row, readings):
+    """What all readings of a row say together."""
+    peaks = [peak for reading in readings for peak in reading["peaks"]]
+    ours = together(readings, ["treadle"], float)
+    last = readings[-1]
+    out = {"name": row.name, "group": row.group, "targets": row.targets, "rule": row.rule,
+           "flops": row.flops, "pointwise": last["pointwise"],
+           "peers": {name: dict(said_of(name, readings)) for name in last["peers"]},
+           "peaks": peaks, "milliseconds": spread(ours)}
+    if len(readings) > 1:
+        out["readings"] = [statistics.median(reading["times"]["treadle"]) for reading in readings]
+    if row.at:
+        out["at"] = row.at
     if row.flops:
-        out["share"] = spread([row.flops / (ms * 1e-3) / peak
-                               for ms, peak in zip(times["treadle"], peaks)])
-    for name in times:
-        if name != "treadle":
-            out["peers"][name]["milliseconds"] = spread(times[name])
-            out["peers"][name]["ratio"] = spread(
-                [theirs / ours for theirs, ours in zip(times[name], times["treadle"])])
-    if row.targets and not row.lengths:
-        out["where"] = where.measure(row, settings, written(row.program, folder))
+        out["share"] = spread([row.flops / (ms * 1e-3) / peak for ms, peak in zip(ours, peaks)])
+    for name, about in out["peers"].items():
+        theirs = together(readings, [name], float)
+        if theirs:
+            about["milliseconds"] = spread(theirs)
+            about["ratio"] = spread(together(readings, [name, "treadle"], lambda x, y: x / y))
     if row.lengths:
-        out["of_bound"] = spread([ragged.of_bound(*each, row.lengths) for each in zip(
-            times["treadle"], times["full"], times["one"])])
+        out["of_bound"] = spread(together(
+            readings, ["treadle", "full", "one"],
+            lambda *each: ragged.of_bound(*each, row.lengths)))
     return out
+
+
+def shares(row, settings, folder):
+    """Where the row's time goes, of rows with a target."""
+    if row.targets and not row.lengths:
+        return {"where": where.measure(row, settings, written(row.program, folder))}
+    return {}

@@ -27,6 +27,7 @@ import ragged  # noqa: E402
 import report  # noqa: E402
 import rows  # noqa: E402
 import targets  # noqa: E402
+import timed as timing  # noqa: E402
 import where  # noqa: E402
 
 treadle = ""
@@ -112,6 +113,41 @@ class Rows(unittest.TestCase):
                 expected = (row.counted or row.count)(sizes)
                 if expected is not None:
                     self.assertEqual(counted, expected)
+
+
+class Readings(unittest.TestCase):
+    """Of one row, minutes apart: all their rounds count."""
+
+    row = rows.Row(name="a row", group="A group", program="", part="forward", extents={},
+                   targets=[targets.share(0.4)], count=lambda sizes: 1e9, peers=["jax"])
+
+    @staticmethod
+    def reading(ours, theirs):
+        return {"times": {"treadle": ours, "jax": theirs}, "peaks": [20e9] * len(ours),
+                "pointwise": 1e6, "peers": {"jax": {"difference": 0.0}}}
+
+    def test_medians_are_over_all_rounds(self):
+        result = timing.result(self.row, [self.reading([100.0, 102.0], [300.0, 306.0]),
+                                          self.reading([200.0], [200.0])])
+        self.assertEqual(result["milliseconds"]["median"], 102)
+        self.assertEqual(result["peers"]["jax"]["ratio"]["median"], 3)
+        self.assertEqual(result["peers"]["jax"]["milliseconds"]["median"], 300)
+        self.assertEqual(result["readings"], [101, 200])
+        self.assertEqual(len(result["peaks"]), 3)
+        self.assertIn("in 2 passes", report.document(results(timed(**result))))
+        self.assertNotIn("passes", report.document(results(timed())))
+
+    def test_who_failed_in_one_reading_counts_in_the_others(self):
+        first = self.reading([100.0], [300.0])
+        del first["times"]["jax"]
+        first["peers"]["jax"] = {"failed": "it ended"}
+        for readings in ([first, self.reading([100.0], [200.0])],
+                         [self.reading([100.0], [200.0]), first]):
+            about = timing.result(self.row, readings)["peers"]["jax"]
+            self.assertEqual(about["ratio"]["median"], 2)
+            self.assertNotIn("failed", about)
+        about = timing.result(self.row, [first, first])["peers"]["jax"]
+        self.assertEqual(about, {"failed": "it ended"})
 
 
 class Servers(unittest.TestCase):
