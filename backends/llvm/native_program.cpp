@@ -51,7 +51,7 @@ class Memory {
  private:
   static constexpr std::size_t large_page = std::size_t{1} << 21;
   static std::byte* allocate(std::size_t bytes) {
-    const bool large = bytes >= 4 * large_page;
+    const bool large = bytes >= large_page;
     const std::size_t alignment = large ? large_page : ProgramPlan::alignment;
     const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     void* memory = std::aligned_alloc(alignment, rounded);
