@@ -90,7 +90,8 @@ class Planner {
     ask_ahead(plan_);
     share_while_done(plan_);
     for (auto* steps : {&plan_.preparation, &plan_.steps}) number_kernels(*steps);
-    if (updates_.empty()) interleave_products(plan_);
+    plan_.training_step = !updates_.empty();
+    if (!plan_.training_step) interleave_products(plan_);
     return std::move(plan_);
   }
 

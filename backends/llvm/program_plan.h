@@ -243,6 +243,7 @@ struct ProgramPlan {
   // the slots `fixed` alone (preparation.h).
   std::vector<Step> preparation;
   std::vector<int> fixed;
+  bool training_step = false;  // it updates parameters in place: only read while code is generated
   bool prepares_runners = false;  // which keep it for the last extents alone
   std::vector<Step> steps;
   int kernels = 0;  // the steps that are no scans
