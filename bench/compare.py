@@ -101,7 +101,7 @@ def numbers(row, settings, folder):
             **row.take(settings, folder)}
 
 
-def earlier(settings, names, selected):
+def earlier(settings, names):
     """What of the file's rows stays; each was checked and timed by an earlier run."""
     results = {"machine": {}, "threads": settings.threads, "rows": []}
     if settings.merge and settings.output and os.path.exists(settings.output):
@@ -109,14 +109,13 @@ def earlier(settings, names, selected):
             results = json.load(file)
         if results["threads"] != settings.threads:
             sys.exit(f"{settings.output} was measured with --threads {results['threads']}")
-        results["rows"] = [row for row in results["rows"]
-                           if row["name"] in names and row["name"] not in selected]
+        results["rows"] = [row for row in results["rows"] if row["name"] in names]
     return results
 
 
 def measure_all(selected, settings):
     names = [row.name for row in rows.rows()]
-    results = earlier(settings, names, {row.name for row in selected})
+    results = earlier(settings, names)
     errors = open(f"{root}/build/bench_peers.log", "w", encoding="utf-8")
     peers = timed.Peers(settings, errors)
     peers.versions.update(results["machine"].get("peers", {}))

@@ -171,8 +171,8 @@ def passes_text(results):
     most = max(len(row.get("readings", [])) for row in results["rows"])
     if most < 2:
         return ""
-    return (f"Rows were read in {most} passes through all of them, so that a row's rounds stand "
-            "minutes apart: others use the machine for minutes at a time. ")
+    return (f"Rows were read in up to {most} passes through all that were asked for, so that a "
+            "row's rounds stand apart: others use the machine for minutes at a time. ")
 
 
 def document(results):

@@ -248,12 +248,12 @@ class SingleEmitter : public FloatEmitter {
   // |x|, no more than where the density is long 0.
   Value* normal_magnitude(Value* x) { return at_most(abs(x), 14.5); }
 
-  // exp(-x^2 / 2) / sqrt(2 pi) = 2^n (peak + tail r) with x^2 = r - 2 n ln 2, in which what x^2
-  // lost by rounding is part of r. Of r a minimax polynomial of the relative error (least squares
-  // with Lawson's weights, the coefficients rounded one by one); n is 32 more, so that all of
-  // these are normal numbers.
+  // exp(-x^2 / 2) / sqrt(2 pi) = 2^n value, value = peak + tail r, with x^2 = r - 2 n ln 2, in
+  // which what x^2 lost by rounding is part of r. Of r a minimax polynomial of the relative error
+  // (least squares with Lawson's weights, the coefficients rounded one by one); n is 32 more, so
+  // that all of these are normal numbers.
   struct Density {
-    Value *r, *tail, *exponent;
+    Value *r, *tail, *value, *exponent;
   };
   static constexpr double peak = 0.398942292;
   Density density(Value* magnitude) {
@@ -270,7 +270,8 @@ class SingleEmitter : public FloatEmitter {
     constexpr std::int64_t above_all_sums = 0x4b400200;
     Value* low = b.CreateBinaryIntrinsic(llvm::Intrinsic::umin, bits(sum),
                                          integer(bits(sum), above_all_sums));
-    return {r, tail, b.CreateShl(low, integer(low, 23))};
+    Value* value = fma(tail, r, real(magnitude, peak));
+    return {r, tail, value, b.CreateShl(low, integer(low, 23))};
   }
   // 2^n times what is positive and no more than 1, by adding n to its exponent.
   Value* times_power(Value* x, const Density& d) {
@@ -280,7 +281,7 @@ class SingleEmitter : public FloatEmitter {
   // 1.29 ulp at most on all floats.
   Value* normal_pdf(Value* x) {
     const Density d = density(normal_magnitude(x));
-    return times_power(fma(d.tail, d.r, real(x, peak)), d);
+    return times_power(d.value, d);
   }
 
   // The density at x times Mills' ratio at a = |x|, which is the distribution below -a; for
@@ -296,7 +297,7 @@ class SingleEmitter : public FloatEmitter {
         polynomial(a, {1.39691103, 15.4393492, 83.4192886, 263.013336, 481.507782, 419.746704});
     Value* n = polynomial(a, {1.39691103, 15.4395638, 80.6400757, 231.659927, 334.909424});
     const Density of_x = density(a);
-    Value* high = fma(of_x.tail, of_x.r, real(x, peak));
+    Value* high = of_x.value;
     Value* sum = fma(a, d, n);
     Value* below = nullptr;
     if (!has_fma()) {

@@ -265,11 +265,12 @@ TEST_CASE("the normal distribution is a half at 0 and has digits far below it") 
   const std::vector<float> x = {0.0F, -0.0F, 0x1p-149F, -13.0F, -14.0F, -20.0F, 6.0F, 1e30F};
   for (const char* mask : {"", "avx2", "sse"}) {
     INFO("features '" << mask << "'");
-    const auto y = apply<float, float>(make_target(mask),
-                                       program_of(ScalarOp::normal_cdf, DType::f32, DType::f32),
-                                       DType::f32, DType::f32, 4, x, x);
+    const Target target = make_target(mask);
+    const auto y =
+        apply<float, float>(target, program_of(ScalarOp::normal_cdf, DType::f32, DType::f32),
+                            DType::f32, DType::f32, 4, x, x);
     CHECK(std::vector<float>(y.begin(), y.begin() + 3) == std::vector<float>(3, 0.5F));
-    const double bound = make_target(mask).has_fma ? 2 : 4;
+    const double bound = target.has_fma ? 2 : 4;
     for (std::size_t i = 3; i < x.size(); ++i)
       CHECK(ulps(y[i], normal_cdf_of(static_cast<double>(x[i]))) <= bound);
   }
