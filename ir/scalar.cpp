@@ -103,6 +103,9 @@ Scalar cos(Scalar x) { return unary(ScalarOp::cos, x); }
 Scalar erf(Scalar x) { return unary(ScalarOp::erf, x); }
 Scalar normal_cdf(Scalar x) { return unary(ScalarOp::normal_cdf, x); }
 Scalar normal_pdf(Scalar x) { return unary(ScalarOp::normal_pdf, x); }
+Scalar gelu(Scalar x) { return unary(ScalarOp::gelu, x); }
+Scalar silu(Scalar x) { return unary(ScalarOp::silu, x); }
+Scalar softplus(Scalar x) { return unary(ScalarOp::softplus, x); }
 Scalar tanh(Scalar x) { return unary(ScalarOp::tanh, x); }
 Scalar sigmoid(Scalar x) { return unary(ScalarOp::sigmoid, x); }
 Scalar abs(Scalar x) {
@@ -162,6 +165,14 @@ double normal_cdf_of(double x) { return 0.5 * std::erfc(x / -std::numbers::sqrt2
 
 double normal_pdf_of(double x) {
   return std::numbers::inv_sqrtpi / std::numbers::sqrt2 * std::exp(-0.5 * x * x);
+}
+
+// Where the bounds count the other factor is 0: the limit far below 0 is 0.
+double gelu_of(double x) { return (x < -100 ? -100 : x) * normal_cdf_of(x); }
+double silu_of(double x) { return (x < -1000 ? -1000 : x) * sigmoid_of(x); }
+
+double softplus_of(double x) {
+  return std::isnan(x) ? x : std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x)));
 }
 
 template <typename T>
@@ -328,6 +339,9 @@ class Interpreter {
       case ScalarOp::sigmoid: return each_wide(x, out, count, sigmoid_of);
       case ScalarOp::normal_cdf: return each_wide(x, out, count, normal_cdf_of);
       case ScalarOp::normal_pdf: return each_wide(x, out, count, normal_pdf_of);
+      case ScalarOp::gelu: return each_wide(x, out, count, gelu_of);
+      case ScalarOp::silu: return each_wide(x, out, count, silu_of);
+      case ScalarOp::softplus: return each_wide(x, out, count, softplus_of);
       case ScalarOp::is_finite:
         return each<std::uint8_t>(x, x, out, count, [](T a, T) { return std::isfinite(a); });
       case ScalarOp::add: return each<T>(x, y, out, count, [](T a, T b) { return a + b; });

@@ -15,7 +15,7 @@ enum class ScalarOp : std::uint8_t {
   argument,  // `immediate` is the operand's number
   constant,  // `real` (floats) or `immediate` (integers, bool)
   neg, abs, floor, exp, expm1, log, log1p, sqrt, sin, cos, erf, tanh, sigmoid,  // floats
-  normal_cdf, normal_pdf,                // floats
+  normal_cdf, normal_pdf, gelu, silu, softplus,  // floats
   is_finite,                             // float -> bool
   add, sub, mul, div, minimum, maximum,  // floats and integers; integers wrap, x / 0 = 0
   pow,                                   // floats
@@ -92,6 +92,9 @@ Scalar cos(Scalar x);
 Scalar erf(Scalar x);
 Scalar normal_cdf(Scalar x);
 Scalar normal_pdf(Scalar x);
+Scalar gelu(Scalar x);
+Scalar silu(Scalar x);
+Scalar softplus(Scalar x);
 Scalar tanh(Scalar x);
 Scalar sigmoid(Scalar x);
 Scalar abs(Scalar x);

@@ -116,20 +116,27 @@ class SingleEmitter : public FloatEmitter {
     return select(less(abs(x), 1e-8), x, add(sum, sum));
   }
 
-  // 1 / (1 + exp(-x)) with exp(-x) = 2^n (1 + q). Numerator and denominator are
-  // 2^-24 times theirs: 2^n has a normal number wherever the result is not 0 or 1,
-  // and results below the smallest normal number come out right. Of the three terms
-  // 2^n q + 1 + 2^n the first two are added first: where 2^n is large, 1 would be
-  // lost beside it. 1.9991 ulp at most, where 1 + q + 1 is a little above 2.
-  Value* sigmoid(Value* x) {
-    Value* bounded = at_least(at_most(x, 70), -105);
-    const Scaled n = round_to_scale(bounded, -1.44269502, -24);
+  // 1 + exp(-x), exp(-x) = 2^n (1 + q), times 2^-32: 2^n has a normal number wherever
+  // 1 / (1 + exp(-x)) is not 0 or 1, and results below the smallest normal number come out
+  // right. Of the three terms 2^n q + 1 + 2^n the first two are added first: where 2^n is
+  // large, 1 would be lost beside it.
+  Value* one_and_exp(Value* x) {
+    Value* bounded = at_least(at_most(x, 60), -110);
+    const Scaled n = round_to_scale(bounded, -1.44269502, -32);
     Value* r = remainder(b.CreateFNeg(bounded), n.n);
     Value* tail =
         polynomial(r, {1.38131444e-3, 8.36941885e-3, 4.16684568e-2, 1.66665148e-1, 4.99999931e-1});
     Value* q = fma(mul(r, r), tail, r);
-    Value* one = real(x, 0x1p-24);
-    return div(one, add(fma(n.scale, q, one), n.scale));
+    return add(fma(n.scale, q, real(x, 0x1p-32)), n.scale);
+  }
+
+  // 1.9991 ulp at most, where 1 + q + 1 is a little above 2.
+  Value* sigmoid(Value* x) { return div(real(x, 0x1p-32), one_and_exp(x)); }
+
+  // x / (1 + exp(-x)), of which nothing is left below -110.
+  Value* silu(Value* x) {
+    Value* scaled_x = mul(at_least(x, -110), 0x1p-32);
+    return select(less(abs(x), 0x1p-60), mul(x, 0.5), div(scaled_x, one_and_exp(x)));
   }
 
   // With t = exp(-2 |x|): tanh |x| = (1 - t) / (1 + t) = z - z v, where
@@ -215,6 +222,24 @@ class SingleEmitter : public FloatEmitter {
     return select(less(abs(x), 1e-8), x, result);  // keeps -0 and the smallest numbers
   }
 
+  // max(x, 0) + log(1 + t), t = exp(-|x|) = 2^n (1 + q) as two numbers: what rounding 1 + q and
+  // 1 + t loses is brought back into the logarithm's argument, as in log1p.
+  Value* softplus(Value* x) {
+    Value* magnitude = b.CreateFNeg(abs(x));
+    const Reduced reduced = reduce(at_least(magnitude, -105));
+    Value* q = expm1_polynomial(reduced.r);
+    Value *one = real(x, 1), *high = add(q, one);
+    Value* t = scaled(high, reduced.n);
+    // Where it counts 2^n is a normal number.
+    Value* low = mul(sub(q, sub(high, one)), power_of_two(reduced.n.integer, x));
+    Value* u = add(t, one);
+    Value* error = add(sub(t, sub(u, one)), low);
+    const Mantissa m = split(u);
+    Value* scale = from_bits(b.CreateSub(bits(one), m.exponent), x);
+    Value* sum = log_polynomial(fma(error, scale, m.f), exponent_value(m, x));
+    return add(at_least(x, 0), select(less(t, 1e-8), t, sum));
+  }
+
   Value* erf(Value* x) {
     Value* t = abs(x);
     Value* s = mul(x, x);
@@ -284,14 +309,17 @@ class SingleEmitter : public FloatEmitter {
     return times_power(d.value, d);
   }
 
-  // The density at x times Mills' ratio at a = |x|, which is the distribution below -a; for
-  // x >= 0 that from 1. Nothing cancels, so that far below 0 as many digits are right. Mills'
+  // The density at x times Mills' ratio at a = |x|, which is the distribution below -a, as
+  // 2^n (value + lost). Nothing cancels, so that far below 0 as many digits are right. Mills'
   // ratio is 1 / (a + N / D) with N / D about 1 / (a + 2 / (a + ...)): minimax of the ratio's
   // relative error, found in the same way, 0.5 exactly at 0. D and N are scaled so that rounding
-  // them loses least where it counts, at small a; what the sums a D + N and peak + tail r and the
-  // quotient lose is found by fused multiply-adds and added in the end. 1.96 ulp at most on all
-  // floats, without fused multiply-add 4.
-  Value* normal_cdf(Value* x) {
+  // them loses least where it counts, at small a; what the sums a D + N and peak + tail r, the
+  // quotient and their product lose is found by fused multiply-adds.
+  struct Below {
+    Value *a, *value, *lost;  // without fused multiply-add `lost` is null
+    Density density;
+  };
+  Below distribution_below(Value* x) {
     Value* a = normal_magnitude(x);
     Value* d =
         polynomial(a, {1.39691103, 15.4393492, 83.4192886, 263.013336, 481.507782, 419.746704});
@@ -299,24 +327,36 @@ class SingleEmitter : public FloatEmitter {
     const Density of_x = density(a);
     Value* high = of_x.value;
     Value* sum = fma(a, d, n);
-    Value* below = nullptr;
-    if (!has_fma()) {
-      below = div(mul(high, d), sum);
-    } else {
-      Value* low = fma(of_x.tail, of_x.r, sub(real(x, peak), high));
-      Value* one_of_sum = div(real(x, 1), sum);
-      Value* ratio = mul(d, one_of_sum);
-      Value* minus = b.CreateFNeg(ratio);
-      Value* rest = fma(minus, fma(a, d, sub(n, sum)), fma(minus, sum, d));
-      below = mul(ratio, high);
-      Value* lost = fma(ratio, low, fma(ratio, high, b.CreateFNeg(below)));
-      below = add(below, fma(mul(rest, one_of_sum), high, lost));
-    }
-    below = times_power(below, of_x);
+    if (!has_fma()) return {a, div(mul(high, d), sum), nullptr, of_x};
+    Value* low = fma(of_x.tail, of_x.r, sub(real(x, peak), high));
+    Value* one_of_sum = div(real(x, 1), sum);
+    Value* ratio = mul(d, one_of_sum);
+    Value* minus = b.CreateFNeg(ratio);
+    Value* rest = fma(minus, fma(a, d, sub(n, sum)), fma(minus, sum, d));
+    Value* product = mul(ratio, high);
+    Value* lost = fma(ratio, low, fma(ratio, high, b.CreateFNeg(product)));
+    lost = fma(mul(rest, one_of_sum), high, lost);
+    Value* value = add(product, lost);
+    return {a, value, sub(lost, sub(value, product)), of_x};
+  }
+
+  // For x >= 0 it is that from 1. 1.96 ulp at most on all floats, without fused multiply-add 4.
+  Value* normal_cdf(Value* x) {
+    const Below below = distribution_below(x);
     // By the sign's bits, not by a comparison, which takes a multiplication's time.
     Value* positive = b.CreateNot(b.CreateAShr(bits(x), integer(bits(x), 31)));
     Value* step = from_bits(b.CreateAnd(positive, bits(real(x, 1))), x);
-    return abs(sub(step, below));
+    return abs(sub(step, times_power(below.value, below.density)));
+  }
+
+  // x times that: max(x, 0) less a times what is below -a. 2^26 keeps a normal.
+  Value* gelu(Value* x) {
+    const Below below = distribution_below(x);
+    Value* a = mul(below.a, 0x1p26);
+    Value* product =
+        below.lost == nullptr ? mul(a, below.value) : fma(a, below.value, mul(a, below.lost));
+    Value* scaled_product = from_bits(b.CreateAdd(bits(product), below.density.exponent), x);
+    return sub(at_least(x, 0), mul(scaled_product, 0x1p-58));
   }
 
   // Is there an instruction that multiplies by powers of two?
@@ -333,6 +373,9 @@ class SingleEmitter : public FloatEmitter {
       case ScalarOp::erf: return erf(x);
       case ScalarOp::normal_cdf: return normal_cdf(x);
       case ScalarOp::normal_pdf: return normal_pdf(x);
+      case ScalarOp::gelu: return gelu(x);
+      case ScalarOp::silu: return silu(x);
+      case ScalarOp::softplus: return softplus(x);
       default: internal_error("vector math", "not a function of one f32");
     }
   }
@@ -388,6 +431,20 @@ Value* double_normal_pdf(FloatEmitter& e, Value* x) {
   return e.mul(bell, std::numbers::inv_sqrtpi / std::numbers::sqrt2);
 }
 
+// Where the bounds count the other factor is 0: the limit far below 0 is 0.
+Value* double_gelu(FloatEmitter& e, Value* x) {
+  return e.mul(e.at_least(x, -100), double_normal_cdf(e, x));
+}
+
+Value* double_silu(FloatEmitter& e, Value* x) {
+  return e.mul(e.at_least(x, -1000), double_sigmoid(e, x));
+}
+
+Value* double_softplus(FloatEmitter& e, Value* x) {
+  Value* small = call_libm(e.b, "exp", e.b.CreateFNeg(e.abs(x)));
+  return e.add(e.at_least(x, 0), call_libm(e.b, "log1p", small));
+}
+
 }  // namespace
 
 llvm::Value* emit_unary(llvm::IRBuilderBase& builder, ScalarOp op, llvm::Value* x,
@@ -404,6 +461,9 @@ llvm::Value* emit_unary(llvm::IRBuilderBase& builder, ScalarOp op, llvm::Value* 
   if (op == ScalarOp::sigmoid) return double_sigmoid(single, x);
   if (op == ScalarOp::normal_cdf) return double_normal_cdf(single, x);
   if (op == ScalarOp::normal_pdf) return double_normal_pdf(single, x);
+  if (op == ScalarOp::gelu) return double_gelu(single, x);
+  if (op == ScalarOp::silu) return double_silu(single, x);
+  if (op == ScalarOp::softplus) return double_softplus(single, x);
   return call_libm(builder, libm_name(op), x);
 }
 

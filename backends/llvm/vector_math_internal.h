@@ -28,12 +28,13 @@ llvm::Type* value_type(llvm::LLVMContext& context, DType dtype, unsigned lanes =
 // A lane's bits do not depend on the number of lanes, so a scalar remainder
 // equals the vector body. Every instruction rounds to its dtype; nothing is
 // contracted. In f32 the functions are inline polynomials, within 2 ulp (pow
-// too; without fused multiply-add 3, normal_cdf 4); in f64 sqrt, floor and sigmoid's arithmetic are
-// inline and exp, log, tanh, ... are calls to libm, lane by lane. bf16 is computed in f32.
+// too; without fused multiply-add 3, normal_cdf 4, gelu 5); in f64 sqrt, floor and sigmoid's
+// arithmetic are inline and exp, log, tanh, ... are calls to libm, lane by lane. bf16 is computed
+// in f32.
 llvm::Value* emit_scalar_program(llvm::IRBuilderBase& builder, const ScalarProgram& program,
                                  std::span<llvm::Value* const> arguments, const Target& target);
 
-// One f32 or f64 function of one argument (exp ... sigmoid) on x.
+// One f32 or f64 function of one argument (abs ... softplus) on x.
 llvm::Value* emit_unary(llvm::IRBuilderBase& builder, ScalarOp op, llvm::Value* x,
                         const Target& target);
 

@@ -169,7 +169,7 @@ template <>
 OpDef make_op_def<Op::gelu>() {
   return function(
       "x times the normal distribution's cumulative function at x (Hendrycks and Gimpel 2016)",
-      [](ScalarBuilder&, Args x, DType) { return x[0] * normal_cdf(x[0]); },
+      [](ScalarBuilder&, Args x, DType) { return gelu(x[0]); },
       [](VjpContext& c) {
         const Value x = c.operands[0];
         const Value slope = c.b.add(c.b.normal_cdf(x), c.b.mul(x, c.b.normal_pdf(x)));
@@ -180,7 +180,7 @@ OpDef make_op_def<Op::gelu>() {
 template <>
 OpDef make_op_def<Op::silu>() {
   return function(
-      "x * sigmoid(x)", [](ScalarBuilder&, Args x, DType) { return x[0] * sigmoid(x[0]); },
+      "x * sigmoid(x)", [](ScalarBuilder&, Args x, DType) { return silu(x[0]); },
       [](VjpContext& c) {
         const Value x = c.operands[0];
         const Value s = c.b.sigmoid(x);
@@ -192,10 +192,7 @@ OpDef make_op_def<Op::silu>() {
 template <>
 OpDef make_op_def<Op::softplus>() {
   return function(
-      "log(1 + exp(x))",
-      [](ScalarBuilder& s, Args x, DType t) {
-        return maximum(x[0], s.constant(t, 0)) + log1p(exp(-abs(x[0])));
-      },
+      "log(1 + exp(x))", [](ScalarBuilder&, Args x, DType) { return softplus(x[0]); },
       [](VjpContext& c) { return Results{c.b.mul(c.dy(), c.b.sigmoid(c.operands[0]))}; });
 }
 
