@@ -145,11 +145,11 @@ struct Function {
   bool inverted = false;   // 1 over what `op` gives
 };
 
-ScalarProgram program_of(const Function& f) {
-  ScalarProgram program = program_of(f.op, DType::f32, DType::f32);
+ScalarProgram program_of(const Function& f, DType dtype = DType::f32) {
+  ScalarProgram program = program_of(f.op, dtype, dtype);
   if (!f.inverted) return program;
-  program.instructions.push_back({ScalarOp::constant, DType::f32, {}, 1, 0});
-  program.instructions.push_back({ScalarOp::div, DType::f32, {3, 2}, 0, 0});
+  program.instructions.push_back({ScalarOp::constant, dtype, {}, 1, 0});
+  program.instructions.push_back({ScalarOp::div, dtype, {3, 2}, 0, 0});
   program.result = 4;
   return program;
 }
@@ -401,7 +401,7 @@ TEST_CASE("f64 functions") {
   std::vector<double> x;
   for (int i = -2000; i <= 2000; ++i) x.push_back(i * 0.017);
   for (const Function& f : functions()) {
-    const auto program = program_of(f.op, DType::f64, DType::f64);
+    const auto program = program_of(f, DType::f64);
     const auto y = apply<double, double>(target, program, DType::f64, DType::f64, 8, x, x);
     double worst = 0;
     for (std::size_t i = 0; i < x.size(); ++i) {
