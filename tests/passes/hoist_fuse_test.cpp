@@ -1,7 +1,10 @@
+#include <algorithm>
+
 #include "passes/batch.h"
 #include "passes/differentiate.h"
 #include "passes/fuse_gates.h"
 #include "passes/hoist_scan.h"
+#include "passes/simplify.h"
 #include "tests/catch.h"
 #include "tests/support/graphs.h"
 
@@ -37,6 +40,12 @@ TEST_CASE("fuse-gates joins the gates of a cell that declares each weight on its
   CHECK(count_ops(scan_body(fused, 0), Op::concat) == 0);  // the weights are joined in front
   // One projection in front, one product each for all dW and all dU.
   CHECK(count_ops(fused, Op::matmul) == 3);
+  // Both halves read U's gates in one order: W and U are joined once each.
+  const Graph simplified = simplify(fused);
+  const auto& nodes = simplified.nodes();
+  CHECK(std::count_if(nodes.begin(), nodes.end(), [](const Node& node) {
+          return node.op == Op::concat && node.types[0].rank() == 2;
+        }) == 2);
 }
 
 TEST_CASE("a running sum that a step also returns half-made stays in the loop") {

@@ -77,8 +77,12 @@ Graph separate_gates_loss() {
   const Value h = s.argument(state);
   const Value row = s.argument({DType::f64, {input_size}});
   std::vector<Value> z;
-  for (std::size_t i = 0; i < 6; i += 2)
+  const auto file = std::make_shared<const SourceFile>(SourceFile{"gates.tdl", "r k v"});
+  for (std::size_t i = 0; i < 6; i += 2) {
+    const auto at = static_cast<std::uint32_t>(i);
+    const LocationScope scope(s, {file, at, at + 1});
     z.push_back(s.add(product(s, row, w[i]), product(s, h, w[i + 1])));
+  }
   const Value keep = s.sigmoid(z[0]);
   const Value next =
       s.add(s.mul(keep, h), s.mul(s.shift(s.neg(keep), 1), s.mul(s.tanh(z[1]), s.sin(z[2]))));
