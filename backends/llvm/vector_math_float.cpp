@@ -133,7 +133,7 @@ class SingleEmitter : public FloatEmitter {
   // 1.9991 ulp at most, where 1 + q + 1 is a little above 2.
   Value* sigmoid(Value* x) { return div(real(x, 0x1p-32), one_and_exp(x)); }
 
-  // x / (1 + exp(-x)), of which nothing is left below -110.
+  // x / (1 + exp(-x)), of which nothing is left below -110. 1.9981 ulp at most.
   Value* silu(Value* x) {
     Value* scaled_x = mul(at_least(x, -110), 0x1p-32);
     return select(less(abs(x), 0x1p-60), mul(x, 0.5), div(scaled_x, one_and_exp(x)));
@@ -223,7 +223,7 @@ class SingleEmitter : public FloatEmitter {
   }
 
   // max(x, 0) + log(1 + t), t = exp(-|x|) = 2^n (1 + q) as two numbers: what rounding 1 + q and
-  // 1 + t loses is brought back into the logarithm's argument, as in log1p.
+  // 1 + t loses is brought back into the logarithm's argument, as in log1p. 1.65 ulp at most.
   Value* softplus(Value* x) {
     Value* magnitude = b.CreateFNeg(abs(x));
     const Reduced reduced = reduce(at_least(magnitude, -105));
@@ -349,7 +349,8 @@ class SingleEmitter : public FloatEmitter {
     return abs(sub(step, times_power(below.value, below.density)));
   }
 
-  // x times that: max(x, 0) less a times what is below -a. 2^26 keeps a normal.
+  // x times that: max(x, 0) less a times what is below -a. 2^26 keeps a normal. 1.91 ulp at most,
+  // without fused multiply-add 5.
   Value* gelu(Value* x) {
     const Below below = distribution_below(x);
     Value* a = mul(below.a, 0x1p26);

@@ -118,6 +118,15 @@ TEST_CASE("activations and their slopes far out and at zero") {
   }
 }
 
+TEST_CASE("gelu, silu and softplus are 0 at -infinity, and keep infinity and NaN") {
+  for (const Op op : {Op::gelu, Op::silu, Op::softplus}) {
+    const Numbers values = values_of(op, {vector_of({-inf, inf, not_a_number})});
+    CHECK(values[0] == 0);
+    CHECK(values[1] == inf);
+    CHECK(std::isnan(values[2]));
+  }
+}
+
 TEST_CASE("NaN is kept by relu, minimum, maximum, sign and reduce_max") {
   const Tensor odd = vector_of({not_a_number, 1, not_a_number}),
                other = vector_of({2, not_a_number, not_a_number});
