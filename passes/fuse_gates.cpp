@@ -86,6 +86,17 @@ bool joinable_term(const Graph& graph, Value v, const UseCounts& uses) {
          graph.type(node.operands[1]).rank() == 2;
 }
 
+// In the order of the source.
+void order_as_written(const Graph& graph, std::vector<Value>& terms) {
+  const auto location = [&](Value term) -> const SourceRange& {
+    return graph.node(term.node).location;
+  };
+  const SourceFilePtr& file = location(terms[0]).file;
+  if (std::all_of(terms.begin(), terms.end(), [&](Value v) { return location(v).file == file; }))
+    std::stable_sort(terms.begin(), terms.end(),
+                     [&](Value x, Value y) { return location(x).begin < location(y).begin; });
+}
+
 // In the order of a concatenation of the right operands that there is already, as that of the
 // weights that the products of the forward half share: one is enough then. In the body of a scan,
 // which that one stands outside of, the order of the source is that of the forward half.
@@ -99,16 +110,7 @@ void order_as_joined(const Graph& graph, std::int64_t axis, std::vector<Value>& 
                std::is_permutation(node.operands.begin(), node.operands.end(), operands.begin(),
                                    operands.end());
       });
-  if (joined == graph.nodes().end()) {
-    const auto location = [&](Value term) -> const SourceRange& {
-      return graph.node(term.node).location;
-    };
-    const SourceFilePtr& file = location(terms[0]).file;
-    if (std::all_of(terms.begin(), terms.end(), [&](Value v) { return location(v).file == file; }))
-      std::stable_sort(terms.begin(), terms.end(),
-                       [&](Value x, Value y) { return location(x).begin < location(y).begin; });
-    return;
-  }
+  if (joined == graph.nodes().end()) return order_as_written(graph, terms);
   const auto place = [&](Value term) {
     return std::find(joined->operands.begin(), joined->operands.end(), right(term));
   };

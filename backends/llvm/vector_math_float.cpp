@@ -206,24 +206,27 @@ class SingleEmitter : public FloatEmitter {
     return log_limits(x, log_polynomial(m.f, n));
   }
 
-  // log(u) where u = 1 + x rounded, with the rounding error (Knuth's two-sum)
-  // brought back into the reduced argument.
+  // log(u + error), error small beside u >= 0, brought into the reduced argument.
+  Value* log_with_error(Value* u, Value* error) {
+    const Mantissa m = split(u);
+    // 2^-n, or 0 where the error no longer matters and 2^-n is no normal number.
+    Value* scale = from_bits(b.CreateSub(bits(real(u, 1)), m.exponent), u);
+    scale = select(less(u, 0x1p60), scale, real(u, 0));
+    return log_polynomial(fma(error, scale, m.f), exponent_value(m, u));
+  }
+
+  // log(u) where u = 1 + x rounded, with the rounding error (Knuth's two-sum).
   Value* log1p(Value* x) {
     Value* one = real(x, 1);
     Value* u = add(x, 1);
     Value* x_part = sub(u, 1);
     Value* error = add(sub(one, sub(u, x_part)), sub(x, x_part));
-    const Mantissa m = split(u);
-    // 2^-n, or 0 where the error no longer matters and 2^-n is no normal number.
-    Value* scale = from_bits(b.CreateSub(bits(one), m.exponent), x);
-    scale = select(less(u, 0x1p60), scale, real(x, 0));
-    Value* f = fma(error, scale, m.f);
-    Value* result = log_limits(u, log_polynomial(f, exponent_value(m, x)));
+    Value* result = log_limits(u, log_with_error(u, error));
     return select(less(abs(x), 1e-8), x, result);  // keeps -0 and the smallest numbers
   }
 
   // max(x, 0) + log(1 + t), t = exp(-|x|) = 2^n (1 + q) as two numbers: what rounding 1 + q and
-  // 1 + t loses is brought back into the logarithm's argument, as in log1p. 1.65 ulp at most.
+  // 1 + t loses is brought back into the logarithm's argument. 1.65 ulp at most.
   Value* softplus(Value* x) {
     Value* magnitude = b.CreateFNeg(abs(x));
     const Reduced reduced = reduce(at_least(magnitude, -105));
@@ -233,10 +236,7 @@ class SingleEmitter : public FloatEmitter {
     // Where it counts 2^n is a normal number.
     Value* low = mul(sub(q, sub(high, one)), power_of_two(reduced.n.integer, x));
     Value* u = add(t, one);
-    Value* error = add(sub(t, sub(u, one)), low);
-    const Mantissa m = split(u);
-    Value* scale = from_bits(b.CreateSub(bits(one), m.exponent), x);
-    Value* sum = log_polynomial(fma(error, scale, m.f), exponent_value(m, x));
+    Value* sum = log_with_error(u, add(sub(t, sub(u, one)), low));
     return add(at_least(x, 0), select(less(t, 1e-8), t, sum));
   }
 
@@ -298,9 +298,10 @@ class SingleEmitter : public FloatEmitter {
     Value* value = fma(tail, r, real(magnitude, peak));
     return {r, tail, value, b.CreateShl(low, integer(low, 23))};
   }
-  // 2^n times what is positive and no more than 1, by adding n to its exponent.
-  Value* times_power(Value* x, const Density& d) {
-    return mul(from_bits(b.CreateAdd(bits(x), d.exponent), x), 0x1p-32);
+  // 2^n x by adding n to x's exponent, x being a normal number that remains one. `scale` takes
+  // back the 32 by which n is more, and what x is.
+  Value* times_power(Value* x, const Density& d, double scale = 0x1p-32) {
+    return mul(from_bits(b.CreateAdd(bits(x), d.exponent), x), scale);
   }
 
   // 1.29 ulp at most on all floats.
@@ -349,15 +350,14 @@ class SingleEmitter : public FloatEmitter {
     return abs(sub(step, times_power(below.value, below.density)));
   }
 
-  // x times that: max(x, 0) less a times what is below -a. 2^26 keeps a normal. 1.91 ulp at most,
-  // without fused multiply-add 5.
+  // x times that: max(x, 0) less a times what is below -a. 2^26 keeps a normal, and 2^n of 0
+  // is less than what rounds to 0. 1.91 ulp at most, without fused multiply-add 5.
   Value* gelu(Value* x) {
     const Below below = distribution_below(x);
     Value* a = mul(below.a, 0x1p26);
     Value* product =
         below.lost == nullptr ? mul(a, below.value) : fma(a, below.value, mul(a, below.lost));
-    Value* scaled_product = from_bits(b.CreateAdd(bits(product), below.density.exponent), x);
-    return sub(at_least(x, 0), mul(scaled_product, 0x1p-58));
+    return sub(at_least(x, 0), times_power(product, below.density, 0x1p-58));
   }
 
   // Is there an instruction that multiplies by powers of two?
