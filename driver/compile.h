@@ -61,10 +61,11 @@ double working_memory(const Graph& graph, const DimEnv& sizes);
 // The passes of `lower` by name, then `place`.
 inline constexpr std::string_view training_pipeline =
     "simplify,hoist-scan,fuse-gates,simplify,join-stacks,fuse-attention,expand-composites,simplify,"
-    "sink-transposes,join-gradients,carry-sums,fuse-pointwise,place";
+    "sink-transposes,join-gradients,carry-sums,chain-products,fuse-pointwise,place";
 inline constexpr std::string_view bf16_pipeline =
     "simplify,hoist-scan,fuse-gates,simplify,join-stacks,fuse-attention,bf16-products,"
-    "expand-composites,simplify,sink-transposes,join-gradients,carry-sums,fuse-pointwise,place";
+    "expand-composites,simplify,sink-transposes,join-gradients,carry-sums,chain-products,fuse-"
+    "pointwise,place";
 constexpr std::string_view pipeline_of(bool bf16_products) {
   return bf16_products ? bf16_pipeline : training_pipeline;
 }

@@ -156,4 +156,7 @@ std::span<const Op> all_ops();
 std::optional<Op> op_from_name(std::string_view name);
 inline std::string_view to_string(Op op) { return op_def(op).name; }
 
+// The sums of products of two operands.
+inline bool is_product(Op op) { return op == Op::matmul || op == Op::matmul_add; }
+
 }  // namespace treadle

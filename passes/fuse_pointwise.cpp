@@ -105,7 +105,7 @@ class Fuser {
            v = node(v.node).operands[0])
         role_[v.node] = Role::view;
     }
-    if (node(id).op == Op::matmul) {
+    if (is_product(node(id).op) && i < 2) {
       const auto view = product_view(graph_, node(id));
       const Value base = view ? (i == 0 ? view->a : view->b).base : v;
       if (!is_generated(node(base.node).op))

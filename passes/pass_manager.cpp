@@ -19,6 +19,7 @@
 #include "passes/batch.h"
 #include "passes/bf16_products.h"
 #include "passes/carry_sums.h"
+#include "passes/chain_products.h"
 #include "passes/derive_step.h"
 #include "passes/differentiate.h"
 #include "passes/expand_composites.h"

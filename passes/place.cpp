@@ -1,7 +1,9 @@
 #include "passes/place.h"
 
 #include <algorithm>
+#include <memory>
 #include <set>
+#include <utility>
 
 #include "passes/graph_copy.h"
 
@@ -10,16 +12,36 @@ namespace {
 
 using Choose = std::function<std::string_view(const Graph&, NodeId)>;
 
+// A library's product starts from zero: a kernel adds it to what LLVM's would start from.
+void add_behind(Builder& b, Node node, NodeId id, ValueMap& map) {
+  const Value start = map[node.operands[2]];
+  const Type type = node.types[0];
+  node.op = Op::matmul;
+  node.operands.pop_back();
+  const Value product = copy_node(b, node, id, map);
+  Graph body;
+  Builder inside(body);
+  const Value x = inside.argument(type), y = inside.argument(type);
+  body.add_output("", inside.add(x, y));
+  const LocationScope scope(b, node.location);
+  map.set({id, 0}, b.add_node(Op::fused, {start, product}, {{"domain", type.dims}},
+                              {std::make_shared<const Graph>(std::move(body))}));
+}
+
 // `choose` names the backend of a product; an empty name leaves it alone. A
 // library is told the extents once a run: in a loop whose steps have each their
 // own, products stay with LLVM.
 Graph with_backends(const Graph& graph, const Choose& choose) {
   return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
     Node node = graph.node(id);
-    if (node.op == Op::matmul) {
+    if (is_product(node.op)) {
       const std::string_view name = choose(graph, id);
       node.attributes.erase(backend_attribute);
       if (!name.empty()) node.attributes.set(backend_attribute, std::string(name));
+      if (!name.empty() && node.op == Op::matmul_add) {
+        add_behind(b, std::move(node), id, map);
+        return true;
+      }
     } else if (node.op == Op::scan && !node.attributes.has("bound")) {
       node = with_regions(node, [&](const Graph& step) { return with_backends(step, choose); });
     } else {

@@ -45,7 +45,7 @@ Graph with_strided_products(const Graph& graph) {
   return copy_graph(graph, [&](Builder& b, NodeId id, ValueMap& map) {
     const Node& node = graph.node(id);
     if (is_attention(node.op)) return copy_with_own_views(b, graph, id, map);
-    if (node.op != Op::matmul) return false;
+    if (node.op != Op::matmul && node.op != Op::matmul_add) return false;
     std::vector<Value> operands = map.all(node.operands);
     Attributes attributes = node.attributes;
     const auto whole = product_view(graph, node);
@@ -90,7 +90,7 @@ Graph with_strided_products(const Graph& graph) {
     }
     if (!changed) return false;
     const LocationScope scope(b, node.location);
-    map.set({id, 0}, b.add_node(Op::matmul, std::move(operands), std::move(attributes)));
+    map.set({id, 0}, b.add_node(node.op, std::move(operands), std::move(attributes)));
     return true;
   });
 }

@@ -47,6 +47,10 @@ bool is_plain_product(const Step& step) {
          step.row_loops.empty() && step.sum_loops.empty();
 }
 
+bool starts_from_another(const Step& step) {
+  return step.kind == Step::Kind::matmul && !step.direct && step.in.size() > 2;
+}
+
 bool touches(const Step& step, int buffer) {
   return any_place(step, [&](const Location& place, bool) { return stands_in(place, buffer); });
 }

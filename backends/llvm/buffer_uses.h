@@ -25,6 +25,8 @@ std::optional<Location::Row> row_of_turn(const Step& loop, int buffer, const Dim
 
 // One product of a packed B: none of a batch, in loops or of a B where it stands.
 bool is_plain_product(const Step& step);
+// A product whose sums start from operand 2.
+bool starts_from_another(const Step& step);
 
 // What some steps read and write.
 struct Buffers {

@@ -39,7 +39,8 @@ void defer_in(ProgramPlan& plan, std::vector<Step>& steps) {
   for (Step& step : steps) defer_in(plan, step.body);
   for (std::size_t i = 0; i < steps.size(); ++i) {
     Step& matmul = steps[i];
-    if (!is_plain_product(matmul) || matmul.out.size() != 1) continue;
+    if (!is_plain_product(matmul) || starts_from_another(matmul) || matmul.out.size() != 1)
+      continue;
     for (std::size_t j = i + 1; j < steps.size(); ++j) {
       if (!touches(steps[j], matmul.out[0].buffer)) continue;
       const auto row = deferred_row(plan, steps, i, j);
@@ -69,8 +70,36 @@ void defer_in(ProgramPlan& plan, std::vector<Step>& steps) {
   }
 }
 
+// The one step of the loop that reads what the part of a turn gives, if it starts its sums from
+// that.
+Step* reader_of(std::vector<Step>& body, const Step& turn) {
+  const int result = turn.out[0].buffer;
+  Step* out = nullptr;
+  for (Step& step : body) {
+    if (&step == &turn || !touches(step, result)) continue;
+    if (out != nullptr || !is_plain_product(step) || !starts_from_another(step) ||
+        !(step.in[2] == turn.out[0]) || step.in[0].buffer == result ||
+        step.product_dtype != turn.product_dtype)
+      return nullptr;
+    out = &step;
+  }
+  return out;
+}
+
+void chain_in(std::vector<Step>& steps) {
+  for (Step& step : steps) {
+    chain_in(step.body);
+    if (!step.turn) continue;
+    Step* reader = reader_of(steps, step);
+    if (reader == nullptr) continue;
+    step.in_chain = true;
+    reader->chained = {step};
+  }
+}
+
 }  // namespace
 
 void defer_products(ProgramPlan& plan) { defer_in(plan, plan.steps); }
+void chain_deferred_products(ProgramPlan& plan) { chain_in(plan.steps); }
 
 }  // namespace treadle

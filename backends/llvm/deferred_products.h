@@ -14,4 +14,9 @@ namespace treadle {
 // its own rows. Both parts are one kernel.
 void defer_products(ProgramPlan& plan);
 
+// Where a turn's part of it is all that another product starts its sums from, both are computed
+// by one kernel that never writes it (emit_chained_tile_function). Called when it is known where
+// they read their operands.
+void chain_deferred_products(ProgramPlan& plan);
+
 }  // namespace treadle

@@ -18,7 +18,9 @@ class Interleaver {
     std::size_t run_end = 0;
     for (std::size_t i = 0; i < steps.size(); ++i) {
       if (steps[i].run) run_end = i + static_cast<std::size_t>(steps[i].run->steps);
-      if (i < run_end || !is_plain_product(steps[i]) || steps[i].out.size() != 1) continue;
+      if (i < run_end || !is_plain_product(steps[i]) || starts_from_another(steps[i]) ||
+          steps[i].out.size() != 1)
+        continue;
       for (std::size_t j = i + 1; j < steps.size(); ++j)
         if (touches(steps[j], steps[i].out[0].buffer)) {
           interleave(i, j);

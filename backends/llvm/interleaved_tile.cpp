@@ -280,16 +280,19 @@ Value* emit_packed_vector(llvm::IRBuilderBase& b, const MatmulTile& tile, Value*
                      b.CreateAdd(start, b.CreateMul(within, constant(b, tile.lanes))));
 }
 
-void emit_columns_below(llvm::IRBuilderBase& b, const MatmulTile& tile, Value* value, Value* row,
-                        Value* v, Value* n) {
+Value* emit_lanes_below(llvm::IRBuilderBase& b, const MatmulTile& tile, Value* v, Value* n) {
   std::vector<llvm::Constant*> lanes;
   for (int i = 0; i < tile.lanes; ++i) lanes.push_back(b.getInt64(static_cast<std::uint64_t>(i)));
+  Value* left = b.CreateSub(n, b.CreateMul(v, constant(b, tile.lanes)));
+  return b.CreateICmpSLT(llvm::ConstantVector::get(lanes),
+                         b.CreateVectorSplat(static_cast<unsigned>(tile.lanes), left));
+}
+
+void emit_columns_below(llvm::IRBuilderBase& b, const MatmulTile& tile, Value* value, Value* row,
+                        Value* v, Value* n) {
   Value* first = b.CreateMul(v, constant(b, tile.lanes));
-  Value* mask = b.CreateICmpSLT(
-      llvm::ConstantVector::get(lanes),
-      b.CreateVectorSplat(static_cast<unsigned>(tile.lanes), b.CreateSub(n, first)));
   b.CreateMaskedStore(value, b.CreateGEP(value_type(b.getContext(), tile.dtype), row, first),
-                      llvm::Align(size_of(tile.dtype)), mask);
+                      llvm::Align(size_of(tile.dtype)), emit_lanes_below(b, tile, v, n));
 }
 
 }  // namespace treadle

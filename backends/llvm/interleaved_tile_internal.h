@@ -84,6 +84,10 @@ class InterleavedTile {
 llvm::Value* emit_packed_vector(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* packed,
                                 llvm::Value* depth, llvm::Value* v);
 
+// Which lanes of vector v hold columns below n.
+llvm::Value* emit_lanes_below(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* v,
+                              llvm::Value* n);
+
 // Stores the columns of vector v below n, a row of C being at `row`.
 void emit_columns_below(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* value,
                         llvm::Value* row, llvm::Value* v, llvm::Value* n);

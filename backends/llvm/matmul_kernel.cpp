@@ -6,10 +6,13 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backends/llvm/loop_internal.h"
+#include "backends/llvm/matmul_ahead_internal.h"
 #include "backends/llvm/matmul_amx_internal.h"
+#include "backends/llvm/matmul_chained_strip_internal.h"
 #include "backends/llvm/matmul_pack_internal.h"
 #include "backends/llvm/matmul_pairs_internal.h"
 #include "backends/llvm/matmul_panel_internal.h"
@@ -36,8 +39,6 @@ constexpr int least_columns_to_ask_for = 128;
 // reads ahead in time.
 constexpr int most_rows_to_ask = 64;
 constexpr int least_bytes_to_ask = 1 << 20;
-// Tiles that are left, for each that has to ask ahead, when the first of them does.
-constexpr int tiles_for_one = 4;
 
 class KernelEmitter {
  public:
@@ -52,7 +53,7 @@ class KernelEmitter {
         size_(static_cast<int>(size_of(tile_.dtype))),
         element_(value_type(module.getContext(), tile_.dtype)) {}
 
-  MatmulKernels run(bool direct, bool asks) {
+  MatmulKernels run(bool direct, bool asks, bool chains) {
     MatmulKernels kernels;
     kernels.tile = tile_;
     strips_.with_epilogue = bool(epilogue_);
@@ -69,6 +70,9 @@ class KernelEmitter {
                         : emit_turn_function(module_, target_, tile_, prefix_ + ".turn");
     kernels.gemm = emit_gemm("gemm", false);
     if (asks && !tile_.amx) kernels.asking = emit_gemm("asking_gemm", true);
+    if (chains && may_chain(tile_))
+      kernels.chained = emit_gemm("chained_gemm", true,
+                                  emit_chained_strip_function(module_, target_, tile_, prefix_));
     ahead_ = nullptr;
     if (direct) kernels.direct = emit_direct();
     return kernels;
@@ -81,17 +85,6 @@ class KernelEmitter {
   Value* offset(Value* pointer, Value* by) { return b_.CreateGEP(b_.getInt8Ty(), pointer, by); }
   Value* element_at(Value* pointer, Value* index) { return b_.CreateGEP(element_, pointer, index); }
   Value* null() { return llvm::ConstantPointerNull::get(b_.getPtrTy()); }
-
-  // What a sum starts from that has no `initial`.
-  llvm::Constant* zero_row() {
-    const std::string name = prefix_ + ".zero_row";
-    if (llvm::GlobalVariable* known = module_.getGlobalVariable(name, true)) return known;
-    auto* type = llvm::ArrayType::get(element_, static_cast<std::uint64_t>(tile_.columns));
-    auto* row = new llvm::GlobalVariable(module_, type, true, llvm::GlobalValue::InternalLinkage,
-                                         llvm::Constant::getNullValue(type), name);
-    row->setAlignment(llvm::Align(64));
-    return row;
-  }
 
   llvm::Function* begin(const std::string& name, llvm::FunctionType* type) {
     auto* f = llvm::Function::Create(type, llvm::Function::InternalLinkage, prefix_ + "." + name,
@@ -123,17 +116,24 @@ class KernelEmitter {
     gemm_context,
   };
 
-  llvm::Function* emit_gemm(const char* name, bool asks) {
-    llvm::Type* p = b_.getPtrTy();
-    llvm::Type* i = b_.getInt64Ty();
+  // A GemmFunction; with `asks` an AskingGemmFunction; with a strip of chained products, too, a
+  // ChainedGemmFunction.
+  llvm::Function* emit_gemm(const char* name, bool asks, llvm::Function* chained = nullptr) {
+    llvm::Type *p = b_.getPtrTy(), *i = b_.getInt64Ty();
     std::vector<llvm::Type*> types = {p, i, i, p, p, i, p, i, i, i, i, i, i, i};
     if (epilogue_) types.push_back(p);
     if (asks) types.insert(types.end(), {p, i});
+    if (chained != nullptr) types.insert(types.end(), {p, i, i, p, i});
     auto* f = begin(name, llvm::FunctionType::get(b_.getVoidTy(), types, false));
     given_.clear();
     for (llvm::Argument& argument : f->args()) given_.push_back(&argument);
     if (asks) ahead_ = b_.CreateAlloca(ahead_state_type(b_.getContext()));
+    if (chained != nullptr) {
+      Value** first = &given_[given_.size() - 5];
+      chained_ = Chained{chained, first[0], first[1], first[2], first[3], first[4]};
+    }
     emit_blocks();
+    chained_.reset();
     return f;
   }
 
@@ -193,6 +193,7 @@ class KernelEmitter {
     Value* k_bound = b_.CreateSelect(b_.CreateICmpSLT(k, i64(1)), i64(1), k);
     block_size_ = emit_block_size(b_, tile_, b_k_ != nullptr, b_.CreateSub(m_end, m_begin), k_bound,
                                   given_[gemm_a_m]);
+    if (chained_) block_size_ = {i64(row_block), k_bound};
     if (ahead_ != nullptr) emit_ahead_state(k_bound);
     Value *first_row = m_begin, *first_k = i64(0);
     Value* blocks = emit_blocks_of(b_, k_bound, depth);
@@ -221,9 +222,6 @@ class KernelEmitter {
     b_.CreateRetVoid();
   }
 
-  // Of a second-level cache that is small for them the weights drive out what was asked for
-  // early; but memory may be slow: what is asked for has three times as long to come as to be
-  // asked for.
   void emit_ahead_state(Value* k_bound) {
     Value *begin = given_[gemm_panel_begin], *end = given_[gemm_panel_end];
     Value* rows = b_.CreateSub(given_[gemm_m_end], given_[gemm_m_begin]);
@@ -233,14 +231,8 @@ class KernelEmitter {
     // Of whole blocks along k: a tile asks after each steps_together.
     Value* k = minimum(k_bound, block_size_.k);
     tiles = b_.CreateMul(tiles, b_.CreateUDiv(k_bound, k));
-    Value* asked =
-        b_.CreateMul(depth(k), i64(bytes_asked(tile_) / static_cast<int>(steps_together)));
-    Value *list = given_[gemm_panel_end + 1], *bytes = given_[gemm_panel_end + 2];
-    Value* wanted = b_.CreateMul(b_.CreateUDiv(bytes, asked), i64(tiles_for_one));
-    wanted = b_.CreateAdd(wanted, i64(tiles_for_one));
-    auto* type = ahead_state_type(b_.getContext());
-    b_.CreateStore(list, b_.CreateStructGEP(type, ahead_, ahead_run));
-    b_.CreateStore(b_.CreateSub(tiles, wanted), b_.CreateStructGEP(type, ahead_, ahead_wait));
+    emit_begin_ahead(b_, tile_, ahead_, given_[gemm_panel_end + 1], given_[gemm_panel_end + 2],
+                     tiles, depth(k));
   }
 
   void emit_block_of_rows(Value* row, Value* rows, Value* k0) {
@@ -324,7 +316,7 @@ class KernelEmitter {
     }
     Value* panels = b_.CreateSub(given_[gemm_panel_end], given_[gemm_panel_begin]);
     Value* turn = b_.getFalse();
-    if (!copies_b(target_, tile_)) {
+    if (!copies_b(target_, tile_) && !chained_) {
       turn = b_.CreateAnd(b_.CreateICmpEQ(of.a_m, i64(1)), b_.CreateICmpNE(of.a_k, i64(1)));
       turn = b_.CreateAnd(turn, b_.CreateICmpSGE(rows, i64(least_rows_to_turn)));
       turn = b_.CreateAnd(turn, b_.CreateICmpSGE(panels, i64(least_panels_to_turn)));
@@ -398,7 +390,7 @@ class KernelEmitter {
     Value* given = given_[gemm_initial];
     Value* initial = offset(given, b_.CreateAdd(b_.CreateMul(row, initial_m), column_bytes));
     Value* from_zero = b_.CreateICmpEQ(given, null());
-    initial = b_.CreateSelect(from_zero, zero_row(), initial);
+    initial = b_.CreateSelect(from_zero, emit_zero_row(module_, tile_, prefix_), initial);
     initial_m = b_.CreateSelect(from_zero, i64(0), initial_m);
     // Behind the first block, the sum so far is in C.
     Value* first = b_.CreateICmpEQ(k0, i64(0));
@@ -506,18 +498,43 @@ class KernelEmitter {
   // Of packed B, which tiles ask for: where few rows read all of it, and it does not stay in
   // the L2 cache.
   Rows next_panel_of(const Block& block, Value* panel) {
-    Value* panels = b_.CreateSub(given_[gemm_panel_end], given_[gemm_panel_begin]);
-    Value* columns = i64(tile_.columns);
-    Value* size = bytes(b_.CreateMul(b_.CreateMul(panels, columns), depth(given_[gemm_k])));
-    Value* wanted = b_.CreateAnd(b_.CreateICmpSLE(block.rows, i64(most_rows_to_ask)),
-                                 b_.CreateICmpSGE(size, i64(least_bytes_to_ask)));
     const Columns next = columns_of(b_.CreateAdd(panel, i64(1)));
-    return {b_.CreateSelect(wanted, b_block(block, next).packed, null()), bytes(columns), i64(0)};
+    Value* wanted = asks_for_panels(block, given_[gemm_k]);
+    return {b_.CreateSelect(wanted, b_block(block, next).packed, null()), bytes(i64(tile_.columns)),
+            i64(0)};
+  }
+  Value* asks_for_panels(const Block& block, Value* k) {
+    Value* panels = b_.CreateSub(given_[gemm_panel_end], given_[gemm_panel_begin]);
+    Value* size = bytes(b_.CreateMul(b_.CreateMul(panels, i64(tile_.columns)), depth(k)));
+    return b_.CreateAnd(b_.CreateICmpSLE(block.rows, i64(most_rows_to_ask)),
+                        b_.CreateICmpSGE(size, i64(least_bytes_to_ask)));
   }
 
   void emit_panel(const Block& block, Value* panel, const Columns& columns, const BlockOfB& b) {
     const std::vector<Value*> arguments = strip_arguments(block, panel, columns.first, b);
-    emit_panel_strips(b_, tile_, strips_, buffer_, arguments, columns.width);
+    if (chained_)
+      emit_chained_strips(b_, tile_, strips_, buffer_, chained_panel(block, panel, columns.first),
+                          arguments, columns.width);
+    else
+      emit_panel_strips(b_, tile_, strips_, buffer_, arguments, columns.width);
+  }
+
+  // The first of two chained products, its rows from the block's on.
+  ChainedPanel chained_panel(const Block& block, Value* panel, Value* column) {
+    const Chained& of = *chained_;
+    Value *a_m = bytes(of.a_m), *a_k = bytes(of.a_k);
+    Value* b = element_at(of.packed, b_.CreateMul(column, of.k));
+    Value* next = element_at(b, b_.CreateMul(of.k, i64(tile_.columns)));
+    Value* first_panel = b_.CreateICmpEQ(panel, given_[gemm_panel_begin]);
+    Value* ahead = b_.CreateAnd(b_.CreateICmpEQ(a_k, i64(size_)), first_panel);
+    return {of.strip,
+            offset(of.a, b_.CreateMul(block.row, a_m)),
+            a_m,
+            a_k,
+            b,
+            of.k,
+            b_.CreateSelect(asks_for_panels(block, of.k), next, null()),
+            b_.CreateSelect(ahead, bytes(of.k), i64(0))};
   }
 
   // (a strip's arguments, width)
@@ -559,6 +576,12 @@ class KernelEmitter {
     Value *a, *a_m, *a_k, *run, *a_run, *c, *m;
   };
   std::optional<Second> second_;
+  // The first one of two chained products.
+  struct Chained {
+    llvm::Function* strip;
+    Value *a, *a_m, *a_k, *packed, *k;
+  };
+  std::optional<Chained> chained_;
   llvm::AllocaInst *buffer_ = nullptr, *turned_ = nullptr, *panel_ = nullptr, *unread_ = nullptr;
   bool copies_ = false;
   std::array<llvm::AllocaInst*, 2> columns_{};  // strip_columns_at, of each A
@@ -569,8 +592,8 @@ class KernelEmitter {
 
 MatmulKernels emit_matmul_kernels(llvm::Module& module, const Target& target, DType dtype,
                                   const char* prefix, const TileEpilogue& epilogue, bool direct,
-                                  bool asks) {
-  return KernelEmitter(module, target, dtype, prefix, epilogue).run(direct, asks);
+                                  bool asks, bool chains) {
+  return KernelEmitter(module, target, dtype, prefix, epilogue).run(direct, asks, chains);
 }
 
 }  // namespace treadle

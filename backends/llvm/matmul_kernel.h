@@ -102,6 +102,18 @@ using AskingGemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, 
                                 std::int64_t k, std::int64_t panel_begin, std::int64_t panel_end,
                                 AskedAhead* ahead, std::int64_t ahead_bytes);
 
+// Two products, the first of which the second one's sums start from: C = initial + A2 B2 + A B,
+// with the bits of two calls of GemmFunction, C's being what the second starts from. Strides of
+// A2 are a2_m and a2_k, it has k2 columns.
+template <typename T>
+using ChainedGemmFunction = void(const T* a, std::int64_t a_m, std::int64_t a_k, const T* packed,
+                                 T* c, std::int64_t c_m, const T* initial, std::int64_t initial_m,
+                                 std::int64_t m_begin, std::int64_t m_end, std::int64_t n,
+                                 std::int64_t k, std::int64_t panel_begin, std::int64_t panel_end,
+                                 AskedAhead* ahead, std::int64_t ahead_bytes, const T* a2,
+                                 std::int64_t a2_m, std::int64_t a2_k, const T* packed2,
+                                 std::int64_t k2);
+
 // GemmFunction with B where it stands, rows of n dense elements that are b_k apart: each
 // block of a panel is copied before it is used, once for each 256 rows of A. `initial`
 // is zero. B's columns make `panels` panels, at least as many as they fill, of numbers of

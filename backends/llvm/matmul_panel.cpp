@@ -151,6 +151,18 @@ class PanelEmitter {
 
 }  // namespace
 
+llvm::Constant* emit_zero_row(llvm::Module& module, const MatmulTile& tile,
+                              const std::string& prefix) {
+  const std::string name = prefix + ".zero_row";
+  if (llvm::GlobalVariable* known = module.getGlobalVariable(name, true)) return known;
+  auto* type = llvm::ArrayType::get(value_type(module.getContext(), tile.dtype),
+                                    static_cast<std::uint64_t>(tile.columns));
+  auto* row = new llvm::GlobalVariable(module, type, true, llvm::GlobalValue::InternalLinkage,
+                                       llvm::Constant::getNullValue(type), name);
+  row->setAlignment(llvm::Align(64));
+  return row;
+}
+
 llvm::AllocaInst* emit_panel_buffer(llvm::IRBuilderBase& b, const MatmulTile& tile) {
   llvm::AllocaInst* buffer =
       b.CreateAlloca(llvm::ArrayType::get(value_type(b.getContext(), tile.dtype),

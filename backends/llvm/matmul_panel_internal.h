@@ -1,11 +1,13 @@
 // The strips of one panel. Included only by backends/llvm/*.cpp.
 #pragma once
+#include <string>
 #include <vector>
 
 #include "backends/llvm/matmul_kernel_internal.h"
 
 namespace llvm {
 class AllocaInst;
+class Constant;
 }  // namespace llvm
 
 namespace treadle {
@@ -15,6 +17,10 @@ struct PanelStrips {
   llvm::Function* amx = nullptr;            // or emit_amx_strip
   bool with_epilogue = false;
 };
+
+// What a sum starts from that has no `initial`: a row of a panel.
+llvm::Constant* emit_zero_row(llvm::Module& module, const MatmulTile& tile,
+                              const std::string& prefix);
 
 // Where a tile of a panel's last columns goes that are no whole vectors; one for a function.
 llvm::AllocaInst* emit_panel_buffer(llvm::IRBuilderBase& b, const MatmulTile& tile);

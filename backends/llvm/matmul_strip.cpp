@@ -4,12 +4,12 @@
 #include <llvm/IR/Module.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <functional>
 #include <utility>
 #include <vector>
 
 #include "backends/llvm/loop_internal.h"
+#include "backends/llvm/matmul_ahead_internal.h"
 #include "backends/llvm/matmul_tile_internal.h"
 #include "backends/llvm/target_internal.h"
 
@@ -24,9 +24,8 @@ class StripEmitter {
   StripEmitter(llvm::Module& module, const Target& target, const MatmulTile& tile, int vectors,
                const std::string& prefix, const TileEpilogue& epilogue, bool copies)
       : tile_(tile), epilogue_(epilogue), b_(module.getContext()) {
-    for (int rows : row_counts()) {
-      const std::string name =
-          prefix + ".tile_" + std::to_string(rows) + "x" + std::to_string(vectors * tile.lanes);
+    for (int rows : row_counts(tile_)) {
+      const std::string name = tile_name(tile, prefix, rows, vectors);
       tiles_.push_back(emit_tile_function(module, target, tile, rows, vectors, name, epilogue));
     }
     const std::string width = "_" + std::to_string(vectors * tile.lanes);
@@ -40,7 +39,7 @@ class StripEmitter {
           direct_.push_back(emit_direct_tile_function(module, target, tile, tile.rows, vectors,
                                                       kind, prefix + what + width));
     for (std::size_t t = 1; t < tiles_.size() && !direct_.empty(); ++t) {
-      const int rows = row_counts()[t];
+      const int rows = row_counts(tile_)[t];
       const std::string name = prefix + ".direct_tile_" + std::to_string(rows) + "x";
       lower_.push_back(emit_direct_tile_function(module, target, tile, rows, vectors,
                                                  DirectTile::plain, name + width));
@@ -72,7 +71,7 @@ class StripEmitter {
     }
     Value* done = i64(0);
     for (std::size_t t = 0; t < tiles_.size(); ++t) {
-      const int rows = row_counts()[t];
+      const int rows = row_counts(tile_)[t];
       Value* end = b_.CreateSub(t == 0 ? last : m, i64(rows - 1));
       std::vector<Value*> values = {done};
       if (t == 0) values.push_back(argument(strip_b_next));
@@ -122,13 +121,6 @@ class StripEmitter {
   Value* offset(Value* pointer, Value* by) { return b_.CreateGEP(b_.getInt8Ty(), pointer, by); }
   Value* argument(StripArgument which) {
     return strip_->getArg(static_cast<unsigned>(strip_->arg_size()) - strip_argument_count + which);
-  }
-
-  std::vector<int> row_counts() const {
-    std::vector<int> counts = {tile_.rows};
-    for (int rows : {4, 2, 1})
-      if (rows < tile_.rows) counts.push_back(rows);
-    return counts;
   }
 
   // The processor sees that a row is read through after a few lines of it only, and a
@@ -198,34 +190,12 @@ class StripEmitter {
   // Asks for its part of the first run of the list that is left, once it is time; not for
   // B's next panel, too, since few tiles do.
   void call_ahead(Value* i, const std::function<void()>& otherwise) {
-    Value* state = argument(strip_ahead);
-    const auto part = [&](unsigned field) {
-      return b_.CreateStructGEP(ahead_state_type(b_.getContext()), state, field);
-    };
-    Value* wait = b_.CreateLoad(b_.getInt64Ty(), part(ahead_wait));
-    b_.CreateStore(b_.CreateSub(wait, i64(1)), part(ahead_wait));
-    Value* run = b_.CreateLoad(b_.getPtrTy(), part(ahead_run));
-    Value* from = b_.CreateLoad(b_.getPtrTy(), run);
-    Value* times = b_.CreateUDiv(strip_->getArg(tile_k), i64(steps_together));
-    Value* asks = b_.CreateAnd(b_.CreateICmpSLE(wait, i64(0)), b_.CreateIsNotNull(from));
-    asks = b_.CreateAnd(asks, b_.CreateICmpNE(times, i64(0)));
+    const AheadPart part = emit_ahead_part(b_, argument(strip_ahead), strip_->getArg(tile_k));
     emit_if(
-        b_, asks,
+        b_, part.asks,
         [&] {
           std::vector<Value*> arguments = arguments_of(asking_, i);
-          Value* left_at = offset(run, i64(offsetof(AskedAhead, bytes)));
-          Value* left = b_.CreateLoad(b_.getInt64Ty(), left_at);
-          // Little further than the run goes, whose end may be another core's beginning.
-          Value* rest = b_.CreateUDiv(b_.CreateSub(b_.CreateAdd(left, times), i64(1)), times);
-          Value* most = i64(bytes_asked(tile_));
-          Value* step = b_.CreateSelect(b_.CreateICmpULT(rest, most), rest, most);
-          Value* asked = b_.CreateMul(step, times);
-          left = b_.CreateSub(left, asked);
-          b_.CreateStore(offset(from, asked), run);
-          b_.CreateStore(left, left_at);
-          Value* next = offset(run, i64(sizeof(AskedAhead)));
-          b_.CreateStore(b_.CreateSelect(b_.CreateICmpSGT(left, i64(0)), run, next),
-                         part(ahead_run));
+          const auto [from, step] = emit_take_ahead(b_, tile_, argument(strip_ahead), part);
           arguments[tile_b_k] = i64(bytes_asked(tile_) / rows_asked);
           arguments[tile_next] = from;
           arguments[tile_next_step] = step;
@@ -308,13 +278,15 @@ class StripEmitter {
 
 }  // namespace
 
-llvm::StructType* ahead_state_type(llvm::LLVMContext& context) {
-  return llvm::StructType::get(
-      context, {llvm::PointerType::get(context, 0), llvm::Type::getInt64Ty(context)});
+std::vector<int> row_counts(const MatmulTile& tile) {
+  std::vector<int> counts = {tile.rows};
+  for (int rows : {4, 2, 1})
+    if (rows < tile.rows) counts.push_back(rows);
+  return counts;
 }
 
-int bytes_asked(const MatmulTile& tile) {
-  return rows_asked * tile.columns * static_cast<int>(size_of(tile.dtype));
+std::string tile_name(const MatmulTile& tile, const std::string& prefix, int rows, int vectors) {
+  return prefix + ".tile_" + std::to_string(rows) + "x" + std::to_string(vectors * tile.lanes);
 }
 
 llvm::Value* emit_a_row(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* a,

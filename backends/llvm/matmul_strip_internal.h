@@ -1,15 +1,16 @@
 // Tiles one below the other. Included only by backends/llvm/*.cpp.
 #pragma once
 #include <string>
+#include <vector>
 
 #include "backends/llvm/matmul_kernel_internal.h"
+#include "backends/llvm/matmul_tile_internal.h"
 
 namespace llvm {
 class Function;
 class IRBuilderBase;
 class LLVMContext;
 class Module;
-class StructType;
 class Value;
 }  // namespace llvm
 
@@ -39,18 +40,15 @@ enum StripArgument : unsigned {
 // one for the first line of each of the next block's columns.
 enum AsksForA : std::int8_t { a_next_line = 1, a_next_block = 2 };
 
-// Of a product that asks ahead: the first run of AskedAhead that is left, and how many tiles
-// that could ask do not yet.
-enum AheadState : unsigned { ahead_run, ahead_wait };
-llvm::StructType* ahead_state_type(llvm::LLVMContext& context);
-// So many bytes after each steps_together along k.
-int bytes_asked(const MatmulTile& tile);
-
 // Tiles of the greatest height that still fits, one below the other. With `copies` b_from
 // may be something: B's panel is packed on the way then.
 llvm::Function* emit_strip_function(llvm::Module& module, const Target& target,
                                     const MatmulTile& tile, int vectors, const std::string& prefix,
                                     const TileEpilogue& epilogue, bool copies);
+
+// The heights of a strip's tiles, and the name of a tile's function.
+std::vector<int> row_counts(const MatmulTile& tile);
+std::string tile_name(const MatmulTile& tile, const std::string& prefix, int rows, int vectors);
 
 // Row i of A, whose rows stand in strips of a tile's height.
 llvm::Value* emit_a_row(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* a,

@@ -18,13 +18,15 @@ namespace {
 
 using llvm::Value;
 
-// Who reads B: as it is packed, where its rows are apart, as it is packed and asking for more;
-// those of listed columns of A (DirectTile): as it is packed, and asking for more, and for more
-// of A, too, or where its rows are apart and packing them.
+// Who reads B: as it is packed, where its rows are apart, as it is packed and asking for more, and
+// so behind another product; those of listed columns of A (DirectTile): as it is packed, and asking
+// for more, and for more of A, too, or where its rows are apart and packing them.
 enum class Reads : std::uint8_t {
   packed,
   apart,
   asking,
+  chained,
+  chained_asking,
   listed,
   listed_asking,
   listed_asking_a,
@@ -49,44 +51,11 @@ class TileEmitter {
         vector_(llvm::FixedVectorType::get(element_, static_cast<unsigned>(tile.lanes))) {}
 
   void run() {
-    for (int i = 0; i < rows_; ++i)
-      a_rows_.push_back(listed() ? b_.getInt64(i * size_)
-                                 : b_.CreateMul(f_->getArg(tile_a_m), b_.getInt64(i)));
     std::vector<Value*> values = initial_sums();
-    values.push_back(f_->getArg(tile_a));  // its first row
-    values.push_back(f_->getArg(tile_b));  // the row of B's panel
-    // Behind them of a copying tile: the sums of columns, where the packed row goes.
-    if (reads_ == Reads::copying) {
-      for (int v = 0; v < vectors_; ++v)
-        values.push_back(load_vector(offset(f_->getArg(tile_sums), byte(v))));
-      values.push_back(f_->getArg(tile_packed));
-    }
-    // Several steps at a time, so that a product of few has few branches: the
-    // processor foresees the end of a short loop.
-    Value* k = f_->getArg(tile_k);
-    Value* together = b_.CreateAnd(k, b_.getInt64(-static_cast<std::uint64_t>(steps())));
-    const bool ask = reads_ != Reads::packed && reads_ != Reads::listed &&
-                     reads_ != Reads::copying && steps() > 1;
-    if (ask) values.push_back(f_->getArg(tile_next));
-    values = emit_loop(b_, b_.getInt64(0), together, b_.getInt64(steps()), std::move(values),
-                       [&](Value* l, std::vector<Value*>& v) {
-                         Value* next = v.back();
-                         if (ask) v.pop_back();
-                         for (unsigned i = 0; i < steps(); ++i)
-                           step(v, b_.CreateAdd(l, b_.getInt64(i)));
-                         if (!ask) return;
-                         ask_for(next);
-                         v.push_back(hidden(offset(next, f_->getArg(tile_next_step))));
-                       });
-    if (ask) values.pop_back();
-    if (steps() > 1)
-      values = emit_loop(b_, together, k, b_.getInt64(1), std::move(values),
-                         [&](Value* l, std::vector<Value*>& v) { step(v, l); });
-    if (reads_ == Reads::copying)
-      for (int v = 0; v < vectors_; ++v)
-        store_vector(values[sums_at() + static_cast<std::size_t>(v)],
-                     offset(f_->getArg(tile_sums), byte(v)));
-    values.resize(static_cast<std::size_t>(rows_ * vectors_));
+    if (chained())
+      multiply(values, {chained_a, chained_a_m, chained_a_k, chained_b, chained_k, chained_next,
+                        chained_next_step});
+    multiply(values, {tile_a, tile_a_m, tile_a_k, tile_b, tile_k, tile_next, tile_next_step});
     if (epilogue_) values = finish(std::move(values));
     store(values);
     b_.CreateRetVoid();
@@ -112,6 +81,54 @@ class TileEmitter {
   void store_vector(Value* value, Value* address) {
     b_.CreateAlignedStore(value, address, llvm::Align(size_of(tile_.dtype)));
   }
+  // Which of the function's arguments are a product's.
+  struct Product {
+    unsigned a, a_m, a_k, b, k, next, next_step;
+  };
+
+  // sums += A B
+  void multiply(std::vector<Value*>& values, const Product& of) {
+    a_rows_.clear();
+    for (int i = 0; i < rows_; ++i)
+      a_rows_.push_back(listed() ? b_.getInt64(i * size_)
+                                 : b_.CreateMul(f_->getArg(of.a_m), b_.getInt64(i)));
+    a_k_ = f_->getArg(of.a_k);
+    values.push_back(f_->getArg(of.a));  // its first row
+    values.push_back(f_->getArg(of.b));  // the row of B's panel
+    // Behind them of a copying tile: the sums of columns, where the packed row goes.
+    if (reads_ == Reads::copying) {
+      for (int v = 0; v < vectors_; ++v)
+        values.push_back(load_vector(offset(f_->getArg(tile_sums), byte(v))));
+      values.push_back(f_->getArg(tile_packed));
+    }
+    // Several steps at a time, so that a product of few has few branches: the
+    // processor foresees the end of a short loop.
+    Value* k = f_->getArg(of.k);
+    Value* together = b_.CreateAnd(k, b_.getInt64(-static_cast<std::uint64_t>(steps())));
+    const bool ask = reads_ != Reads::packed && reads_ != Reads::listed &&
+                     reads_ != Reads::copying && reads_ != Reads::chained && steps() > 1;
+    if (ask) values.push_back(f_->getArg(of.next));
+    values = emit_loop(b_, b_.getInt64(0), together, b_.getInt64(steps()), std::move(values),
+                       [&](Value* l, std::vector<Value*>& v) {
+                         Value* next = v.back();
+                         if (ask) v.pop_back();
+                         for (unsigned i = 0; i < steps(); ++i)
+                           step(v, b_.CreateAdd(l, b_.getInt64(i)));
+                         if (!ask) return;
+                         ask_for(next);
+                         v.push_back(hidden(offset(next, f_->getArg(of.next_step))));
+                       });
+    if (ask) values.pop_back();
+    if (steps() > 1)
+      values = emit_loop(b_, together, k, b_.getInt64(1), std::move(values),
+                         [&](Value* l, std::vector<Value*>& v) { step(v, l); });
+    if (reads_ == Reads::copying)
+      for (int v = 0; v < vectors_; ++v)
+        store_vector(values[sums_at() + static_cast<std::size_t>(v)],
+                     offset(f_->getArg(tile_sums), byte(v)));
+    values.resize(static_cast<std::size_t>(rows_ * vectors_));
+  }
+
   // Of what steps carry: the tile's sums, rows of A and of B, and the copying tile's.
   std::size_t along_at() const { return static_cast<std::size_t>(rows_ * vectors_); }
   std::size_t sums_at() const { return along_at() + 2; }
@@ -156,6 +173,7 @@ class TileEmitter {
   int byte(int vector) const { return vector * tile_.lanes * size_; }
 
   bool listed() const { return reads_ >= Reads::listed; }
+  bool chained() const { return reads_ == Reads::chained || reads_ == Reads::chained_asking; }
   Value* list(unsigned which, Value* l) {
     Value* at = b_.CreateGEP(b_.getInt64Ty(), f_->getArg(which), l);
     return b_.CreateAlignedLoad(b_.getInt64Ty(), at, llvm::Align(8));
@@ -183,7 +201,7 @@ class TileEmitter {
     if (reads_ == Reads::listed_asking_a)
       emit_prefetch(b_, offset(f_->getArg(tile_a_asked), list(tile_asked_at, l)), 2);
     if (reads_ == Reads::copying) emit_prefetch(b_, offset(along_a, 64), 2);
-    if (!listed()) values[along_at()] = hidden(offset(along_a, f_->getArg(tile_a_k)));
+    if (!listed()) values[along_at()] = hidden(offset(along_a, a_k_));
     b = reads_ == Reads::apart || reads_ == Reads::copying ? hidden(offset(b, f_->getArg(tile_b_k)))
                                                            : offset(b, tile_.columns * size_);
   }
@@ -241,7 +259,9 @@ class TileEmitter {
   int size_;
   llvm::Type* element_;
   llvm::Type* vector_;
+  // Of the product that is being emitted.
   std::vector<Value*> a_rows_;
+  Value* a_k_ = nullptr;
 };
 
 }  // namespace
@@ -252,9 +272,14 @@ llvm::Function* emit_tile(llvm::Module& module, const Target& target, const Matm
                           int rows, int vectors, const std::string& name,
                           const TileEpilogue& epilogue, Reads reads) {
   auto* type = tile_function_type(module.getContext(), bool(epilogue), reads != Reads::packed);
-  if (reads >= Reads::listed) {
+  if (reads >= Reads::chained) {
     std::vector<llvm::Type*> types = type->params();
-    types.resize(tile_a_asked + 1, types[tile_a]);
+    if (reads < Reads::listed)
+      for (const unsigned like :
+           {tile_a, tile_a_m, tile_a_k, tile_b, tile_k, tile_next, tile_next_step})
+        types.push_back(types[like]);
+    else
+      types.resize(tile_a_asked + 1, types[tile_a]);
     type = llvm::FunctionType::get(type->getReturnType(), types, false);
   }
   auto* function = llvm::Function::Create(type, llvm::Function::InternalLinkage, name, module);
@@ -300,6 +325,13 @@ llvm::Function* emit_apart_tile_function(llvm::Module& module, const Target& tar
 llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& target,
                                           const MatmulTile& tile, const std::string& name) {
   return emit_tile(module, target, tile, tile.rows, tile.vectors, name, {}, Reads::asking);
+}
+
+llvm::Function* emit_chained_tile_function(llvm::Module& module, const Target& target,
+                                           const MatmulTile& tile, bool asks,
+                                           const std::string& name) {
+  return emit_tile(module, target, tile, tile.rows, tile.vectors, name, {},
+                   asks ? Reads::chained_asking : Reads::chained);
 }
 
 llvm::Function* emit_direct_tile_function(llvm::Module& module, const Target& target,

@@ -41,6 +41,16 @@ enum TileArgument : unsigned {
   // Of one that asks, where those of A stand that it asks for, and how far they are from there.
   tile_asked_at,
   tile_a_asked,
+  // Only of a chained tile: the product that its sums start with, as it is said above, and what it
+  // asks for meanwhile.
+  chained_a = tile_next_step + 1,
+  chained_a_m,
+  chained_a_k,
+  chained_b,
+  chained_k,
+  chained_next,
+  chained_next_step,
+  chained_argument_end,
   // Of one that copies B: sums of B's columns, and where its panel goes.
   tile_sums = tile_next,
   tile_packed = tile_a_asked,
@@ -72,6 +82,13 @@ inline constexpr int tiles_that_ask = 2;
 inline constexpr int rows_asked = steps_together / tiles_that_ask;
 llvm::Function* emit_asking_tile_function(llvm::Module& module, const Target& target,
                                           const MatmulTile& tile, const std::string& name);
+
+// The same for two products, C = initial + A2 B2 + A B, whose sums stay in registers between
+// them: the asking tile's arguments and those from chained_a on. Rows of both that are asked for
+// are tile_b_k apart; without `asks` none are.
+llvm::Function* emit_chained_tile_function(llvm::Module& module, const Target& target,
+                                           const MatmulTile& tile, bool asks,
+                                           const std::string& name);
 
 // The tiles of a B that stands where it is: they read A column by column, each of which is dense
 // and stands where a list says (tile_columns_at). All take the same arguments; of most rows are

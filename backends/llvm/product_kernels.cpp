@@ -1,4 +1,5 @@
 // How the threads share out a product.
+#include "backends/llvm/buffer_uses.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_pairs_internal.h"
 #include "backends/llvm/matmul_tile_internal.h"
@@ -29,8 +30,11 @@ struct Arguments {
         n(f->getArg(6)),
         k(f->getArg(7)),
         thread(f->getArg(8)),
-        threads(f->getArg(9)) {}
+        threads(f->getArg(9)),
+        start(f->getArg(10)),
+        start_m(f->getArg(11)) {}
   llvm::Value *a, *a_m, *a_k, *packed, *c, *m, *n, *k, *thread, *threads;
+  llvm::Value *start, *start_m;  // not of a direct one
 
   // Where thread `i`'s part of `all` starts.
   llvm::Value* part(llvm::IRBuilder<>& b, llvm::Value* all, llvm::Value* i) const {
@@ -54,12 +58,13 @@ llvm::Value* smaller(llvm::IRBuilder<>& b, llvm::Value* x, llvm::Value* y) {
 llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   llvm::Function*& out = products_[{dtype, kind}];
   if (out != nullptr) return out;
-  static constexpr std::array<const char*, 8> names{
-      "product",     "asking_product", "row_product", "interleaved_row_product",
-      "any_product", "shared_product", "products",    "direct_product"};
+  static constexpr std::array<const char*, 9> names{
+      "product",         "asking_product", "row_product", "interleaved_row_product", "any_product",
+      "chained_product", "shared_product", "products",    "direct_product"};
   llvm::IRBuilder<> b(module_.getContext());
   llvm::Type *p = b.getPtrTy(), *i = b.getInt64Ty();
   std::vector<llvm::Type*> types{p, i, i, p, p, i, i, i, i, i};
+  if (kind != ProductKind::direct) types.insert(types.end(), {p, i});
   if (kind == ProductKind::direct)
     types.insert(types.end(), {i, p, i, i, p, i, i, i, i, p, i, p, p, p, i});
   else if (kind == ProductKind::shared_rows)
@@ -68,6 +73,8 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
     types.insert(types.end(), {i, i});
   else if (kind == ProductKind::asking_rows)
     types.insert(types.end(), {p, i});
+  else if (kind == ProductKind::chained_rows)
+    types.insert(types.end(), {p, i, p, i, i, p, i});
   else if (kind == ProductKind::interleaved_row)
     types.insert(types.end(), {i, i, i, p});
   else if (kind != ProductKind::rows)
@@ -81,6 +88,7 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   switch (kind) {
     case ProductKind::rows:
     case ProductKind::asking_rows: several_rows(b, f, dtype, kind); break;
+    case ProductKind::chained_rows: chained_rows(b, f, dtype); break;
     case ProductKind::shared_rows: several_rows(b, f, dtype, kind); break;
     case ProductKind::direct: several_rows(b, f, dtype, kind); break;
     case ProductKind::one_row:
@@ -103,24 +111,74 @@ llvm::Function* ProgramEmitter::product_kernel(DType dtype, ProductKind kind) {
   return f;
 }
 
+// A's first row, or the first one of this turn's or of a thread's own rows.
+llvm::Value* ProgramEmitter::operand_a(llvm::IRBuilder<>& b, const Step& step) {
+  const DType dtype = step.graph->node(step.node).types[0].dtype;
+  llvm::Value* at = extent(b, dim_table_, step.view_a.offset);
+  const auto add = [&](llvm::Value* rows, const Dim& stride) {
+    at = b.CreateAdd(at, b.CreateMul(rows, extent(b, dim_table_, stride)));
+  };
+  if (step.turn) add(turn_of(b, step.out[0].rows[0]), step.turn_stride);
+  if (own_rows_) add(own_rows_->begin, step.view_a.free_stride);
+  return b.CreateGEP(memory_type(b.getContext(), dtype), pointer(b, step.in[0], dtype), at);
+}
+
+bool ProgramEmitter::may_chain_products(DType product_dtype) {
+  return kernels(product_dtype).chained != nullptr;
+}
+
+// Is the deferred product a part of the one that starts from it, by one thread that does its
+// own rows?
+llvm::Value* ProgramEmitter::is_chained(llvm::IRBuilder<>& b, const Step& turn) {
+  if (!turn.in_chain || !own_rows_ || !may_chain_products(turn.product_dtype)) return b.getFalse();
+  return b.CreateAnd(is_deferred(b, turn.out[0].buffer), b.CreateICmpEQ(threads_, b.getInt64(1)));
+}
+
+void ProgramEmitter::add_chained(llvm::IRBuilder<>& b, const Step& turn,
+                                 std::vector<llvm::Value*>& arguments) {
+  const DType dtype = turn.graph->node(turn.node).types[0].dtype;
+  arguments.insert(arguments.end(),
+                   {operand_a(b, turn), extent(b, dim_table_, turn.view_a.free_stride),
+                    extent(b, dim_table_, turn.view_a.contract_stride),
+                    pointer(b, turn.in[1], dtype), extent(b, dim_table_, turn.shape.k)});
+}
+
+void ProgramEmitter::chained_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype) {
+  const MatmulKernels& made = kernels(dtype);
+  const Arguments x(f);
+  llvm::Value *zero = b.getInt64(0), *columns = constant(b, made.tile.columns);
+  b.CreateCall(made.chained, {x.a,           x.a_m,
+                              x.a_k,         x.packed,
+                              x.c,           x.n,
+                              x.start,       x.start_m,
+                              zero,          x.m,
+                              x.n,           x.k,
+                              zero,          rounded_up(b, x.n, columns),
+                              f->getArg(12), f->getArg(13),
+                              f->getArg(14), f->getArg(15),
+                              f->getArg(16), f->getArg(17),
+                              f->getArg(18)});
+}
+
 void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
   if (!step.row_loops.empty() || !step.sum_loops.empty()) return looped_matmul(b, step);
   const DType dtype = step.graph->node(step.node).types[0].dtype;
   const MatmulShape& shape = step.shape;
   const auto size = [&](const Dim& dim) { return extent(b, dim_table_, dim); };
-  llvm::Value* a = b.CreateGEP(memory_type(b.getContext(), dtype), pointer(b, step.in[0], dtype),
-                               size(step.view_a.offset));
+  llvm::Value* a = operand_a(b, step);
   llvm::Value *out = pointer(b, step.out[0], dtype), *rows = size(shape.m);
-  if (step.turn)
-    a = b.CreateGEP(memory_type(b.getContext(), dtype), a,
-                    b.CreateMul(turn_of(b, step.out[0].rows[0]), size(step.turn_stride)));
+  llvm::Value *start = llvm::ConstantPointerNull::get(b.getPtrTy()), *start_m = b.getInt64(0);
+  if (starts_from_another(step)) {
+    start = pointer(b, step.in[2], dtype);
+    start_m = size(shape.n);
+  }
   if (own_rows_) {
     const auto from = [&](llvm::Value* base, const Dim& stride) {
       return b.CreateGEP(memory_type(b.getContext(), dtype), base,
                          b.CreateMul(own_rows_->begin, size(stride)));
     };
-    a = from(a, step.view_a.free_stride);
     out = from(out, shape.n);
+    if (starts_from_another(step)) start = from(start, shape.n);
     rows = own_rows_->count;
   }
   if (step.interleaved && !own_rows_) only_first_rows(b, step, a, out, rows);
@@ -134,11 +192,29 @@ void ProgramEmitter::matmul(llvm::IRBuilder<>& b, const Step& step) {
                                       size(shape.k),
                                       thread_,
                                       threads_};
+  if (!step.direct) arguments.insert(arguments.end(), {start, start_m});
   if (shape.batch != Dim(1)) {
     arguments.insert(arguments.end(), {size(shape.batch), size(step.view_a.batch_stride)});
     b.CreateCall(product_kernel(step.product_dtype, ProductKind::batch), arguments);
     return;
   }
+  if (!step.chained.empty() && own_rows_ && may_chain_products(step.product_dtype))
+    return emit_if(
+        b, is_chained(b, step.chained[0]),
+        [&] {
+          std::vector<llvm::Value*> both = arguments;
+          both[10] = llvm::ConstantPointerNull::get(b.getPtrTy());
+          both[11] = b.getInt64(0);
+          add_asked_ahead(b, step, both);
+          add_chained(b, step.chained[0], both);
+          b.CreateCall(product_kernel(step.product_dtype, ProductKind::chained_rows), both);
+        },
+        [&] { product_alone(b, step, arguments, rows); });
+  product_alone(b, step, arguments, rows);
+}
+
+void ProgramEmitter::product_alone(llvm::IRBuilder<>& b, const Step& step,
+                                   std::vector<llvm::Value*>& arguments, llvm::Value* rows) {
   if (!own_rows_ || step.ahead.empty() || kernels(step.product_dtype).asking == nullptr)
     return product_of_rows(b, step, arguments, rows);
   // By one thread that reads all rows.
@@ -256,11 +332,10 @@ void ProgramEmitter::several_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType
   const auto row_at = [&](llvm::Value* tile) { return smaller(b, b.CreateMul(tile, height), x.m); };
   const auto gemm = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
                         llvm::Value* p_end) {
-    std::vector<llvm::Value*> arguments{
-        x.a,  x.a_m,   x.a_k, x.packed, x.c, x.n,     llvm::ConstantPointerNull::get(b.getPtrTy()),
-        zero, m_begin, m_end, x.n,      x.k, p_begin, p_end};
+    std::vector<llvm::Value*> arguments{x.a,       x.a_m,   x.a_k, x.packed, x.c, x.n,     x.start,
+                                        x.start_m, m_begin, m_end, x.n,      x.k, p_begin, p_end};
     if (kind == ProductKind::asking_rows)
-      arguments.insert(arguments.end(), {f->getArg(10), f->getArg(11)});
+      arguments.insert(arguments.end(), {f->getArg(12), f->getArg(13)});
     b.CreateCall(kind == ProductKind::asking_rows ? made.asking : made.gemm, arguments);
   };
   const auto direct_gemm = [&](llvm::Value* m_begin, llvm::Value* m_end, llvm::Value* p_begin,
@@ -390,8 +465,8 @@ void ProgramEmitter::one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtyp
                             ? emit_interleaved_row_product(module_, target_, tile, prefix.c_str())
                             : emit_row_product(module_, target_, tile, prefix.c_str());
   const Arguments x(f);
-  llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *width = f->getArg(10),
-              *block = f->getArg(11), *turn = f->getArg(12);
+  llvm::Value *zero = b.getInt64(0), *one = b.getInt64(1), *width = f->getArg(12),
+              *block = f->getArg(13), *turn = f->getArg(14);
   llvm::Type* element = memory_type(b.getContext(), tile.dtype);
   // A may stand in another core's cache: all its lines are asked for at once.
   llvm::Value* dense = b.CreateSelect(b.CreateICmpEQ(x.a_k, one), x.k, zero);
@@ -426,8 +501,9 @@ void ProgramEmitter::one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtyp
                                         vector(to),
                                         b.CreateUDiv(width, lanes),
                                         b.CreateUDiv(together, width),
-                                        turn};
-    if (interleaved) arguments.push_back(f->getArg(13));
+                                        turn,
+                                        x.start};
+    if (interleaved) arguments.push_back(f->getArg(15));
     b.CreateCall(row, arguments);
   });
 }
@@ -436,22 +512,22 @@ void ProgramEmitter::one_row(llvm::IRBuilder<>& b, llvm::Function* f, DType dtyp
 void ProgramEmitter::products_of_batch(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype) {
   const MatmulKernels& made = kernels(dtype);
   const Arguments x(f);
-  llvm::Value *zero = b.getInt64(0), *batch = f->getArg(10), *a_batch = f->getArg(11);
+  llvm::Value *zero = b.getInt64(0), *batch = f->getArg(12), *a_batch = f->getArg(13);
   llvm::Value* columns = constant(b, made.tile.columns);
   llvm::Value* panels = rounded_up(b, x.n, columns);
   llvm::Value* depth = emit_depth(b, made.tile, x.k);
   llvm::Value* packed_batch = b.CreateMul(b.CreateMul(panels, columns), depth);
   llvm::Value* c_batch = b.CreateMul(x.m, x.n);
+  llvm::Value* start_batch = b.CreateMul(x.m, x.start_m);
   llvm::Type* element = memory_type(b.getContext(), made.tile.dtype);
   emit_loop(b, x.part(b, batch, x.thread), x.part(b, batch, x.next(b)), b.getInt64(1),
             [&](llvm::Value* i) {
               const auto at = [&](llvm::Value* base, llvm::Value* stride) {
                 return b.CreateGEP(element, base, b.CreateMul(i, stride));
               };
-              b.CreateCall(made.gemm,
-                           {at(x.a, a_batch), x.a_m, x.a_k, at(x.packed, packed_batch),
-                            at(x.c, c_batch), x.n, llvm::ConstantPointerNull::get(b.getPtrTy()),
-                            zero, zero, x.m, x.n, x.k, zero, panels});
+              b.CreateCall(made.gemm, {at(x.a, a_batch), x.a_m, x.a_k, at(x.packed, packed_batch),
+                                       at(x.c, c_batch), x.n, at(x.start, start_batch), x.start_m,
+                                       zero, x.m, x.n, x.k, zero, panels});
             });
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "backends/llvm/buffer_uses.h"
 #include "backends/llvm/column_shares.h"
 
 namespace treadle {
@@ -110,10 +111,15 @@ class BarrierPlanner {
       }
     };
     for (std::size_t i = 0; i < step.in.size(); ++i)
-      touch(step.in[i], false, column && column->reads[i]);
+      touch(step.in[i], false, column ? column->reads[i] : reads_own_columns(step, i));
     const bool own = column || step.share.block > 0;
     for (const Location& place : step.out) touch(place, true, own);
     return out;
+  }
+
+  // Of a product of one row, what its own columns start from.
+  static bool reads_own_columns(const Step& step, std::size_t i) {
+    return i == 2 && step.share.block > 0 && starts_from_another(step);
   }
 
   // Must the threads meet between `before` and `now`?

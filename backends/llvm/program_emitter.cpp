@@ -1,3 +1,4 @@
+#include "backends/llvm/buffer_uses.h"
 #include "backends/llvm/program_emitter_internal.h"
 
 #include <fmt/format.h>
@@ -148,7 +149,8 @@ void ProgramEmitter::emit_steps(llvm::IRBuilder<>& b, std::span<const Step> step
 void ProgramEmitter::emit_step(llvm::IRBuilder<>& b, const Step& step) {
   if (step.turn)
     emit_if(
-        b, is_deferred(b, step.out[0].buffer), [&] { emit_work(b, step); }, [] {});
+        b, b.CreateAnd(is_deferred(b, step.out[0].buffer), b.CreateNot(is_chained(b, step))),
+        [&] { emit_work(b, step); }, [] {});
   else if (step.unless_deferred >= 0)
     emit_if(
         b, is_deferred(b, step.unless_deferred), [] {},
@@ -458,9 +460,12 @@ const MatmulKernels& ProgramEmitter::kernels(DType dtype) {
   const bool direct = any_product(plan_.steps, dtype, [](const Step& step) { return step.direct; });
   const bool asks =
       any_product(plan_.steps, dtype, [](const Step& step) { return !step.ahead.empty(); });
+  const bool chains = !profiled_ && any_product(plan_.steps, dtype, [](const Step& step) {
+    return !step.chained.empty();
+  });
   return matmuls_
-      .emplace(dtype,
-               emit_matmul_kernels(module_, target_, dtype, prefix.c_str(), {}, direct, asks))
+      .emplace(dtype, emit_matmul_kernels(module_, target_, dtype, prefix.c_str(), {}, direct, asks,
+                                          chains))
       .first->second;
 }
 
@@ -473,10 +478,11 @@ void ProgramEmitter::looped_matmul(llvm::IRBuilder<>& b, const Step& step) {
   const Dim tiles = (shape.m + Dim(rows_of_tile - 1)).floor_div(rows_of_tile);
   const Dim panels = (shape.n + Dim(made.tile.columns - 1)).floor_div(made.tile.columns);
   const Dim packed_turn = panels * Dim(made.tile.columns) * packed_depth(made.tile, shape.k);
+  std::vector<llvm::Value*> places;
+  for (const auto* of : {&step.out, &step.in})
+    for (const Location& place : *of) places.push_back(pointer(b, place, dtype));
   call_kernel(
-      b, key_of(step, "matmul"), "matmul",
-      {pointer(b, step.in[0], dtype), pointer(b, step.in[1], dtype),
-       pointer(b, step.out[0], dtype)},
+      b, key_of(step, "matmul"), "matmul", std::move(places),
       share_of(b, turns(step.row_loops) * tiles), std::nullopt,
       [&](llvm::IRBuilder<>& c, const Kernel& k) {
         const auto size = [&](const Dim& dim) { return extent(c, k.dims, dim); };
@@ -484,9 +490,9 @@ void ProgramEmitter::looped_matmul(llvm::IRBuilder<>& b, const Step& step) {
         const auto at = [&](llvm::Value* base, llvm::Value* offset) {
           return c.CreateGEP(element, base, offset);
         };
-        llvm::Value* a = at(k.pointers[0], size(step.view_a.offset));
-        llvm::Value* packed = k.pointers[1];
-        llvm::Value* out = k.pointers[2];
+        llvm::Value* out = k.pointers[0];
+        llvm::Value* a = at(k.pointers[1], size(step.view_a.offset));
+        llvm::Value* packed = k.pointers[2];
         llvm::Value *zero = c.getInt64(0), *one = c.getInt64(1), *n = size(shape.n);
         llvm::Value* count = size(turns(step.sum_loops));
         llvm::Value* nothing = c.CreateICmpEQ(count, zero);  // to add up: C is zero
@@ -508,9 +514,13 @@ void ProgramEmitter::looped_matmul(llvm::IRBuilder<>& b, const Step& step) {
                 llvm::Value* a_rows =
                     at(a, loop_offset(c, step.row_loops, &ProductView::Loop::a_stride, turn, size));
                 llvm::Value* c_rows = at(out, c.CreateMul(turn, size(shape.m * shape.n)));
+                llvm::Value *start = llvm::ConstantPointerNull::get(c.getPtrTy()), *start_m = zero;
+                if (starts_from_another(step)) {
+                  start_m = n;
+                  start = at(k.pointers[3], c.CreateMul(turn, size(shape.m * shape.n)));
+                }
                 emit_loop(c, zero, c.CreateSelect(nothing, one, count), one, [&](llvm::Value* sum) {
                   llvm::Value* fresh = c.CreateICmpEQ(sum, zero);
-                  auto* null = llvm::ConstantPointerNull::get(c.getPtrTy());
                   llvm::Value* a_sum =
                       at(a_rows,
                          loop_offset(c, step.sum_loops, &ProductView::Loop::a_stride, sum, size));
@@ -518,7 +528,7 @@ void ProgramEmitter::looped_matmul(llvm::IRBuilder<>& b, const Step& step) {
                       made.gemm,
                       {a_sum, size(step.view_a.free_stride), size(step.view_a.contract_stride),
                        at(packed, c.CreateMul(sum, size(packed_turn))), c_rows, n,
-                       c.CreateSelect(fresh, null, c_rows), c.CreateSelect(fresh, zero, n),
+                       c.CreateSelect(fresh, start, c_rows), c.CreateSelect(fresh, start_m, n),
                        c.CreateMul(from, height), smaller(c.CreateMul(to, height), size(shape.m)),
                        n, inner, zero, size(panels)});
                 });

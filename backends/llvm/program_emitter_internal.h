@@ -113,6 +113,10 @@ class ProgramEmitter {
   void pack(llvm::IRBuilder<>& b, const Step& step);
   llvm::Function* pack_function(DType product_dtype);
   void matmul(llvm::IRBuilder<>& b, const Step& step);
+  void product_alone(llvm::IRBuilder<>& b, const Step& step, std::vector<llvm::Value*>& arguments,
+                     llvm::Value* rows);
+  void add_chained(llvm::IRBuilder<>& b, const Step& turn, std::vector<llvm::Value*>& arguments);
+  void chained_rows(llvm::IRBuilder<>& b, llvm::Function* f, DType dtype);
   void product_of_rows(llvm::IRBuilder<>& b, const Step& step, std::vector<llvm::Value*>& arguments,
                        llvm::Value* rows);
   void add_asked_ahead(llvm::IRBuilder<>& b, const Step& step,
@@ -121,6 +125,9 @@ class ProgramEmitter {
                             std::vector<llvm::Value*>& arguments);
   void looped_matmul(llvm::IRBuilder<>& b, const Step& step);
   llvm::Value* is_deferred(llvm::IRBuilder<>& b, int buffer);
+  bool may_chain_products(DType product_dtype);
+  llvm::Value* is_chained(llvm::IRBuilder<>& b, const Step& turn);
+  llvm::Value* operand_a(llvm::IRBuilder<>& b, const Step& step);
   llvm::Value* turn_of(llvm::IRBuilder<>& b, const Location::Row& row);
   llvm::Value* in_turns(llvm::IRBuilder<>& b, const Step& product, const Interleaved& where);
   void only_first_rows(llvm::IRBuilder<>& b, const Step& step, llvm::Value*& a, llvm::Value*& out,
@@ -134,13 +141,15 @@ class ProgramEmitter {
   void attention(llvm::IRBuilder<>& b, const Step& step);
   const MatmulKernels& kernels(DType dtype);
   // One function for all products of a kind, whatever their sizes:
-  // void(a, a_m, a_k, packed, c, m, n, k, thread, threads, ...).
+  // void(a, a_m, a_k, packed, c, m, n, k, thread, threads, start, start_m, ...), a direct one
+  // without what it starts from.
   enum class ProductKind : std::uint8_t {
     rows,             // of more than one row
     asking_rows,      // of more than one row, ..., ahead, ahead_bytes): AskingGemmFunction's
     one_row,          // ..., width, block, turn): a ColumnShare, and the turn of the loop around
     interleaved_row,  // ..., as one_row, state): what else to compute (interleaved_tile_internal.h)
     any_rows,         // one of rows and one_row, with one_row's arguments
+    chained_rows,     // ..., as asking_rows; a2, a2_m, a2_k, packed2, k2): ChainedGemmFunction's
     shared_rows,      // of more than one row, ...; SharedWork's shares, context, ticks, kernel)
     batch,            // ..., batch, a's batch stride)
     direct,           // of B as it stands, ..., b_k and what follows it in DirectGemmFunction up

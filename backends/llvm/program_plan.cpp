@@ -86,6 +86,7 @@ class Planner {
     defer_products(plan_);
     share_rows_together(plan_);
     read_transposed_inputs(plan_);
+    chain_deferred_products(plan_);
     join_products(plan_, plan_.steps);
     ask_ahead(plan_);
     share_while_done(plan_);
@@ -170,11 +171,11 @@ class Planner {
       }
     }
     const Op op = graph_.node(v.node).op;
-    return op == Op::fused || op == Op::matmul || op == Op::scatter_add;
+    return op == Op::fused || is_product(op) || op == Op::scatter_add;
   }
   bool strided_reader(NodeId id) const {
     const Op op = graph_.node(id).op;
-    return op != Op::fused && op != Op::matmul && op != Op::scan && op != Op::scatter_add &&
+    return op != Op::fused && !is_product(op) && op != Op::scan && op != Op::scatter_add &&
            op != Op::argmax && !is_attention(op);
   }
 
@@ -248,7 +249,7 @@ class Planner {
         step.out_index.push_back(i);
       }
     }
-    if (node.op == Op::matmul) {
+    if (is_product(node.op)) {
       matmul(graph, node, home, step, steps);
     } else if (is_attention(node.op)) {
       attention(graph, node, home, step, steps);
@@ -297,13 +298,14 @@ class Planner {
       // A runner keeps B itself: its buffer only says who waits for whom.
       packed_b = before_step(std::move(prepare), from, dtype, Dim(1), steps);
     } else if (from.level == step.loops && step.product_dtype != DType::bf16 &&
-               reads_b_directly(step, tiles_.of(dtype))) {
+               node.op == Op::matmul && reads_b_directly(step, tiles_.of(dtype))) {
       step.direct = true;
       packed_b = from;
     } else {
       packed_b = packed(step, from, dtype, steps);
     }
     step.in = {home.at(view->a.base), packed_b};
+    if (node.op == Op::matmul_add) step.in.push_back(home.at(node.operands[2]));
     steps.push_back(std::move(step));
   }
 

@@ -181,6 +181,10 @@ struct Step {
   // start so many elements behind those of the turn before.
   bool turn = false;
   Dim turn_stride;
+  // Of a product whose sums start from a deferred one that only it reads: that one, of a turn.
+  // Both are one kernel then, unless they are profiled.
+  std::vector<Step> chained;
+  bool in_chain = false;     // of that one
   int unless_deferred = -1;  // not where the product in that buffer is
   // Reads and writes other elements than the steps around it.
   bool apart = false;

@@ -9,6 +9,7 @@
 #include "backends/llvm/interleaved_tile_internal.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/matmul_pairs_internal.h"
+#include "backends/llvm/matmul_tile_internal.h"
 #include "backends/llvm/row_product_internal.h"
 #include "backends/llvm/target_internal.h"
 #include "backends/llvm/vector_math_internal.h"
@@ -25,7 +26,8 @@ constexpr int group = interleaved_rows;
 class RowProduct {
  public:
   RowProduct(llvm::Function* f, const Target& target, const MatmulTile& tile)
-      : b_(llvm::BasicBlock::Create(f->getContext(), "entry", f)),
+      : function_(f),
+        b_(llvm::BasicBlock::Create(f->getContext(), "entry", f)),
         arithmetic_(b_, target),
         target_(target),
         tile_(tile),
@@ -43,13 +45,15 @@ class RowProduct {
         apart_(f->getArg(8)),
         all_(b_.CreateMul(per_run_, f->getArg(9))),
         backwards_(b_.CreateTrunc(f->getArg(10), b_.getInt1Ty())),
-        state_(f->arg_size() > 11 ? f->getArg(11) : nullptr) {}
+        start_(f->getArg(11)),
+        state_(f->arg_size() > 12 ? f->getArg(12) : nullptr) {}
 
   void run() {
     // Of a group whose last columns are no whole vector: its vectors and their numbers.
     llvm::AllocaInst* rest = b_.CreateAlloca(llvm::ArrayType::get(vector_, group));
     rest->setAlignment(llvm::Align(64));
     llvm::AllocaInst* numbers = b_.CreateAlloca(llvm::ArrayType::get(b_.getInt64Ty(), group));
+    ask_for_start();
     Value* whole = b_.CreateUDiv(n_, i64(tile_.lanes));  // vectors
     Value* behind = b_.CreateSDiv(b_.CreateSub(all_, i64(1)), i64(group));
     behind = b_.CreateMul(behind, i64(group));
@@ -88,6 +92,47 @@ class RowProduct {
   // Where vector v goes.
   Value* at(Value* v) { return b_.CreateGEP(element_, c_, b_.CreateMul(v, i64(tile_.lanes))); }
 
+  // What sums start from, of the vectors of a group. Other threads may have computed it: all lines
+  // are asked for first. A masked load of no lane at all would take hundreds of cycles where no
+  // memory is.
+  void ask_for_start() {
+    emit_if(
+        b_, b_.CreateIsNotNull(start_),
+        [&] {
+          emit_loop(b_, i64(0), all_, per_run_, [&](Value* before) {
+            Value* run = b_.CreateMul(b_.CreateUDiv(before, per_run_), apart_);
+            emit_loop(b_, i64(0), per_run_, i64(1), [&](Value* within) {
+              Value* v = b_.CreateAdd(b_.CreateAdd(begin_, run), within);
+              emit_prefetch(b_, b_.CreateGEP(element_, start_, b_.CreateMul(v, i64(tile_.lanes))),
+                            3);
+            });
+          });
+        },
+        [] {});
+  }
+  std::vector<Value*> start_of(const std::vector<Value*>& vectors) {
+    Value* zeros = llvm::Constant::getNullValue(vector_);
+    auto* given = llvm::BasicBlock::Create(b_.getContext(), "start", function_);
+    auto* join = llvm::BasicBlock::Create(b_.getContext(), "sums", function_);
+    llvm::BasicBlock* before = b_.GetInsertBlock();
+    b_.CreateCondBr(b_.CreateIsNull(start_), join, given);
+    b_.SetInsertPoint(given);
+    std::vector<Value*> out;
+    for (Value* v : vectors)
+      out.push_back(b_.CreateMaskedLoad(
+          vector_, b_.CreateGEP(element_, start_, b_.CreateMul(v, i64(tile_.lanes))),
+          llvm::Align(size_of(tile_.dtype)), emit_lanes_below(b_, tile_, v, n_), zeros));
+    b_.CreateBr(join);
+    b_.SetInsertPoint(join);
+    for (Value*& value : out) {
+      llvm::PHINode* phi = b_.CreatePHI(vector_, 2);
+      phi->addIncoming(zeros, before);
+      phi->addIncoming(value, given);
+      value = phi;
+    }
+    return out;
+  }
+
   // Rows of a panel.
   Value* depth() { return emit_depth(b_, tile_, k_); }
 
@@ -113,8 +158,7 @@ class RowProduct {
   std::vector<Value*> sums(const std::vector<Value*>& vectors) {
     std::vector<Value*> starts;
     for (Value* v : vectors) starts.push_back(emit_packed_vector(b_, tile_, packed_, depth(), v));
-    std::vector<Value*> values(static_cast<std::size_t>(group),
-                               llvm::Constant::getNullValue(vector_));
+    std::vector<Value*> values = start_of(vectors);
     values.push_back(i64(0));  // along k in A and in B, in bytes
     values.push_back(i64(0));
     if (tile_.pairs) {
@@ -201,6 +245,7 @@ class RowProduct {
         });
   }
 
+  llvm::Function* function_;
   llvm::IRBuilder<> b_;
   FloatEmitter arithmetic_;
   const Target& target_;
@@ -209,7 +254,7 @@ class RowProduct {
   llvm::Type* element_;
   llvm::Type* vector_;
   Value *a_, *a_k_, *packed_, *c_, *n_, *k_, *begin_, *per_run_, *apart_, *all_, *backwards_,
-      *state_;
+      *start_, *state_;
 };
 
 }  // namespace
@@ -219,7 +264,7 @@ static llvm::Function* emit(llvm::Module& module, const Target& target, const Ma
   llvm::LLVMContext& context = module.getContext();
   llvm::Type* p = llvm::PointerType::get(context, 0);
   llvm::Type* i = llvm::Type::getInt64Ty(context);
-  std::vector<llvm::Type*> types{p, i, p, p, i, i, i, i, i, i, i};
+  std::vector<llvm::Type*> types{p, i, p, p, i, i, i, i, i, i, i, p};
   if (interleaved) types.push_back(p);
   auto* f =
       llvm::Function::Create(llvm::FunctionType::get(llvm::Type::getVoidTy(context), types, false),

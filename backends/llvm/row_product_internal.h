@@ -11,10 +11,10 @@ class Module;
 namespace treadle {
 
 // Adds to the module
-//   void <prefix>.row(a, a_k, packed, c, n, k, begin, end, apart, runs, turn)
-// which writes columns below n of C = A B, with GemmFunction's arguments and bits: those of
-// vectors begin ... end - 1, and as many in each of so many runs, `apart` vectors behind the run
-// before. Vector v holds columns v * lanes ....
+//   void <prefix>.row(a, a_k, packed, c, n, k, begin, end, apart, runs, turn, start)
+// which writes columns below n of C = start + A B, null being zero, with GemmFunction's arguments
+// and bits: those of vectors begin ... end - 1, and as many in each of so many runs, `apart`
+// vectors behind the run before. Vector v holds columns v * lanes ....
 //
 // One row leaves nothing to reuse: the bound is how fast B comes from the
 // cache, so that several panels are read side by side, which hides the latency
@@ -24,7 +24,7 @@ namespace treadle {
 llvm::Function* emit_row_product(llvm::Module& module, const Target& target, const MatmulTile& tile,
                                  const char* prefix);
 
-// The same as <prefix>.interleaved_row(..., turn, state): while it waits for B, it computes of
+// The same as <prefix>.interleaved_row(..., start, state): while it waits for B, it computes of
 // the product in `state` (interleaved_tile_internal.h) what is left for this turn.
 llvm::Function* emit_interleaved_row_product(llvm::Module& module, const Target& target,
                                              const MatmulTile& tile, const char* prefix);

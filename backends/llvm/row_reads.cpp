@@ -129,7 +129,9 @@ std::optional<std::vector<bool>> own_reads(const Step& step, const Dim& rows) {
   const bool own =
       leading && step.view_a.free_stride ==
                      product(Dims(a.begin() + static_cast<std::ptrdiff_t>(*leading), a.end()));
-  return std::vector<bool>{own, false};
+  std::vector<bool> out{own, false};
+  if (node.op == Op::matmul_add) out.push_back(true);
+  return out;
 }
 
 }  // namespace treadle

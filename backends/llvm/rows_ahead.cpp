@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 
+#include "backends/llvm/buffer_uses.h"
 #include "backends/llvm/row_reads.h"
 
 namespace treadle {
@@ -28,6 +29,7 @@ class Asking {
   void run() {
     for (std::size_t i = 0; i < steps_.size(); ++i) {
       const Step& kernel = steps_[i];
+      if (loop_ >= 0 && starts_from_another(kernel)) ask_for_start(i);
       // In a run a product's own result may go to memory, too.
       const bool product_of_run = loop_ < 0 && kernel.kind == Step::Kind::matmul;
       if (kernel.kind != Step::Kind::fused && !product_of_run) continue;
@@ -50,6 +52,15 @@ class Asking {
   }
 
  private:
+  // A product reads what its sums start from as soon as it begins.
+  void ask_for_start(std::size_t at) {
+    const Step& step = steps_[at];
+    const Location& start = step.in[2];
+    Step* product = last_product(steps_);
+    if (product != nullptr && !is_near(start, at))
+      add(*product, start, step.graph->type(step.graph->node(step.node).operands[2]), 1);
+  }
+
   static Step* last_product(std::span<Step> steps) {
     for (std::size_t i = steps.size(); i-- > 0;)
       if (may_ask(steps[i])) return &steps[i];

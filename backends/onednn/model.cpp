@@ -3,6 +3,7 @@
 
 #include "backends/onednn/matmul.h"
 #include "ir/graph.h"
+#include "ir/op_def.h"
 
 namespace treadle {
 namespace {
@@ -27,7 +28,7 @@ class OneDnnModel final : public ProductModel {
 
   bool claims(const Graph& graph, NodeId id) const override {
     const Node& node = graph.node(id);
-    if (node.op != Op::matmul || node.types[0].dtype != DType::f32) return false;
+    if (!is_product(node.op) || node.types[0].dtype != DType::f32) return false;
     if (node.attributes.has("operands")) return false;  // it would not round them
     const auto view = product_view(graph, node);
     return view && !view->has_loops() && readable(view->a, graph) && readable(view->b, graph);

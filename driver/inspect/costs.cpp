@@ -61,7 +61,7 @@ Dim node_flops(const Graph& graph, NodeId id) {
 Dim product_flops(const Graph& graph, NodeId id) {
   const Node& node = graph.node(id);
   if (node.op == Op::scan) return ScanView(node).length * body_sum(*node.regions[0], product_flops);
-  if (node.op != Op::matmul && node.op != Op::attention && node.op != Op::attention_gradient)
+  if (!is_product(node.op) && node.op != Op::attention && node.op != Op::attention_gradient)
     return {};
   return op_def(node.op).flops(node, operand_types(graph, node));
 }

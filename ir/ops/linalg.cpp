@@ -1,4 +1,4 @@
-// matmul: the general contraction of two tensors.
+// matmul: the general contraction of two tensors; matmul_add: added to a third one.
 #include <algorithm>
 
 #include "ir/ops/support.h"
@@ -81,6 +81,14 @@ std::vector<Type> infer_matmul(const InferContext& c) {
   return {out};
 }
 
+std::vector<Type> infer_matmul_add(const InferContext& c) {
+  std::vector<Type> out = infer_matmul(c);
+  if (c.operands[2] != out[0])
+    fail("T0310", fmt::format("what is added is {}, the product {}", to_string(c.operands[2]),
+                              to_string(out[0])));
+  return out;
+}
+
 // The elements as [batch][outer][inner], widened to f64.
 struct Packed {
   Packed(const Tensor& t, const Integers& batch, const Integers& outer, const Integers& inner) {
@@ -108,7 +116,7 @@ struct Packed {
   std::vector<double> elements;
 };
 
-// Sums in f64, rounded once to the dtype.
+// Sums in f64, rounded once to the dtype; of matmul_add they start from its third operand.
 void evaluate_matmul(EvaluateContext& c) {
   Tensor rounded_a, rounded_b;
   if (rounds_operands(c.node.attributes)) {
@@ -122,10 +130,12 @@ void evaluate_matmul(EvaluateContext& c) {
   const Packed b(tb, axes.batch_b, axes.contract_b, axes.free_b);
   const std::int64_t columns = b.inner_count;
   std::vector<double> sums(static_cast<std::size_t>(columns));
+  const Tensor* start = c.node.op == Op::matmul_add ? c.operands[2] : nullptr;
   std::int64_t next = 0;
   for (std::int64_t batch = 0; batch < a.batch_count; ++batch) {
     for (std::int64_t m = 0; m < a.outer_count; ++m) {
-      std::fill(sums.begin(), sums.end(), 0.0);
+      for (std::int64_t n = 0; n < columns; ++n)
+        sums[static_cast<std::size_t>(n)] = start == nullptr ? 0.0 : start->get(next + n);
       for (std::int64_t k = 0; k < a.inner_count; ++k) {
         const double factor = a.row(batch, m)[k];
         const double* row = b.row(batch, k);
@@ -197,6 +207,32 @@ std::vector<Value> jvp_matmul(JvpContext& c) {
   return {sum};
 }
 
+std::vector<Value> vjp_matmul_add(VjpContext& c) {
+  std::vector<Value> out = vjp_matmul(c);
+  out.push_back(c.needs[2] ? c.dy() : Value{});
+  return out;
+}
+
+// The product alone.
+Node product_of(Node node) {
+  node.op = Op::matmul;
+  node.operands.resize(2);
+  return node;
+}
+
+std::vector<Value> jvp_matmul_add(JvpContext& c) {
+  Value sum = c.tangents[2];
+  const Node product = product_of(c.node);
+  for (std::size_t i = 0; i < 2; ++i) {
+    if (!c.tangents[i].valid()) continue;
+    std::vector<Value> operands{c.operands[0], c.operands[1]};
+    operands[i] = c.tangents[i];
+    const Value part = rebuild(c.b, product, operands);
+    sum = sum.valid() ? c.b.add(sum, part) : part;
+  }
+  return {sum};
+}
+
 // Dimension `from` of `v` to the front.
 Value to_front(Builder& b, Value v, std::size_t from) {
   if (from == 0) return v;
@@ -206,17 +242,37 @@ Value to_front(Builder& b, Value v, std::size_t from) {
   return b.transpose(v, permutation);
 }
 
+// `v` with its first dimension behind `to` others.
+Value from_front(Builder& b, Value v, std::size_t to) {
+  if (to == 0) return v;
+  Integers permutation = ascending(to, 1);
+  permutation.push_back(0);
+  for (std::size_t axis = to + 1; axis < b.type(v).rank(); ++axis)
+    permutation.push_back(static_cast<std::int64_t>(axis));
+  return b.transpose(v, permutation);
+}
+
 std::vector<Value> batch_matmul(BatchContext& c) {
+  if (!c.batched[0] && !c.batched[1]) {  // what is added is
+    c.operands[0] = c.force(0);
+    c.batched[0] = true;
+  }
   const std::size_t rank_a = c.b.type(c.operands[0]).rank() - (c.batched[0] ? 1 : 0);
   const std::size_t rank_b = c.b.type(c.operands[1]).rank() - (c.batched[1] ? 1 : 0);
   const Contraction axes(c.node.attributes, rank_a, rank_b);
   const auto moved = [&](std::size_t operand, const Integers& list) {
     return c.batched[operand] ? shifted(list) : list;
   };
+  // Of a result whose batch is behind `before` other dimensions.
+  const auto with_added = [&](Value a, Value b, std::size_t before) {
+    std::vector<Value> operands{a, b};
+    if (c.operands.size() == 3) operands.push_back(from_front(c.b, c.force(2), before));
+    return operands;
+  };
   const Attribute contract_a = moved(0, axes.contract_a), batch_a = moved(0, axes.batch_a);
   const Attribute contract_b = moved(1, axes.contract_b), batch_b = moved(1, axes.batch_b);
   if (c.batched[0] && c.batched[1]) {
-    return {rebuild(c.b, c.node, c.operands,
+    return {rebuild(c.b, c.node, with_added(c.operands[0], c.operands[1], 0),
                     {{"contract_a", contract_a},
                      {"contract_b", contract_b},
                      {"batch_a", joined({0}, std::get<Integers>(batch_a), {})},
@@ -225,18 +281,18 @@ std::vector<Value> batch_matmul(BatchContext& c) {
   // A matrix applied to one vector of each example: `b` first makes the batch
   // lead with no transpose.
   if (c.batched[1] && axes.batch_a.empty() && axes.free_b.empty()) {
-    return {rebuild(c.b, c.node, {c.operands[1], c.operands[0]},
+    return {rebuild(c.b, c.node, with_added(c.operands[1], c.operands[0], 0),
                     {{"contract_a", contract_b},
                      {"contract_b", contract_a},
                      {"batch_a", Integers{}},
                      {"batch_b", Integers{}}})};
   }
-  const Value out = rebuild(c.b, c.node, c.operands,
+  const std::size_t before = axes.batch_a.size() + (c.batched[0] ? 0 : axes.free_a.size());
+  const Value out = rebuild(c.b, c.node, with_added(c.operands[0], c.operands[1], before),
                             {{"contract_a", contract_a},
                              {"contract_b", contract_b},
                              {"batch_a", batch_a},
                              {"batch_b", batch_b}});
-  const std::size_t before = axes.batch_a.size() + (c.batched[0] ? 0 : axes.free_a.size());
   return {to_front(c.b, out, before)};
 }
 
@@ -268,7 +324,37 @@ std::vector<Probe> probes_matmul() {
   };
 }
 
+std::vector<Probe> probes_matmul_add() {
+  std::vector<Probe> out = probes_matmul();
+  const Dims results[] = {{3, 4}, {4}, {4}, {3, 4}, {2, 3, 4}, {2, 5, 6}, {3, 4}};
+  for (std::size_t i = 0; i < out.size(); ++i) out[i].operands.push_back({probe(results[i])});
+  return out;
+}
+
+std::vector<AttributeSpec> product_attributes() {
+  return {{"backend", AttributeKind::string, false}, {"operands", AttributeKind::dtype, false},
+          {"contract_a", AttributeKind::integers},   {"contract_b", AttributeKind::integers},
+          {"batch_a", AttributeKind::integers},      {"batch_b", AttributeKind::integers}};
+}
+
 }  // namespace
+
+template <>
+OpDef make_op_def<Op::matmul_add>() {
+  OpDef def;
+  def.doc = "the sum of its third operand and the product of the others, summed from there on";
+  def.family = Family::linalg;
+  def.operands = 3;
+  def.attributes = product_attributes();
+  def.infer = infer_matmul_add;
+  def.evaluate = evaluate_matmul;
+  def.vjp = vjp_matmul_add;
+  def.jvp = jvp_matmul_add;
+  def.batch = batch_matmul;
+  def.flops = flops_matmul;
+  def.probes = probes_matmul_add;
+  return def;
+}
 
 template <>
 OpDef make_op_def<Op::matmul>() {
@@ -278,10 +364,7 @@ OpDef make_op_def<Op::matmul>() {
       "operands = bf16 rounds f32 operands first";
   def.family = Family::linalg;
   def.operands = 2;
-  def.attributes = {
-      {"backend", AttributeKind::string, false}, {"operands", AttributeKind::dtype, false},
-      {"contract_a", AttributeKind::integers},   {"contract_b", AttributeKind::integers},
-      {"batch_a", AttributeKind::integers},      {"batch_b", AttributeKind::integers}};
+  def.attributes = product_attributes();
   def.infer = infer_matmul;
   def.evaluate = evaluate_matmul;
   def.vjp = vjp_matmul;

@@ -28,7 +28,7 @@ TEST_CASE("every example's gradients hold, in both orders, before and after ever
     CHECK(result.status == 0);
     for (const char* pass : {"batch", "unroll(3)", "simplify", "hoist-scan", "fuse-gates",
                              "join-stacks", "expand-composites", "sink-transposes", "carry-sums",
-                             "fuse-pointwise", "place", "compiling"})
+                             "chain-products", "fuse-pointwise", "place", "compiling"})
       CHECK(result.output.find(std::string("after ") + pass) != std::string::npos);
     CHECK(result.output.find("WRONG") == std::string::npos);
   }

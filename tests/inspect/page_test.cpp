@@ -95,7 +95,7 @@ TEST_CASE("each stage has its nodes, each node a box, and unchanged stages are t
                                           "hoist-scan", "fuse-gates", "simplify", "join-stacks",
                                           "fuse-attention", "expand-composites", "simplify",
                                           "sink-transposes", "join-gradients", "carry-sums",
-                                          "fuse-pointwise", "place"});
+                                          "chain-products", "fuse-pointwise", "place"});
 }
 
 TEST_CASE("a node says its place, its types and what it costs") {
@@ -142,7 +142,7 @@ TEST_CASE("the kernels do all the products' work, and each product's lines are k
     kernels += value("times") * value("flops");
   }
   for (const auto& [path, node] : stage(data, "fuse-pointwise").at("nodes").items())
-    if (node.at("op") == "matmul")
+    if (node.at("op") == "matmul" || node.at("op") == "matmul_add")
       nodes += *value_of(Dim::parse(node.at("flops").get<std::string>()), {{"B", 32}}) *
                *value_of(Dim::parse(node.value("times", "1")), {});
   CHECK(kernels == nodes);

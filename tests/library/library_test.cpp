@@ -145,6 +145,6 @@ TEST_CASE("every cell and block has the right gradients, in both orders, after e
       CHECK(row.passed);
       stages.insert(row.after);
     }
-    CHECK(stages.size() == 15);
+    CHECK(stages.size() == 16);
   }
 }

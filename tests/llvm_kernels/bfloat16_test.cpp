@@ -210,7 +210,7 @@ TEST_CASE("one row by pairs has the bits of the rows of others") {
     auto* gemm = jit.lookup<GemmFunction<float>>("mm.gemm");
     using Row = void(const float* a, std::int64_t a_k, const float* packed, float* c,
                      std::int64_t n, std::int64_t k, std::int64_t begin, std::int64_t end,
-                     std::int64_t apart, std::int64_t runs, std::int64_t turn);
+                     std::int64_t apart, std::int64_t runs, std::int64_t turn, const float* start);
     auto* row = jit.lookup<Row>("mm.row");
     for (std::int64_t n : {1, 15, 16, 48, 61, 130, 300})
       for (std::int64_t k : {1, 2, 7, 64, 301}) {
@@ -219,12 +219,14 @@ TEST_CASE("one row by pairs has the bits of the rows of others") {
         std::vector<float> packed(static_cast<std::size_t>(kernels.tile.packed_elements(k, n)));
         std::vector<float> want(static_cast<std::size_t>(n)), found(want);
         pack(o.b.data(), o.b_k, o.b_n, k, n, 0, panels, packed.data(), nullptr);
-        gemm(o.a.data(), k, 1, packed.data(), want.data(), n, nullptr, 0, 0, 1, n, k, 0, panels);
+        const float* start = k % 2 == 0 ? nullptr : o.initial.data();
+        gemm(o.a.data(), k, 1, packed.data(), want.data(), n, start, 0, 0, 1, n, k, 0, panels);
         const std::int64_t vectors = (n + lanes - 1) / lanes;
         for (std::int64_t turn : {0, 1}) {
           std::fill(found.begin(), found.end(), NAN);
-          row(o.a.data(), 1, packed.data(), found.data(), n, k, 0, vectors / 2, 0, 1, turn);
-          row(o.a.data(), 1, packed.data(), found.data(), n, k, vectors / 2, vectors, 0, 1, turn);
+          row(o.a.data(), 1, packed.data(), found.data(), n, k, 0, vectors / 2, 0, 1, turn, start);
+          row(o.a.data(), 1, packed.data(), found.data(), n, k, vectors / 2, vectors, 0, 1, turn,
+              start);
           INFO(n << " columns, " << k << " long, turn " << turn);
           CHECK(found == want);
         }

@@ -102,6 +102,14 @@ TEMPLATE_TEST_CASE("products that ask for memory that is needed behind them", ""
   }
 }
 
+TEMPLATE_TEST_CASE("two products whose sums stay in registers between them", "", float, double) {
+  for (const char* mask : {"", "avx2", "sse"}) {
+    INFO("features '" << mask << "'");
+    const Kernels<TestType> kernels(make_target(mask));
+    check_chained(kernels);
+  }
+}
+
 TEMPLATE_TEST_CASE("products of a transposed matrix, of which blocks are copied", "", float,
                    double) {
   for (const char* mask : {"", "avx2", "sse"}) {

@@ -24,9 +24,10 @@ struct Kernels {
       : has_fma(target.has_fma), jit(target) {
     const bool with_direct = dtype != DType::bf16;
     const MatmulKernels kernels =
-        emit_matmul_kernels(jit.module(), target, dtype, "mm", {}, with_direct, true);
+        emit_matmul_kernels(jit.module(), target, dtype, "mm", {}, with_direct, true, true);
     tile = kernels.tile;
     if (with_direct) kernels.direct->setLinkage(llvm::Function::ExternalLinkage);
+    if (may_chain(tile)) kernels.chained->setLinkage(llvm::Function::ExternalLinkage);
     if (!tile.amx) kernels.asking->setLinkage(llvm::Function::ExternalLinkage);
     kernels.pack->setLinkage(llvm::Function::ExternalLinkage);
     kernels.gemm->setLinkage(llvm::Function::ExternalLinkage);
@@ -34,6 +35,7 @@ struct Kernels {
     pack = jit.lookup<PackFunction<T>>("mm.pack");
     gemm = jit.lookup<GemmFunction<T>>("mm.gemm");
     if (with_direct) direct = jit.lookup<DirectGemmFunction<T>>("mm.direct_gemm");
+    if (may_chain(tile)) chained = jit.lookup<ChainedGemmFunction<T>>("mm.chained_gemm");
     if (!tile.amx) asking = jit.lookup<AskingGemmFunction<T>>("mm.asking_gemm");
   }
 
@@ -44,6 +46,7 @@ struct Kernels {
   GemmFunction<T>* gemm = nullptr;
   DirectGemmFunction<T>* direct = nullptr;
   AskingGemmFunction<T>* asking = nullptr;
+  ChainedGemmFunction<T>* chained = nullptr;
 };
 
 enum class Start { zero, bias, matrix, accumulate };
@@ -112,6 +115,47 @@ inline std::string described(const Problem& p, int parts) {
   return "m " + std::to_string(p.m) + " n " + std::to_string(p.n) + " k " + std::to_string(p.k) +
          " transposed " + std::to_string(p.a_transposed) + std::to_string(p.b_transposed) +
          " start " + std::to_string(static_cast<int>(p.start)) + " parts " + std::to_string(parts);
+}
+
+// Two products in one have the bits of one after the other, whether they ask for memory or not.
+template <typename T>
+void check_chained(const Kernels<T>& kernels) {
+  const std::vector<char> memory(1 << 16);
+  std::mt19937 engine(9);
+  const auto below = [&](unsigned end) { return static_cast<std::int64_t>(engine() % end); };
+  for (int i = 0; i < 200; ++i) {
+    // Of 64 rows and more than a MiB of B, whose next panels tiles ask for.
+    const bool large = i % 20 == 0;
+    const Problem second{large ? 64 : below(70) + 1,
+                         large ? 525 : below(200) + 1,
+                         large ? 520 : below(70),
+                         i % 3 == 0,
+                         false,
+                         Start::accumulate};
+    const Problem first{second.m,   second.n, large && i % 40 == 0 ? 530 : below(70),
+                        i % 5 == 0, false,    static_cast<Start>(i % 4)};
+    const Operands<T> before(first), operands(second);
+    Operands<T> behind = operands;
+    behind.c = computed(first, before, kernels, 1);
+    const std::vector<T> want = computed(second, behind, kernels, 1);
+    const std::int64_t panels = kernels.tile.panels(second.n);
+    const auto packed = [&](const Problem& p, const Operands<T>& of) {
+      std::vector<T> out(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)));
+      kernels.pack(of.b.data(), of.b_k, of.b_n, p.k, p.n, 0, panels, out.data(), nullptr);
+      return out;
+    };
+    const std::vector<T> of_first = packed(first, before), of_second = packed(second, operands);
+    const std::int64_t bytes = i % 2 == 0 ? 0 : below(1 << 14);
+    AskedAhead list[] = {{bytes == 0 ? nullptr : memory.data(), bytes}, {nullptr, 0}};
+    Operands<T> o = before;
+    kernels.chained(operands.a.data(), operands.a_m, operands.a_k, of_second.data(), o.c.data(),
+                    o.c_m, o.start(first), o.start_stride(first), 0, second.m, second.n, second.k,
+                    0, panels, list, bytes, before.a.data(), before.a_m, before.a_k,
+                    of_first.data(), first.k);
+    INFO(described(second, 1) << " behind k " << first.k);
+    REQUIRE(std::memcmp(o.c.data(), want.data(), want.size() * sizeof(T)) == 0);
+    if (large && bytes > 0) CHECK(list[0].bytes <= 0);
+  }
 }
 
 // Products that ask for memory have the bits of those that do not; all of it is asked for

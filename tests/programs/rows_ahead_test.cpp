@@ -58,10 +58,10 @@ TEST_CASE("an LSTM's product asks for the stacks that the cell writes, and its g
   const std::vector<Asked> asked =
       asked_in(make_training_step(loss_of_layers(lstm), {}).graph, true);
   REQUIRE(asked.size() == 2);
-  // What was computed of x, gates, c, h. In a turn's own product, nothing of the next.
-  CHECK(std::count(asked[0].now.begin(), asked[0].now.end(), 1280) == 2);
+  // Gates, c, h. Of the next turn, what was computed of x, from which the product starts then.
+  CHECK(std::count(asked[0].now.begin(), asked[0].now.end(), 1280) == 1);
   CHECK(std::count(asked[0].now.begin(), asked[0].now.end(), 320) >= 2);
-  CHECK(asked[0].next.empty());
+  CHECK(asked[0].next == std::vector<std::int64_t>{1280});
   // The gradient's kernel comes first in its turn: the product before asks for its rows.
   CHECK(asked[1].now.empty());
   CHECK(std::count(asked[1].next.begin(), asked[1].next.end(), 1280) == 1);
@@ -69,12 +69,13 @@ TEST_CASE("an LSTM's product asks for the stacks that the cell writes, and its g
 }
 
 TEST_CASE("a product asks for nothing that the turn itself brings") {
-  // h alone is carried, and the step keeps nothing: the row of x's product, that of h.
+  // h alone is carried, and the step keeps nothing: the row of h, that of x's product.
   const TrainingStep forward =
       make_evaluation_step(loss_of_layers("  y, _ = scan RNN[24, 40] over x\n"));
   const std::vector<Asked> asked = asked_in(forward.graph, true);
   REQUIRE(asked.size() == 1);
-  CHECK(asked[0].now == std::vector<std::int64_t>{320, 320});
+  CHECK(asked[0].now == std::vector<std::int64_t>{320});
+  CHECK(asked[0].next == std::vector<std::int64_t>{320});
 }
 
 // The lower layer's gradient begins its turn with the product that gives it the upper one's,
