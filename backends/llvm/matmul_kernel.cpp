@@ -355,8 +355,8 @@ class KernelEmitter {
       Value* others = of.before != nullptr ? before : second_->m;
       can_ask = b_.CreateSub(b_.CreateAdd(whole(others), whole(rows)), i64(tile_.rows));
     }
-    // Rows of a few lines are behind one another in memory, or read again soon: with 64
-    // columns, as in attention, to ask takes longer than it saves.
+    // Rows of a few lines, as in attention, are behind one another in memory, or read again soon.
+    // A product that asks ahead reads what its thread has just written (0.99 of an LSTM's time).
     Value* ahead = b_.CreateAnd(b_.CreateICmpEQ(a_k, i64(size_)),
                                 b_.CreateICmpSGE(k, i64(least_columns_to_ask_for)));
     const auto one_of = [&](Value* turned, Value* as_it_is) {
@@ -370,7 +370,7 @@ class KernelEmitter {
             one_of(i64(size_), a_m),
             one_of(i64(step), a_k),
             one_of(bytes(turned_strip(k)), b_.CreateMul(a_m, i64(tile_.rows))),
-            b_.CreateSelect(ahead, bytes(k), i64(0)),
+            ahead_ != nullptr ? i64(0) : b_.CreateSelect(ahead, bytes(k), i64(0)),
             of.c,
             i64(of.turned == turned_ ? 1 : 0),
             columns,
