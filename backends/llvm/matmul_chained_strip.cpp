@@ -68,11 +68,7 @@ class ChainedStripEmitter {
       done = emit_loop(b_, done, end, i64(rows), {done}, [&](Value* i, std::vector<Value*>& next) {
         next[0] = b_.CreateAdd(i, i64(rows));
         if (t != 0) return call_both(tiles_[t], i);
-        ask_for_a(strip_->getArg(tile_a), strip_->getArg(tile_a_m), argument(strip_a_height),
-                  argument(strip_a_ahead), next[0]);
-        ask_for_a(strip_->getArg(chained_strip_a), strip_->getArg(chained_strip_a_m),
-                  strip_->getArg(chained_strip_a_height), strip_->getArg(chained_strip_a_ahead),
-                  next[0]);
+        ask_for_first_a(next[0]);
         call_chained(i);
       })[0];
     }
@@ -87,16 +83,16 @@ class ChainedStripEmitter {
     return strip_->getArg(static_cast<unsigned>(strip_->arg_size()) - strip_argument_count + which);
   }
 
-  // Of the next tile's rows of an A, where they are not in a cache yet.
-  void ask_for_a(Value* a, Value* a_m, Value* height, Value* ahead, Value* i) {
-    a = emit_a_row(b_, tile_, a, a_m, height, i);
-    emit_loop(b_, i64(0), ahead, i64(64), [&](Value* byte) {
+  // The second product reads what was just written.
+  void ask_for_first_a(Value* i) {
+    Value *a = first_a(i), *a_m = strip_->getArg(chained_strip_a_m);
+    emit_loop(b_, i64(0), strip_->getArg(chained_strip_a_ahead), i64(64), [&](Value* byte) {
       for (int row = 0; row < tile_.rows; ++row)
         emit_prefetch(b_, offset(offset(a, b_.CreateMul(a_m, i64(row))), byte), 3);
     });
   }
 
-  // A tile's arguments on the rows from i on, those of the first product in front.
+  // The second product's tile's arguments on the rows from i on.
   std::vector<Value*> arguments_of(Value* i) {
     std::vector<Value*> arguments;
     for (unsigned which = 0; which <= tile_k; ++which) arguments.push_back(strip_->getArg(which));
