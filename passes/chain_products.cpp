@@ -20,15 +20,6 @@ namespace {
 // 256; one of 128 units 0.98 with 64 to 192; an RNN of 256 0.96 with 64.
 constexpr std::int64_t too_many_inputs = 256;
 
-std::vector<std::vector<NodeId>> users_of(const Graph& graph) {
-  std::vector<std::vector<NodeId>> out(graph.size());
-  const std::vector<bool> live = live_nodes(graph);
-  for (NodeId id = 0; id < graph.size(); ++id)
-    if (live[id])
-      for (const Value v : graph.node(id).operands) out[v.node].push_back(id);
-  return out;
-}
-
 std::vector<bool> returned_by(const Graph& graph) {
   std::vector<bool> out(graph.size(), false);
   for (const Output& output : graph.outputs()) out[output.value.node] = true;
@@ -47,7 +38,7 @@ bool is_plain_product(const Graph& graph, const Node& node) {
 class Step {
  public:
   Step(const Graph& graph, const std::set<Value>& starts)
-      : graph_(graph), starts_(starts), users_(users_of(graph)), returned_(returned_by(graph)) {
+      : graph_(graph), starts_(starts), users_(live_users(graph)), returned_(returned_by(graph)) {
     for (NodeId id = 0; id < graph.size(); ++id)
       if (!users_[id].empty() && !returned_[id] && is_plain_product(graph, graph.node(id)))
         plan(id);
@@ -130,7 +121,7 @@ class Step {
 }  // namespace
 
 Graph chain_products(const Graph& graph) {
-  const std::vector<std::vector<NodeId>> users = users_of(graph);
+  const std::vector<std::vector<NodeId>> users = live_users(graph);
   const std::vector<bool> returned = returned_by(graph);
   const auto of_few_inputs = [&](Value v) {
     const Node& node = graph.node(v.node);

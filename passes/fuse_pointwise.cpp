@@ -82,10 +82,7 @@ class Fuser {
 
   void find_users() {
     live_ = live_nodes(graph_);
-    users_.resize(graph_.size());
-    for (NodeId id = 0; id < graph_.size(); ++id)
-      if (live_[id])
-        for (const Value v : node(id).operands) users_[v.node].push_back(id);
+    users_ = live_users(graph_);
   }
 
   void find_required() {

@@ -86,6 +86,15 @@ std::vector<Value> addition_terms(const Graph& graph, Value root, const UseCount
   return terms;
 }
 
+std::vector<std::vector<NodeId>> live_users(const Graph& graph) {
+  std::vector<std::vector<NodeId>> out(graph.size());
+  const std::vector<bool> live = live_nodes(graph);
+  for (NodeId id = 0; id < graph.size(); ++id)
+    if (live[id])
+      for (const Value v : graph.node(id).operands) out[v.node].push_back(id);
+  return out;
+}
+
 Graph without_dead_nodes(const Graph& graph) {
   const std::vector<bool> live = live_nodes(graph);
   return copy_graph(graph, [&](Builder&, NodeId id, ValueMap&) { return !live[id]; });

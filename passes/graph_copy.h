@@ -40,6 +40,8 @@ std::vector<Value> addition_terms(const Graph& graph, Value root, const UseCount
 // True for every node that reaches one of the outputs. Whole graphs and
 // regions keep their sources whatever they reach.
 std::vector<bool> live_nodes(const Graph& graph);
+// Who of these reads each node, as often as it does.
+std::vector<std::vector<NodeId>> live_users(const Graph& graph);
 // True for every node that depends on one of `sources`.
 std::vector<bool> reached_from(const Graph& graph, const std::vector<Value>& sources);
 

@@ -100,11 +100,8 @@ std::optional<Joint> joint_in(const Graph& body, const Joint& wanted) {
 // Stacks that are concatenated leave their loop as one.
 class OutputJoiner {
  public:
-  explicit OutputJoiner(const Graph& graph) : graph_(graph), users_(graph.size()) {
+  explicit OutputJoiner(const Graph& graph) : graph_(graph), users_(live_users(graph)) {
     const std::vector<bool> live = live_nodes(graph);
-    for (NodeId id = 0; id < graph.size(); ++id)
-      if (live[id])
-        for (const Value v : graph.node(id).operands) users_[v.node].push_back(id);
     for (const Output& output : graph.outputs()) returned_.insert(output.value);
     for (NodeId id = 0; id < graph.size(); ++id)
       if (live[id] && graph.node(id).op == Op::concat) plan(id);

@@ -68,7 +68,9 @@ class ChainedStripEmitter {
       done = emit_loop(b_, done, end, i64(rows), {done}, [&](Value* i, std::vector<Value*>& next) {
         next[0] = b_.CreateAdd(i, i64(rows));
         if (t != 0) return call_both(tiles_[t], i);
-        ask_for_first_a(next[0]);
+        // The second product reads what was just written.
+        emit_ask_for_rows(b_, tile_, first_a(next[0]), strip_->getArg(chained_strip_a_m),
+                          strip_->getArg(chained_strip_a_ahead));
         call_chained(i);
       })[0];
     }
@@ -81,15 +83,6 @@ class ChainedStripEmitter {
   Value* offset(Value* pointer, Value* by) { return b_.CreateGEP(b_.getInt8Ty(), pointer, by); }
   Value* argument(StripArgument which) {
     return strip_->getArg(static_cast<unsigned>(strip_->arg_size()) - strip_argument_count + which);
-  }
-
-  // The second product reads what was just written.
-  void ask_for_first_a(Value* i) {
-    Value *a = first_a(i), *a_m = strip_->getArg(chained_strip_a_m);
-    emit_loop(b_, i64(0), strip_->getArg(chained_strip_a_ahead), i64(64), [&](Value* byte) {
-      for (int row = 0; row < tile_.rows; ++row)
-        emit_prefetch(b_, offset(offset(a, b_.CreateMul(a_m, i64(row))), byte), 3);
-    });
   }
 
   // The second product's tile's arguments on the rows from i on.

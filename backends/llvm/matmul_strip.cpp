@@ -129,10 +129,7 @@ class StripEmitter {
   void ask_for_a(Value* i) {
     Value* a_m = strip_->getArg(tile_a_m);
     Value* a = emit_a_row(b_, tile_, strip_->getArg(tile_a), a_m, argument(strip_a_height), i);
-    emit_loop(b_, i64(0), argument(strip_a_ahead), i64(64), [&](Value* byte) {
-      for (int row = 0; row < tile_.rows; ++row)
-        emit_prefetch(b_, offset(offset(a, b_.CreateMul(a_m, i64(row))), byte), 3);
-    });
+    emit_ask_for_rows(b_, tile_, a, a_m, argument(strip_a_ahead));
   }
   // Returns the row behind those that it asks for.
   Value* ask_for_b(Value* row) {
@@ -287,6 +284,16 @@ std::vector<int> row_counts(const MatmulTile& tile) {
 
 std::string tile_name(const MatmulTile& tile, const std::string& prefix, int rows, int vectors) {
   return prefix + ".tile_" + std::to_string(rows) + "x" + std::to_string(vectors * tile.lanes);
+}
+
+void emit_ask_for_rows(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* a,
+                       llvm::Value* a_m, llvm::Value* bytes) {
+  emit_loop(b, b.getInt64(0), bytes, b.getInt64(64), [&](Value* byte) {
+    for (int row = 0; row < tile.rows; ++row) {
+      Value* from = b.CreateMul(a_m, b.getInt64(static_cast<std::uint64_t>(row)));
+      emit_prefetch(b, b.CreateGEP(b.getInt8Ty(), a, b.CreateAdd(from, byte)), 3);
+    }
+  });
 }
 
 llvm::Value* emit_a_row(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* a,

@@ -50,6 +50,10 @@ llvm::Function* emit_strip_function(llvm::Module& module, const Target& target,
 std::vector<int> row_counts(const MatmulTile& tile);
 std::string tile_name(const MatmulTile& tile, const std::string& prefix, int rows, int vectors);
 
+// Asks for so many bytes of each row of a tile's, a_m apart from `a` on.
+void emit_ask_for_rows(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* a,
+                       llvm::Value* a_m, llvm::Value* bytes);
+
 // Row i of A, whose rows stand in strips of a tile's height.
 llvm::Value* emit_a_row(llvm::IRBuilderBase& b, const MatmulTile& tile, llvm::Value* a,
                         llvm::Value* a_m, llvm::Value* a_strip, llvm::Value* i);

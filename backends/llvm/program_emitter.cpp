@@ -1,9 +1,9 @@
-#include "backends/llvm/buffer_uses.h"
 #include "backends/llvm/program_emitter_internal.h"
 
 #include <fmt/format.h>
 
 #include "backends/llvm/attention_kernel_internal.h"
+#include "backends/llvm/buffer_uses.h"
 #include "backends/llvm/fused_units.h"
 #include "backends/llvm/loop_internal.h"
 #include "backends/llvm/product_loops_internal.h"

@@ -331,47 +331,45 @@ std::vector<Probe> probes_matmul_add() {
   return out;
 }
 
-std::vector<AttributeSpec> product_attributes() {
-  return {{"backend", AttributeKind::string, false}, {"operands", AttributeKind::dtype, false},
-          {"contract_a", AttributeKind::integers},   {"contract_b", AttributeKind::integers},
-          {"batch_a", AttributeKind::integers},      {"batch_b", AttributeKind::integers}};
+// What both ops share.
+OpDef product_def() {
+  OpDef def;
+  def.family = Family::linalg;
+  def.attributes = {
+      {"backend", AttributeKind::string, false}, {"operands", AttributeKind::dtype, false},
+      {"contract_a", AttributeKind::integers},   {"contract_b", AttributeKind::integers},
+      {"batch_a", AttributeKind::integers},      {"batch_b", AttributeKind::integers}};
+  def.evaluate = evaluate_matmul;
+  def.batch = batch_matmul;
+  def.flops = flops_matmul;
+  return def;
 }
 
 }  // namespace
 
 template <>
-OpDef make_op_def<Op::matmul_add>() {
-  OpDef def;
-  def.doc = "the sum of its third operand and the product of the others, summed from there on";
-  def.family = Family::linalg;
-  def.operands = 3;
-  def.attributes = product_attributes();
-  def.infer = infer_matmul_add;
-  def.evaluate = evaluate_matmul;
-  def.vjp = vjp_matmul_add;
-  def.jvp = jvp_matmul_add;
-  def.batch = batch_matmul;
-  def.flops = flops_matmul;
-  def.probes = probes_matmul_add;
+OpDef make_op_def<Op::matmul>() {
+  OpDef def = product_def();
+  def.doc =
+      "the sum over the contracted dimensions of a * b; results are batch, free a, free b; "
+      "operands = bf16 rounds f32 operands first";
+  def.operands = 2;
+  def.infer = infer_matmul;
+  def.vjp = vjp_matmul;
+  def.jvp = jvp_matmul;
+  def.probes = probes_matmul;
   return def;
 }
 
 template <>
-OpDef make_op_def<Op::matmul>() {
-  OpDef def;
-  def.doc =
-      "the sum over the contracted dimensions of a * b; results are batch, free a, free b; "
-      "operands = bf16 rounds f32 operands first";
-  def.family = Family::linalg;
-  def.operands = 2;
-  def.attributes = product_attributes();
-  def.infer = infer_matmul;
-  def.evaluate = evaluate_matmul;
-  def.vjp = vjp_matmul;
-  def.jvp = jvp_matmul;
-  def.batch = batch_matmul;
-  def.flops = flops_matmul;
-  def.probes = probes_matmul;
+OpDef make_op_def<Op::matmul_add>() {
+  OpDef def = product_def();
+  def.doc = "the sum of its third operand and the product of the others, summed from there on";
+  def.operands = 3;
+  def.infer = infer_matmul_add;
+  def.vjp = vjp_matmul_add;
+  def.jvp = jvp_matmul_add;
+  def.probes = probes_matmul_add;
   return def;
 }
 

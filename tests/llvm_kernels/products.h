@@ -95,6 +95,14 @@ struct Operands {
   std::int64_t a_m, a_k, b_k, b_n, c_m;
 };
 
+template <typename T>
+std::vector<T> packed_b(const Problem& p, const Operands<T>& o, const Kernels<T>& kernels) {
+  std::vector<T> out(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)));
+  kernels.pack(o.b.data(), o.b_k, o.b_n, p.k, p.n, 0, kernels.tile.panels(p.n), out.data(),
+               nullptr);
+  return out;
+}
+
 // Rows and panels in several calls, as threads share them.
 template <typename T>
 std::vector<T> computed(const Problem& p, Operands<T> o, const Kernels<T>& kernels, int parts) {
@@ -139,12 +147,8 @@ void check_chained(const Kernels<T>& kernels) {
     behind.c = computed(first, before, kernels, 1);
     const std::vector<T> want = computed(second, behind, kernels, 1);
     const std::int64_t panels = kernels.tile.panels(second.n);
-    const auto packed = [&](const Problem& p, const Operands<T>& of) {
-      std::vector<T> out(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)));
-      kernels.pack(of.b.data(), of.b_k, of.b_n, p.k, p.n, 0, panels, out.data(), nullptr);
-      return out;
-    };
-    const std::vector<T> of_first = packed(first, before), of_second = packed(second, operands);
+    const std::vector<T> of_first = packed_b(first, before, kernels),
+                         of_second = packed_b(second, operands, kernels);
     const std::int64_t bytes = i % 2 == 0 ? 0 : below(1 << 14);
     AskedAhead list[] = {{bytes == 0 ? nullptr : memory.data(), bytes}, {nullptr, 0}};
     Operands<T> o = before;
@@ -176,9 +180,7 @@ void check_asking(const Kernels<T>& kernels) {
     const Operands<T> operands(p);
     const std::vector<T> want = computed(p, operands, kernels, 1);
     const std::int64_t panels = kernels.tile.panels(p.n);
-    std::vector<T> packed(static_cast<std::size_t>(kernels.tile.packed_elements(p.k, p.n)));
-    kernels.pack(operands.b.data(), operands.b_k, operands.b_n, p.k, p.n, 0, panels, packed.data(),
-                 nullptr);
+    const std::vector<T> packed = packed_b(p, operands, kernels);
     std::vector<AskedAhead> runs;
     std::int64_t all = 0;
     for (std::int64_t count = below(4); count > 0; --count) {
